@@ -1,0 +1,196 @@
+// Package portmux gives a single byte stream, such as a virtio-serial port, the
+// ports that vsock would have: the host dials a number, the guest listens on it.
+//
+// It is yamux with a four-byte big-endian port at the head of each stream, answered
+// by one byte.
+package portmux
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+// Answers to the port at the head of a stream.
+const (
+	accepted = 0
+	refused  = 1
+)
+
+// ErrRefused is returned by Dial when nobody listens on the port.
+var ErrRefused = errors.New("connection refused by the guest")
+
+func config() *yamux.Config {
+	c := yamux.DefaultConfig()
+	// A guest may be paused or emulated on a busy host for long: only the caller's
+	// context decides when to give up.
+	c.EnableKeepAlive = false
+	c.ConnectionWriteTimeout = 5 * time.Minute
+	c.StreamOpenTimeout = 0
+	c.StreamCloseTimeout = 5 * time.Minute
+	c.MaxStreamWindowSize = 1 << 20
+	c.LogOutput = io.Discard
+	return c
+}
+
+// Dialer is the host's end.
+type Dialer struct{ session *yamux.Session }
+
+// NewDialer starts the host's end on conn, which it owns from now on.
+func NewDialer(conn io.ReadWriteCloser) (*Dialer, error) {
+	s, err := yamux.Client(conn, config())
+	if err != nil {
+		return nil, err
+	}
+	return &Dialer{s}, nil
+}
+
+// Dial opens a stream to a port of the guest, or returns [ErrRefused].
+func (d *Dialer) Dial(ctx context.Context, port uint32) (net.Conn, error) {
+	stream, err := d.session.Open()
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { stream.Close() })
+	if err := dialPort(stream, port); err != nil {
+		stop()
+		stream.Close()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("port %d of the guest: %w", port, err)
+	}
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	return stream, nil
+}
+
+func dialPort(c net.Conn, port uint32) error {
+	var head [4]byte
+	binary.BigEndian.PutUint32(head[:], port)
+	if _, err := c.Write(head[:]); err != nil {
+		return err
+	}
+	var answer [1]byte
+	if _, err := io.ReadFull(c, answer[:]); err != nil {
+		return err
+	}
+	if answer[0] != accepted {
+		return ErrRefused
+	}
+	return nil
+}
+
+// Close ends every stream and the connection beneath.
+func (d *Dialer) Close() error { return d.session.Close() }
+
+// Done is closed when the connection beneath is gone.
+func (d *Dialer) Done() <-chan struct{} { return d.session.CloseChan() }
+
+// Mux is the guest's end.
+type Mux struct {
+	session *yamux.Session
+	mu      sync.Mutex
+	ports   map[uint32]*listener
+}
+
+// NewMux starts the guest's end on conn, which it owns from now on.
+func NewMux(conn io.ReadWriteCloser) (*Mux, error) {
+	s, err := yamux.Server(conn, config())
+	if err != nil {
+		return nil, err
+	}
+	return &Mux{session: s, ports: map[uint32]*listener{}}, nil
+}
+
+// Listen takes a port. Take all of them before [Mux.Serve].
+func (m *Mux) Listen(port uint32) (net.Listener, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ports[port] != nil {
+		return nil, fmt.Errorf("port %d is taken", port)
+	}
+	l := &listener{mux: m, port: port, conns: make(chan net.Conn), closed: make(chan struct{})}
+	m.ports[port] = l
+	return l, nil
+}
+
+// Serve hands streams to the listeners until the connection ends.
+func (m *Mux) Serve() error {
+	for {
+		s, err := m.session.AcceptStream()
+		if err != nil {
+			return err
+		}
+		go m.route(s)
+	}
+}
+
+func (m *Mux) route(s net.Conn) {
+	var head [4]byte
+	if _, err := io.ReadFull(s, head[:]); err != nil {
+		s.Close()
+		return
+	}
+	m.mu.Lock()
+	l := m.ports[binary.BigEndian.Uint32(head[:])]
+	m.mu.Unlock()
+	if l == nil {
+		_, _ = s.Write([]byte{refused})
+		s.Close()
+		return
+	}
+	if _, err := s.Write([]byte{accepted}); err != nil {
+		s.Close()
+		return
+	}
+	select {
+	case l.conns <- s:
+	case <-l.closed:
+		s.Close()
+	}
+}
+
+type listener struct {
+	mux    *Mux
+	port   uint32
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-l.mux.session.CloseChan():
+		return nil, io.EOF
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() {
+		l.mux.mu.Lock()
+		delete(l.mux.ports, l.port)
+		l.mux.mu.Unlock()
+		close(l.closed)
+	})
+	return nil
+}
+
+func (l *listener) Addr() net.Addr { return addr(l.port) }
+
+type addr uint32
+
+func (a addr) Network() string { return "portmux" }
+func (a addr) String() string  { return fmt.Sprintf("port %d", uint32(a)) }

@@ -1,0 +1,85 @@
+package provider
+
+import (
+	"fmt"
+	"time"
+)
+
+// HomeMount says how the host's home folder appears in a machine.
+type HomeMount string
+
+// Values of HomeMount, as boot-config.json spells them.
+const (
+	HomeReadWrite HomeMount = "rw"
+	HomeReadOnly  HomeMount = "ro"
+	HomeNone      HomeMount = "none"
+)
+
+// Settings is what boot-config.json holds: all that may change during a machine's
+// life. A machine boots with them; Services alone apply while it runs.
+type Settings struct {
+	CPUs           int
+	Memory         int64  // bytes
+	Disk           int64  // bytes; may grow, never shrink
+	Kernel         string // absolute path; empty: the newest usable kernel of the host
+	Virtualization bool   // the guest has /dev/kvm
+	HomeMount      HomeMount
+	Services       []string // enabled and started by the image's init, in this order
+}
+
+// Owner is the project that declared a machine. The zero Owner is a person, who
+// made it by an imperative command.
+type Owner struct {
+	Project string // name
+	File    string // absolute path of the project file
+}
+
+// User is who the machine's user is: the host's user at the time of creation.
+type User struct {
+	Name     string
+	UID, GID int
+}
+
+// Spec is a machine as somebody wants it.
+type Spec struct {
+	ID       string // matches [ValidID]
+	Image    string // the reference as written
+	Digest   string // what the reference means now: "sha256:…" of the image's manifest for this platform
+	Platform string // "linux/amd64"
+	User     User
+	Owner    Owner
+	Settings
+}
+
+// State is what a machine does at the moment.
+type State uint8
+
+// States of a machine.
+const (
+	Absent  State = iota // nothing on this host; the zero value
+	Stopped              // disk exists, no process
+	Booting              // a supervisor works on it, the agent has not answered yet
+	Running              // the agent answered
+	Broken               // its files cannot be read; Machine.Problem says why
+	numStates
+)
+
+func (s State) String() string {
+	if s < numStates {
+		return [...]string{"absent", "stopped", "booting", "running", "broken"}[s]
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// Machine is a machine as it was found.
+type Machine struct {
+	Spec
+	State    State
+	Problem  string    // when Broken: what is wrong with it
+	Booted   *Settings // what it runs with; nil unless Booting or Running
+	Created  time.Time
+	Started  time.Time // zero unless Booting or Running
+	Address  string    // IP, empty unless known
+	DiskUsed int64     // bytes that the disk really occupies on the host
+	Default  bool      // commands without a name mean this one
+}
