@@ -1,0 +1,112 @@
+# Shared by the scripts beside it, which source it: how a root file system becomes
+# an OCI layout on a Debian machine. It expects `set -eu` and the variable here,
+# the folder of the scripts.
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+	say "$(basename "$0"): $1"
+	say "hint: $2"
+	exit 1
+}
+
+need() {
+	command -v "$1" >/dev/null || die "$1 is missing" "apt-get install $2"
+}
+
+# up_to_date DIR: the layout is whole and younger than everything that makes it. A
+# layout is moved to its place when it is whole, so its index says enough.
+up_to_date() {
+	[ -f "$1/index.json" ] || return 1
+	for made_by in "$0" "$here/common.sh" "$here/ocilayout/main.go"; do
+		[ "$1/index.json" -nt "$made_by" ] || return 1
+	done
+}
+
+# suite_sources prints the host's own Debian sources of the suite, so that the
+# mirror (or snapshot) that works for the host is the one the image is made from.
+# It prints nothing on a host that is not Debian: mmdebstrap knows a default then.
+suite_sources() {
+	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	signed=
+	[ ! -f "$keyring" ] || signed="[signed-by=$keyring] "
+	apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI) $(RELEASE) $(COMPONENT)' \
+		'Created-By: Packages' 2>/dev/null |
+		while read -r origin codename uri release component; do
+			case "$origin $codename" in
+			"Debian $suite" | "Debian $suite-updates" | "Debian $suite-security")
+				say_source "$signed$uri $release $component" ;;
+			esac
+		done | sort -u
+}
+
+say_source() { printf 'deb %s\n' "$1"; }
+
+# rootfs FILE INCLUDE OPTION...: a Debian root file system as a tar. It is written
+# by this shell, so that it belongs to whoever runs the script, under sudo too.
+rootfs() {
+	file=$1 include=$2
+	shift 2
+	sources=$(suite_sources)
+	set -- --variant=minbase --format=tar --include="$include" \
+		--aptopt='APT::Install-Recommends "false"' \
+		--aptopt='Acquire::Languages "none"' \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/info/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-include=/usr/share/doc/*/copyright' \
+		"$@" \
+		--customize-hook='rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/log/apt/* "$1"/var/log/*.log' \
+		"$suite" -
+	if [ -n "$sources" ]; then
+		printf '%s\n' "$sources" | as_root mmdebstrap "$@" - >"$file"
+	else
+		as_root mmdebstrap "$@" >"$file" </dev/null
+	fi
+}
+
+# as_root mmdebstrap ARG...: with the privileges that a root file system with all
+# its owners and modes takes, from the least bothersome source of them.
+as_root() {
+	command=$1
+	shift
+	if [ "$(id -u)" = 0 ]; then
+		"$command" --mode=root "$@"
+	elif sudo -n true 2>/dev/null; then
+		sudo -n "$command" --mode=root "$@"
+	elif command -v newuidmap >/dev/null && grep -qs "^$(id -un):" /etc/subuid; then
+		"$command" --mode=unshare "$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$command" --mode=root "$@"
+	else
+		die "an image cannot be made as $(id -un)" \
+			"run this as root, install sudo, or install uidmap and add $(id -un) to /etc/subuid and /etc/subgid"
+	fi
+}
+
+# add_image LAYOUT TAG FILE OPTION...: adds a root file system to an OCI layout.
+add_image() {
+	layout=$1 tag=$2 file=$3
+	shift 3
+	(cd "$here" && go run ./ocilayout -o "$layout" -tag "$tag" "$@" "$file")
+}
+
+# begin_layout DIR sets out (absolute), work (a scratch folder) and new (the layout
+# to fill); finish_layout puts it in its place, whole.
+begin_layout() {
+	mkdir -p "$(dirname "$1")"
+	out=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+	work=$(mktemp -d "$out.XXXXXX")
+	new=$work/layout
+	trap 'rm -rf "$work"' EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+}
+
+finish_layout() {
+	touch "$new/index.json"
+	rm -rf "$out"
+	mv "$new" "$out"
+	say "$out: $(du -sh "$out" | cut -f1)"
+}

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Makes a Debian image with systemd and PostgreSQL as an OCI layout, out of the
+# distribution's packages: no image registry and no container engine is needed.
+#
+#   debian-systemd.sh OUTDIR        # then: image = "oci:OUTDIR:debian"
+#
+# A layout that is there and newer than this script is left alone.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/common.sh"
+
+suite=bookworm
+
+[ $# = 1 ] || die "usage: $0 OUTDIR" "name the folder that shall hold the layout"
+if up_to_date "$1"; then
+	say "$1 is up to date"
+	exit 0
+fi
+need mmdebstrap mmdebstrap
+need go golang-go
+
+begin_layout "$1"
+
+# An empty machine-id, unlike a missing one, does not count as a first boot: systemd
+# would enable every unit by its presets then, and the project file decides about that.
+#
+# Masked are units that cannot do anything useful here: a machine has no screen to log
+# in on, its disk is not on LVM, and its clock and its packages are not the boot's business.
+rootfs "$work/root.tar" \
+	systemd,systemd-sysv,dbus,sudo,postgresql,iproute2,iputils-ping,procps,less,bash,ca-certificates \
+	--essential-hook='echo LANG=C.UTF-8 >"$1"/etc/default/locale' \
+	--customize-hook='chroot "$1" systemctl disable postgresql' \
+	--customize-hook='chroot "$1" systemctl mask getty.target console-getty.service e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer' \
+	--customize-hook='rm -f "$1"/var/lib/dbus/machine-id; : >"$1"/etc/machine-id'
+
+add_image "$new" debian "$work/root.tar" \
+	-env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+	-env LANG=C.UTF-8 \
+	-stop-signal SIGRTMIN+3
+finish_layout
