@@ -105,6 +105,7 @@ begin_layout() {
 }
 
 finish_layout() {
+	chmod -R a+rX "$new" # the tests run as another user too
 	touch "$new/index.json"
 	rm -rf "$out"
 	mv "$new" "$out"

@@ -99,8 +99,32 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.dir, err)
 	}
-	return path.ReplaceImage(img, match.Name(o.tag),
-		layout.WithAnnotations(map[string]string{ocispec.AnnotationRefName: o.tag}))
+	return put(path, img, o.tag)
+}
+
+// put writes img and names it, in the place of what had the name.
+func put(path layout.Path, img v1.Image, tag string) error {
+	if err := path.WriteImage(img); err != nil {
+		return err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	size, err := img.Size()
+	if err != nil {
+		return err
+	}
+	if err := path.RemoveDescriptors(match.Name(tag)); err != nil {
+		return err
+	}
+	return path.AppendDescriptor(v1.Descriptor{
+		MediaType:   types.OCIManifestSchema1,
+		Digest:      digest,
+		Size:        size,
+		Platform:    &v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
+		Annotations: map[string]string{ocispec.AnnotationRefName: tag},
+	})
 }
 
 // epoch is the time reproducible builds ask for, else newest.

@@ -1,0 +1,107 @@
+#!/bin/sh
+# Makes three small images with other kinds of init than systemd, as one OCI layout:
+#
+#   small.sh OUTDIR        # then: image = "oci:OUTDIR:openrc", …:busybox or …:noinit
+#
+#   openrc   Debian with sysvinit and OpenRC, sudo, and a service "heartbeat" that
+#            no runlevel has yet: services = ["heartbeat"] starts it
+#   busybox  one static program, its init reading /etc/inittab
+#   noinit   the same program without an init and without /etc: as bare as images get
+#
+# A layout that is there and newer than this script is left alone.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/common.sh"
+
+suite=bookworm
+path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+# openrc_root FILE. The gettys go: a machine has no screen to log in on.
+openrc_root() {
+	mkdir -p "$work/overlay/etc/init.d"
+	cat >"$work/overlay/etc/init.d/heartbeat" <<-'SERVICE'
+		#!/sbin/openrc-run
+		description="Does nothing, reliably"
+		command=/bin/sleep
+		command_args=infinity
+		command_background=yes
+		pidfile=/run/heartbeat.pid
+	SERVICE
+	chmod 755 "$work/overlay/etc/init.d/heartbeat"
+	rootfs "$1" sysvinit-core,openrc,sudo,procps,iproute2,bash \
+		--customize-hook="copy-in $work/overlay/etc/init.d/heartbeat /etc/init.d" \
+		--customize-hook='sed -i "/getty/d" "$1"/etc/inittab'
+}
+
+# busybox_root DIR: the static busybox of the distribution and links for its applets.
+busybox_root() {
+	mkdir -p "$work/deb" "$1/bin" "$1/sbin" "$1/usr/bin" "$1/usr/sbin"
+	if [ ! -d "$work/deb/bin" ]; then
+		(cd "$work/deb" && apt-get -qq -o APT::Sandbox::User=root download busybox-static &&
+			dpkg-deb -x busybox-static_*.deb .)
+	fi
+	cp -p "$work/deb/bin/busybox" "$1/bin/busybox"
+	for applet in $("$1/bin/busybox" --list-full); do
+		case $applet in
+		linuxrc | sbin/init | bin/busybox) ;;
+		*) ln -s /bin/busybox "$1/$applet" ;;
+		esac
+	done
+}
+
+# busybox_init DIR adds what init and a login need.
+busybox_init() {
+	ln -s /bin/busybox "$1/sbin/init"
+	mkdir -p "$1/etc/init.d" "$1/proc" "$1/sys" "$1/dev" "$1/run" "$1/tmp" "$1/root" "$1/home" "$1/var/log"
+	chmod 1777 "$1/tmp"
+	chmod 700 "$1/root"
+	ln -s ../run "$1/var/run"
+	echo 'root:x:0:0:root:/root:/bin/sh' >"$1/etc/passwd"
+	echo 'root:x:0:' >"$1/etc/group"
+	echo 'root:*:19000:0:99999:7:::' >"$1/etc/shadow"
+	chmod 640 "$1/etc/shadow"
+	echo /bin/sh >"$1/etc/shells"
+	cat >"$1/etc/inittab" <<-'INITTAB'
+		::sysinit:/etc/init.d/rcS
+		::ctrlaltdel:/sbin/reboot
+		::shutdown:/bin/umount -a -r
+	INITTAB
+	cat >"$1/etc/init.d/rcS" <<-'RCS'
+		#!/bin/sh
+		# Starts what is in this folder by order of its number.
+		for script in /etc/init.d/S[0-9][0-9]*; do
+			[ ! -x "$script" ] || "$script" start
+		done
+	RCS
+	chmod 755 "$1/etc/init.d/rcS"
+}
+
+# pack DIR FILE: everything belongs to root, whoever made it, and is as old as the
+# program in it, so that the same program gives the same image.
+pack() {
+	tar --create --file "$2" --directory "$1" --owner=0 --group=0 --numeric-owner --sort=name \
+		--mtime="$work/deb/bin/busybox" .
+}
+
+[ $# = 1 ] || die "usage: $0 OUTDIR" "name the folder that shall hold the layout"
+if up_to_date "$1"; then
+	say "$1 is up to date"
+	exit 0
+fi
+need mmdebstrap mmdebstrap
+need go golang-go
+umask 022
+begin_layout "$1"
+
+openrc_root "$work/openrc.tar"
+busybox_root "$work/busybox"
+busybox_init "$work/busybox"
+busybox_root "$work/noinit"
+pack "$work/busybox" "$work/busybox.tar"
+pack "$work/noinit" "$work/noinit.tar"
+
+for tag in openrc busybox noinit; do
+	add_image "$new" "$tag" "$work/$tag.tar" -env PATH="$path"
+done
+finish_layout
