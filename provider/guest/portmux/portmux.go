@@ -52,23 +52,53 @@ func NewDialer(conn io.ReadWriteCloser) (*Dialer, error) {
 	return &Dialer{s}, nil
 }
 
-// Dial opens a stream to a port of the guest, or returns [ErrRefused].
+// Dial opens a stream to a port of the guest, or returns [ErrRefused]. It returns
+// when ctx ends even if the guest has stopped reading.
 func (d *Dialer) Dial(ctx context.Context, port uint32) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	// Neither opening nor writing knows a context: both wait for room in the
+	// connection, which a guest that hangs never makes.
+	done := make(chan result)
+	go func() {
+		c, err := d.dial(ctx, port)
+		select {
+		case done <- result{c, err}:
+		case <-ctx.Done():
+			if c != nil {
+				c.Close()
+			}
+		}
+	}()
+	var err error
+	select {
+	case r := <-done:
+		if r.err == nil {
+			return r.conn, nil
+		}
+		err = r.err
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("port %d of the guest: %w", port, err)
+}
+
+func (d *Dialer) dial(ctx context.Context, port uint32) (net.Conn, error) {
 	stream, err := d.session.Open()
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { stream.Close() })
-	if err := dialPort(stream, port); err != nil {
-		stop()
-		stream.Close()
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("port %d of the guest: %w", port, err)
+	// Closing a yamux stream does not wake its reader, a deadline in the past does.
+	stop := context.AfterFunc(ctx, func() { _ = stream.SetReadDeadline(time.Unix(1, 0)) })
+	err = dialPort(stream, port)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
 	}
-	if !stop() {
-		return nil, context.Cause(ctx)
+	if err != nil {
+		stream.Close()
+		return nil, err
 	}
 	return stream, nil
 }
@@ -156,8 +186,13 @@ func (m *Mux) route(s net.Conn) {
 	case l.conns <- s:
 	case <-l.closed:
 		s.Close()
+	case <-m.session.CloseChan():
+		s.Close()
 	}
 }
+
+// Close ends every stream and the connection beneath.
+func (m *Mux) Close() error { return m.session.Close() }
 
 type listener struct {
 	mux    *Mux

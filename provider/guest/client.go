@@ -1,0 +1,165 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// DialFunc opens a stream to a port of the agent. It blocks until the agent
+// listens or ctx ends.
+type DialFunc func(ctx context.Context, port uint32) (net.Conn, error)
+
+// Client talks to the control port of one agent. It is safe for concurrent use.
+type Client struct{ http *http.Client }
+
+// NewClient returns a client that dials the agent as needed and keeps connections.
+func NewClient(dial DialFunc) *Client {
+	return &Client{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dial(ctx, ControlPort)
+		},
+		MaxIdleConns: 2,
+	}}}
+}
+
+// Close drops the connections that are kept for later requests.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status asks the agent how the machine is.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
+	return s, err
+}
+
+// BootError is why a machine cannot become ready, in the agent's words.
+type BootError struct{ Message string }
+
+func (e *BootError) Error() string { return "the machine cannot become ready: " + e.Message }
+
+// retryEvery is the pause between attempts to reach an agent that is not there yet.
+const retryEvery = 20 * time.Millisecond
+
+// WaitReady returns once the machine is ready, with a [BootError] once it is known
+// that it will not be, or when ctx ends.
+func (c *Client) WaitReady(ctx context.Context) (Status, error) {
+	for {
+		var s Status
+		err := c.call(ctx, http.MethodGet, "/v1/status?wait=ready", nil, &s)
+		switch {
+		case err == nil && s.Error != "":
+			return s, &BootError{s.Error}
+		case err == nil && s.Ready:
+			return s, nil
+		case err == nil:
+			err = errors.New("the agent answers, init was not started yet")
+		}
+		select {
+		case <-ctx.Done():
+			return s, fmt.Errorf("%w (last attempt: %w)", context.Cause(ctx), err)
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
+// SetClock gives the guest the host's time.
+func (c *Client) SetClock(ctx context.Context, now time.Time) error {
+	return c.call(ctx, http.MethodPut, "/v1/clock", Clock{Time: now}, nil)
+}
+
+// Services reports the services that the last ApplyServices asked for.
+func (c *Client) Services(ctx context.Context) ([]ServiceState, error) {
+	var s []ServiceState
+	err := c.call(ctx, http.MethodGet, "/v1/services", nil, &s)
+	return s, err
+}
+
+// ApplyServices enables and starts the services in want and disables and stops those
+// of an earlier call that are not in it. A service that fails has its Error set.
+func (c *Client) ApplyServices(ctx context.Context, want []string) ([]ServiceState, error) {
+	var s []ServiceState
+	err := c.call(ctx, http.MethodPut, "/v1/services", Services{Want: want}, &s)
+	return s, err
+}
+
+// Shutdown asks the guest's init to power off or reboot and does not wait for it.
+func (c *Client) Shutdown(ctx context.Context, how Shutdown) error {
+	return c.call(ctx, http.MethodPost, "/v1/shutdown", how, nil)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
+	var in io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		in = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, in)
+	if err != nil {
+		return err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the agent: %w", err)
+	}
+	defer res.Body.Close()
+	out, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("read the agent's answer: %w", err)
+	}
+	if res.StatusCode/100 != 2 {
+		var e Error
+		if json.Unmarshal(out, &e) != nil || e.Message == "" {
+			e.Message = res.Status
+		}
+		return fmt.Errorf("the agent refused %s %s: %s", method, path, e.Message)
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal(out, answer); err != nil {
+		return fmt.Errorf("read the agent's answer to %s: %w", path, err)
+	}
+	return nil
+}
+
+// DialSSH opens an SSH connection to the agent: the host proves itself with
+// clientKey and insists on hostKey. The channels and requests that the guest opens
+// are the caller's to serve, so that a proxy can pass them on.
+func DialSSH(ctx context.Context, dial DialFunc, clientKey ssh.Signer, hostKey ssh.PublicKey) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+	c, err := dial(ctx, SSHPort)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	// The handshake knows no context; it ends when its connection does. It must not be
+	// Close alone that ends it: a closed stream of a multiplexer can still be read.
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	conn, chans, reqs, err := ssh.NewClientConn(c, "agent", &ssh.ClientConfig{
+		User:            "stead",
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(clientKey)},
+		HostKeyCallback: ssh.FixedHostKey(hostKey),
+	})
+	if !stop() && err == nil {
+		conn.Close()
+		return nil, nil, nil, context.Cause(ctx)
+	}
+	if err != nil {
+		c.Close()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, nil, nil, fmt.Errorf("SSH to the agent: %w", err)
+	}
+	return conn, chans, reqs, nil
+}
