@@ -1,0 +1,115 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// machineBlock is the type of the block that declares a machine.
+const machineBlock = "machine"
+
+// place is where a project file lies: what relative paths and defaults need.
+type place struct {
+	shown string // the file's name in messages
+	dir   string // its absolute folder
+	base  string // its name in that folder
+	home  string // the user's home folder; empty when unknown
+}
+
+// decoder reads one project file.
+type decoder struct {
+	problems
+	dir, home string    // as in place
+	header    hcl.Range // of the block that is being read, for what it lacks
+}
+
+// parse is Load without a file system.
+func parse(src []byte, at place) (*Project, error) {
+	d := &decoder{problems: problems{shown: at.shown, src: src}, dir: at.dir, home: at.home}
+	file, diags := hclsyntax.ParseConfig(src, at.shown, hcl.InitialPos)
+	if diags.HasErrors() {
+		d.addHCL(diags)
+		return nil, d.err() // a body with broken syntax only gives misleading problems
+	}
+	p := &Project{Dir: at.dir, File: filepath.Join(at.dir, at.base)}
+	d.project(p, file.Body.(*hclsyntax.Body)) // the type that ParseConfig documents
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	p.Name = cmp.Or(p.Name, toName(filepath.Base(at.dir)), "project")
+	slices.SortFunc(p.Machines, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
+	return p, nil
+}
+
+// project reads the top level of a file.
+func (d *decoder) project(p *Project, body *hclsyntax.Body) {
+	const what = "a project file"
+	decodeBody(d, what, projectAttributes, body, p)
+	first := map[string]int{}
+	for _, b := range body.Blocks {
+		if b.Type != machineBlock {
+			d.unknownBlock(what, names(projectAttributes), []string{machineBlock}, b)
+			continue
+		}
+		m := d.machine(b)
+		if line, again := first[m.Name]; again {
+			d.add(b.LabelRanges[0], "Every machine needs a name of its own.",
+				"machine %q is declared twice, first at %s", m.Name, Position{File: d.shown, Line: line})
+		} else if m.Name != "" {
+			first[m.Name] = m.Pos.Line
+		}
+		p.Machines = append(p.Machines, m)
+	}
+}
+
+// machine reads one machine block.
+func (d *decoder) machine(b *hclsyntax.Block) Machine {
+	m := Machine{Pos: Position{File: d.shown, Line: b.TypeRange.Start.Line}}
+	d.header = b.TypeRange
+	if len(b.Labels) == 1 {
+		m.Name = d.machineName(b.Labels[0], b.LabelRanges[0])
+	} else {
+		d.add(b.DefRange(), `Write machine "NAME" { … }.`, "a machine has one name, not %d", len(b.Labels))
+	}
+	what := "a machine"
+	if m.Name != "" {
+		what = fmt.Sprintf("machine %q", m.Name)
+	}
+	decodeBody(d, what, machineAttributes, b.Body, &m)
+	for _, inner := range b.Body.Blocks {
+		d.unknownBlock(what, names(machineAttributes), nil, inner)
+	}
+	return m
+}
+
+// machineName checks a machine's label and returns it, or "" after a problem.
+func (d *decoder) machineName(name string, at hcl.Range) string {
+	if isName(name) {
+		return name
+	}
+	d.add(at, namesAllowed, "%q cannot name a machine.%s", name, didYouMeanName(name))
+	return ""
+}
+
+// projectName reads the project's name.
+func (d *decoder) projectName(e hclsyntax.Expression) string {
+	name, ok := d.text("project", e)
+	if !ok || isName(name) {
+		return name
+	}
+	d.add(e.Range(), namesAllowed, "%q cannot name a project.%s", name, didYouMeanName(name))
+	return ""
+}
+
+// didYouMeanName proposes a valid name that is made from an invalid one.
+func didYouMeanName(name string) string {
+	if valid := toName(name); valid != "" {
+		return fmt.Sprintf(" Did you mean %q?", valid)
+	}
+	return ""
+}

@@ -1,0 +1,205 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// parseText parses a file that lies in /proj of a user whose home is /home/ada.
+func parseText(text string) (*Project, error) {
+	return parse([]byte(text), place{shown: "machines.hcl", dir: "/proj", base: FileName, home: "/home/ada"})
+}
+
+func TestParseReadsEveryAttribute(t *testing.T) {
+	got, err := parseText(`
+project = "acme"
+
+machine "web" {
+  image = "alpine:3.22"
+}
+
+machine "dev" {
+  image          = "oci:./images/debian:bookworm"
+  cpus           = 4
+  memory         = "8G"
+  disk           = "64G"
+  kernel         = "./kernels/vmlinuz"
+  virtualization = true
+  home_mount     = "ro"
+  services       = ["postgresql", "redis-server"]
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Project{
+		Name: "acme", Dir: "/proj", File: "/proj/machines.hcl",
+		Machines: []Machine{
+			{
+				Name: "dev", Image: "oci:/proj/images/debian:bookworm", CPUs: 4, Memory: 8 << 30, Disk: 64 << 30,
+				Kernel: "/proj/kernels/vmlinuz", Virtualization: true, HomeMount: "ro",
+				Services: []string{"postgresql", "redis-server"}, Pos: Position{"machines.hcl", 8},
+			},
+			{Name: "web", Image: "alpine:3.22", Pos: Position{"machines.hcl", 4}},
+		},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("project mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestParseForms(t *testing.T) {
+	const image = `image = "alpine:3.22"`
+	machine := func(body string) string { return "machine \"m\" {\n" + image + "\n" + body + "\n}" }
+	withImage := func(ref string) string { return `machine "m" { image = "` + ref + `" }` }
+	tests := map[string]struct {
+		text string
+		want Machine
+	}{
+		"sizes are binary whatever their case": {machine(`memory = "2gb"`), Machine{Memory: 2 << 30}},
+		"a size may have a space":              {machine(`memory = "2048 MiB"`), Machine{Memory: 2 << 30}},
+		"a size in text may be bytes":          {machine(`disk = "1073741824"`), Machine{Disk: 1 << 30}},
+		"null is as good as left out":          {machine("cpus = null\nmemory = null\nservices = null"), Machine{}},
+		"a number may be computed":             {machine(`cpus = 2 * 3`), Machine{CPUs: 6}},
+		"a number may be text":                 {machine(`cpus = "4"`), Machine{CPUs: 4}},
+		"a list may be computed":               {machine(`services = [for s in ["a", "b"] : "${s}d"]`), Machine{Services: []string{"ad", "bd"}}},
+		"a list may be empty":                  {machine(`services = []`), Machine{}},
+		"unit names have their own letters":    {machine(`services = ["getty@tty1.service"]`), Machine{Services: []string{"getty@tty1.service"}}},
+		"a kernel may be in the home":          {machine(`kernel = "~/vmlinuz"`), Machine{Kernel: "/home/ada/vmlinuz"}},
+		"a kernel may be absolute":             {machine(`kernel = "/boot/../boot/vmlinuz"`), Machine{Kernel: "/boot/vmlinuz"}},
+		"a folder of images in a parent":       {withImage("oci:../img:a"), Machine{Image: "oci:/img:a"}},
+		"a Docker archive in the home":         {withImage("docker-archive:~/i.tar"), Machine{Image: "docker-archive:/home/ada/i.tar"}},
+		"an OCI archive":                       {withImage("oci-archive:i.tar"), Machine{Image: "oci-archive:/proj/i.tar"}},
+		"an image may have a digest": {
+			withImage("debian@sha256:0000000000000000000000000000000000000000000000000000000000000000"),
+			Machine{Image: "debian@sha256:0000000000000000000000000000000000000000000000000000000000000000"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p, err := parseText(tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := p.Machines[0]
+			got.Name, got.Pos = "", Position{}
+			if tt.want.Image == "" {
+				tt.want.Image = "alpine:3.22"
+			}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("machine mismatch (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestProjectNameDefaultsToTheFolder(t *testing.T) {
+	for dir, want := range map[string]string{
+		"/src/acme":        "acme",
+		"/src/My Project!": "my-project",
+		"/src/_x_":         "x",
+		"/":                "project",
+		"/src/日本":          "project",
+	} {
+		p, err := parse(nil, place{shown: FileName, dir: dir, base: FileName})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Name != want {
+			t.Errorf("project in %s is called %q, want %q", dir, p.Name, want)
+		}
+	}
+}
+
+func TestHomeIsOnlyNeededWhereItIsWritten(t *testing.T) {
+	_, err := parse([]byte(`machine "m" {
+  image  = "alpine"
+  kernel = "~/vmlinuz"
+}`), place{shown: FileName, dir: "/proj", base: FileName})
+	if err == nil {
+		t.Error("a path in an unknown home was accepted")
+	}
+}
+
+func TestLoadFollowsTheFolderNotTheLink(t *testing.T) {
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(folder, FileName), `machine "m" { image = "oci:./i" }`)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(folder, link); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Load(filepath.Join(link, FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(folder, FileName); p.File != want {
+		t.Errorf("File = %s, want %s: a machine's owner must not depend on the way to the folder", p.File, want)
+	}
+	if want := "oci:" + filepath.Join(folder, "i"); p.Machines[0].Image != want {
+		t.Errorf("Image = %s, want %s", p.Machines[0].Image, want)
+	}
+}
+
+func TestMessagesNameTheFileAsTheUserSeesIt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "typo.hcl", "projetc = 1")
+	abs, err := filepath.Abs("typo.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"typo.hcl", "./typo.hcl", abs} {
+		_, err := Load(file)
+		var d Diagnostics
+		if !errors.As(err, &d) {
+			t.Fatalf("Load(%s) = %v, want Diagnostics", file, err)
+		}
+		if got := d[0].Pos.String(); got != "typo.hcl:1" {
+			t.Errorf("Load(%s) reports %s, want typo.hcl:1", file, got)
+		}
+	}
+}
+
+func TestLoadOfAMissingFileNamesIt(t *testing.T) {
+	_, err := Load(filepath.Join(t.TempDir(), "none.hcl"))
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Load = %v, want one that is os.ErrNotExist", err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	deep := filepath.Join(home, "src", "acme", "cmd")
+	if err := os.MkdirAll(filepath.Join(deep, FileName), 0o700); err != nil { // a folder of that name does not count
+		t.Fatal(err)
+	}
+	_, err := Find(deep)
+	var missing *NotFoundError
+	if !errors.As(err, &missing) {
+		t.Fatalf("Find = %v, want a NotFoundError", err)
+	}
+	if missing.Dir != deep || missing.Last != home || missing.Remedy() == "" {
+		t.Errorf("Find looked from %s to %s, want from %s to the home %s", missing.Dir, missing.Last, deep, home)
+	}
+
+	want := filepath.Join(home, "src", "acme", FileName)
+	write(t, want, "")
+	write(t, filepath.Join(home, FileName), "")
+	if got, err := Find(deep); err != nil || got != want {
+		t.Errorf("Find = %q, %v; want the nearest, %q", got, err, want)
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
