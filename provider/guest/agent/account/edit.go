@@ -1,0 +1,130 @@
+//go:build linux
+
+package account
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Files is the text of a user database. An empty GShadow means the image has none.
+type Files struct{ Passwd, Group, Shadow, GShadow string }
+
+// validName is wider than useradd's rule, because the host's name is a given, and
+// excludes what would break a line, a path or sudo's syntax.
+var validName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*$`)
+
+// ValidName reports whether a user of that name can be made.
+func ValidName(name string) bool { return len(name) <= 32 && validName.MatchString(name) }
+
+// Ensure returns the files with an account for want, and that account as it is then.
+//
+// An account of that name is kept with its home and its shell, and gets want's ids; a
+// shell that allows no log-in is replaced. An id that the image gave to another name
+// is shared: ours comes first, so that the id resolves to it, and the image's name
+// stays an alias. A group that has the gid already is used under its own name.
+func (f Files) Ensure(want User) (Files, User, error) {
+	if !ValidName(want.Name) {
+		return f, want, fmt.Errorf("user name %q: use letters, digits and _ . @ - only, at most 32", want.Name)
+	}
+	old, exists := find(ParsePasswd(f.Passwd), want.Name)
+	if exists {
+		want.Home = old.Home
+		if !noLogin(old.Shell) {
+			want.Shell = old.Shell
+		}
+	}
+	f.ensureGroup(want, old, exists)
+	f.ensureUser(want)
+	return f, want, nil
+}
+
+func find(users []User, name string) (User, bool) {
+	i := slices.IndexFunc(users, func(u User) bool { return u.Name == name })
+	if i < 0 {
+		return User{}, false
+	}
+	return users[i], true
+}
+
+func noLogin(shell string) bool {
+	return strings.HasSuffix(shell, "/nologin") || strings.HasSuffix(shell, "/false")
+}
+
+func (f *Files) ensureUser(u User) {
+	uid, gid := strconv.Itoa(u.UID), strconv.Itoa(u.GID)
+	lines, at := splitLines(f.Passwd), -1
+	for i, line := range lines {
+		if old, ok := parseUser(line); ok && old.Name == u.Name {
+			p := strings.Split(line, ":")
+			p[2], p[3], p[5], p[6] = uid, gid, u.Home, u.Shell
+			lines[i], at = strings.Join(p, ":"), i
+			break
+		}
+	}
+	if at < 0 {
+		at = len(lines)
+		lines = append(lines, strings.Join([]string{u.Name, "x", uid, gid, u.Name, u.Home, u.Shell}, ":"))
+	}
+	namesake := slices.IndexFunc(lines, func(line string) bool {
+		other, ok := parseUser(line)
+		return ok && other.UID == u.UID
+	})
+	if namesake < at {
+		line := lines[at]
+		lines = slices.Insert(slices.Delete(lines, at, at+1), namesake, line)
+	}
+	f.Passwd = joinLines(lines)
+	// "*" matches no password, and unlike "!" it does not say that the account is locked,
+	// which some log-in programs refuse.
+	f.Shadow = ensureLine(f.Shadow, u.Name, u.Name+":*:::::::")
+}
+
+func (f *Files) ensureGroup(u, old User, existed bool) {
+	groups := ParseGroup(f.Group)
+	if slices.ContainsFunc(groups, func(g Group) bool { return g.GID == u.GID }) {
+		return
+	}
+	name, lines := u.Name, splitLines(f.Group)
+	for i, line := range lines {
+		g, ok := parseGroup(line)
+		if !ok || g.Name != u.Name {
+			continue
+		}
+		if existed && g.GID == old.GID { // the user's own group moves with the user
+			p := strings.Split(line, ":")
+			p[2] = strconv.Itoa(u.GID)
+			lines[i] = strings.Join(p, ":")
+			f.Group = joinLines(lines)
+			return
+		}
+		name = fmt.Sprintf("%s-%d", u.Name, u.GID)
+	}
+	f.Group = joinLines(append(lines, fmt.Sprintf("%s:x:%d:", name, u.GID)))
+	if f.GShadow != "" {
+		f.GShadow = ensureLine(f.GShadow, name, name+":!::")
+	}
+}
+
+// ensureLine adds line unless the text has an entry of that name.
+func ensureLine(text, name, line string) string {
+	lines := splitLines(text)
+	if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") }) {
+		return text
+	}
+	return joinLines(append(lines, line))
+}
+
+func splitLines(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+}
+
+func joinLines(lines []string) string {
+	return strings.Join(lines, "\n") + "\n"
+}

@@ -1,0 +1,158 @@
+//go:build linux
+
+package sshd_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/account"
+	"github.com/stead-vm/stead/provider/guest/agent/sshd"
+	"github.com/stead-vm/stead/provider/guest/portmux"
+	"golang.org/x/crypto/ssh"
+)
+
+// The test program is also the SFTP program that the server starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "sftp" {
+		if err := sshd.ServeSFTP(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// me is the user the tests run as, under the name that the server's database has.
+const me = "tester"
+
+// stranger exists in the database; only root can be them.
+const (
+	stranger   = "stranger"
+	strangerID = 54321
+)
+
+type machine struct {
+	server    *sshd.Server
+	client    guest.Key
+	host      guest.Key
+	home      string
+	hostKey   ssh.PublicKey
+	clientKey ssh.Signer
+}
+
+// newMachine is a server whose user database names the current user.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	m := &machine{home: t.TempDir()}
+	var err error
+	if m.host, m.client, err = guest.NewKeys(); err != nil {
+		t.Fatal(err)
+	}
+	hostSigner, err1 := m.host.Signer()
+	clientPublic, err2 := m.client.PublicKey()
+	m.hostKey, err = m.host.PublicKey()
+	var err3 error
+	m.clientKey, err3 = m.client.Signer()
+	etc := t.TempDir()
+	passwd := fmt.Sprintf("%s:x:%d:%d::%s:/bin/sh\n%s:x:%d:%d::/:/bin/sh\n", me, os.Getuid(), os.Getgid(), m.home, stranger, strangerID, strangerID)
+	group := fmt.Sprintf("mine:x:%d:\nextra:x:4242:%s,%s\n", os.Getgid(), me, stranger)
+	err4 := os.WriteFile(filepath.Join(etc, "passwd"), []byte(passwd), 0o644)
+	err5 := os.WriteFile(filepath.Join(etc, "group"), []byte(group), 0o644)
+	if err := errors.Join(err, err1, err2, err3, err4, err5); err != nil {
+		t.Fatal(err)
+	}
+	m.server, err = sshd.New(sshd.Options{
+		HostKey: hostSigner, ClientKey: clientPublic, Users: account.NewDB(etc), DefaultUser: me,
+		Env: []string{"FROM_IMAGE=yes"}, SFTP: []string{"/proc/self/exe", "sftp"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// dialer serves m over a multiplexed pipe, as a virtio-serial port would.
+func (m *machine) dialer(t *testing.T) guest.DialFunc {
+	t.Helper()
+	a, b := net.Pipe()
+	d, err := portmux.NewDialer(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux, err := portmux.NewMux(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := mux.Listen(guest.SSHPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() { _ = mux.Serve() }()
+	go func() { defer close(served); _ = m.server.Serve(l) }()
+	t.Cleanup(func() { d.Close(); mux.Close(); <-served })
+	return d.Dial
+}
+
+// connect opens a connection as the supervisor does.
+func (m *machine) connect(t *testing.T) *ssh.Client {
+	t.Helper()
+	conn, chans, reqs, err := guest.DialSSH(t.Context(), m.dialer(t), m.clientKey, m.hostKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := ssh.NewClient(conn, chans, reqs)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func session(t *testing.T, c *ssh.Client, env ...string) *ssh.Session {
+	t.Helper()
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	for _, kv := range env {
+		k, v, _ := strings.Cut(kv, "=")
+		if err := s.Setenv(k, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// run executes command and returns what it wrote and its exit status.
+func run(t *testing.T, s *ssh.Session, command string) (stdout, stderr string, status int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	s.Stdout, s.Stderr = &out, &errs
+	err := s.Run(command)
+	var exit *ssh.ExitError
+	if errors.As(err, &exit) {
+		status = exit.ExitStatus()
+	} else if err != nil {
+		t.Fatalf("run %q: %v", command, err)
+	}
+	return out.String(), errs.String(), status
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user; CI runs the tests as root, too")
+	}
+}
+
+
+// rawKey is the client's key in the form that an agent takes.
+func rawKey(m *machine) (any, error) { return ssh.ParseRawPrivateKey([]byte(m.client.Private)) }

@@ -1,0 +1,116 @@
+//go:build linux
+
+package sshd
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/account"
+)
+
+// identity is who a session runs as.
+type identity struct {
+	account.User
+	groups []uint32 // supplementary
+}
+
+// identify follows the reserved variables of a session.
+//
+// A gid beside a uid is the primary group. A gid alone is one more group of a user
+// who keeps the primary one, as Apple's container machine has it.
+func (s *Server) identify(directives map[string]string) (identity, error) {
+	u, err := s.lookup(directives)
+	if err != nil {
+		return identity{}, err
+	}
+	groups := s.opts.Users.Groups(u)
+	if text, ok := directives[guest.EnvGID]; ok {
+		gid, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return identity{}, fmt.Errorf("group id %q is not a number", text)
+		}
+		if _, both := directives[guest.EnvUID]; both {
+			u.GID, groups[0] = int(gid), int(gid)
+		} else if !slices.Contains(groups, int(gid)) {
+			groups = append(groups, int(gid))
+		}
+	}
+	id := identity{User: u}
+	for _, g := range groups {
+		id.groups = append(id.groups, uint32(g))
+	}
+	return id, nil
+}
+
+func (s *Server) lookup(directives map[string]string) (account.User, error) {
+	if text, ok := directives[guest.EnvUID]; ok {
+		uid, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return account.User{}, fmt.Errorf("user id %q is not a number", text)
+		}
+		if u, ok := s.opts.Users.ByUID(int(uid)); ok {
+			return u, nil
+		}
+		return account.User{UID: int(uid), Home: "/", Shell: "/bin/sh"}, nil
+	}
+	name, ok := directives[guest.EnvUser]
+	if !ok {
+		name = s.opts.DefaultUser
+	}
+	u, ok := s.opts.Users.ByName(name)
+	if !ok {
+		return u, fmt.Errorf("user %q is not in this machine's /etc/passwd", name)
+	}
+	if u.Shell == "" { // passwd(5)
+		u.Shell = "/bin/sh"
+	}
+	return u, nil
+}
+
+// credential is nil where the server is no root and has no choice, as in tests.
+func (id identity) credential() *syscall.Credential {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(id.UID), Gid: uint32(id.GID), Groups: id.groups}
+}
+
+// defaultPath is where programs are looked for unless the image says otherwise.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// environment is what a session of id starts with, later entries winning.
+func (id identity) environment(image, session []string) []string {
+	env := append([]string{defaultPath}, image...)
+	env = append(env, "HOME="+id.Home, "SHELL="+id.Shell)
+	if id.Name != "" {
+		env = append(env, "USER="+id.Name, "LOGNAME="+id.Name)
+	}
+	if dir := path.Join("/run/user", strconv.Itoa(id.UID)); isDir(dir) {
+		env = append(env, "XDG_RUNTIME_DIR="+dir)
+	}
+	return append(env, session...)
+}
+
+// workingDir is the wanted directory, or the home where none is wanted. A home that
+// is not there is no reason to refuse a session.
+func (id identity) workingDir(wanted string, set bool) string {
+	switch {
+	case set:
+		return wanted
+	case isDir(id.Home):
+		return id.Home
+	default:
+		return "/"
+	}
+}
+
+func isDir(p string) bool {
+	info, err := os.Stat(p)
+	return err == nil && info.IsDir()
+}

@@ -1,0 +1,121 @@
+//go:build linux
+
+package sshd
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is the leader of a session's process group.
+type process struct {
+	mu  sync.Mutex
+	cmd *exec.Cmd // nil before the start and after the end
+}
+
+func (p *process) start(cmd *exec.Cmd) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd = cmd
+	return nil
+}
+
+// wait returns how the process ended; it must have been started.
+func (p *process) wait() syscall.WaitStatus {
+	p.mu.Lock()
+	cmd := p.cmd
+	p.mu.Unlock()
+	_ = cmd.Wait()
+	p.mu.Lock()
+	p.cmd = nil
+	p.mu.Unlock()
+	return cmd.ProcessState.Sys().(syscall.WaitStatus)
+}
+
+// signal sends sig to the process group, and to the group that a terminal session
+// has in its foreground. It reports whether somebody got it.
+func (p *process) signal(sig syscall.Signal) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil || sig == 0 {
+		return false
+	}
+	group := p.cmd.Process.Pid
+	if front := foreground(p.cmd); front != 0 && front != group {
+		_ = unix.Kill(-front, sig)
+		if sig != unix.SIGHUP && sig != unix.SIGCONT {
+			return true // an interactive shell is not what a client means to interrupt
+		}
+	}
+	return unix.Kill(-group, sig) == nil
+}
+
+// foreground is the process group that the terminal of a session talks to; 0: none.
+func foreground(cmd *exec.Cmd) int {
+	if !cmd.SysProcAttr.Setctty {
+		return 0
+	}
+	return foregroundOf(cmd.Process.Pid)
+}
+
+// drainGrace is how long an output is watched after the program's end. What the
+// program itself wrote is in the pipe by then; this is for the tail of a pipeline
+// that it did not wait for. Children that stay in the background must not hold the
+// session open.
+const drainGrace = 250 * time.Millisecond
+
+// output copies what a process writes to its client.
+type output struct {
+	src    *os.File
+	dst    io.Writer
+	mu     sync.Mutex
+	exited bool
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+func (o *output) copy() {
+	defer o.src.Close()
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for {
+		last := o.arm()
+		n, err := o.src.Read(*buf)
+		if n > 0 {
+			if _, err := o.dst.Write((*buf)[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil && (last || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return
+		}
+	}
+}
+
+// arm sets the deadline of the next read and tells whether it has one.
+func (o *output) arm() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.exited {
+		_ = o.src.SetReadDeadline(time.Now().Add(drainGrace))
+	}
+	return o.exited
+}
+
+// processExited wakes a read that waits, so that it goes on under the grace period.
+func (o *output) processExited() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.exited = true
+	_ = o.src.SetReadDeadline(time.Unix(1, 0))
+}

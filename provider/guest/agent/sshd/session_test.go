@@ -1,0 +1,391 @@
+//go:build linux
+
+package sshd_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pkg/sftp"
+	"github.com/stead-vm/stead/provider/guest"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+func TestCommands(t *testing.T) {
+	m := newMachine(t)
+	c := m.connect(t)
+	tests := map[string]struct {
+		env     []string
+		command string
+		stdout  string
+		stderr  string // contained in
+		status  int
+	}{
+		"the exit status is the command's":             {command: "exit 42", status: 42},
+		"stdout and stderr stay apart":                 {command: "echo out; echo err >&2", stdout: "out\n", stderr: "err\n"},
+		"the user's shell expands the command":         {command: `x=1; echo $((x+1))`, stdout: "2\n"},
+		"the working directory is the home":            {command: "pwd -P", stdout: m.home + "\n"},
+		"the working directory can be chosen":          {env: []string{"STEAD_CWD=/usr"}, command: "pwd", stdout: "/usr\n"},
+		"a missing working directory is an error":      {env: []string{"STEAD_CWD=/no/where"}, command: "pwd", stderr: "working directory /no/where: no such file or directory", status: 126},
+		"an unknown user is an error":                  {env: []string{"STEAD_USER=nobody-here"}, command: "true", stderr: `user "nobody-here" is not in this machine's /etc/passwd`, status: 126},
+		"variables of the client are passed on":        {env: []string{"COLOR=blue green"}, command: `echo "$COLOR"`, stdout: "blue green\n"},
+		"the client's variables win":                   {env: []string{"HOME=/elsewhere"}, command: `echo "$HOME"`, stdout: "/elsewhere\n"},
+		"variables that direct are not passed on":      {env: []string{"STEAD_CWD=/"}, command: `env | grep -c ^STEAD_`, stdout: "0\n", status: 1},
+		"the image's variables are there":              {command: `echo "$FROM_IMAGE"`, stdout: "yes\n"},
+		"the session knows its user":                   {command: `echo "$USER $LOGNAME $SHELL $HOME"`, stdout: me + " " + me + " /bin/sh " + m.home + "\n"},
+		"stdin that is not given is empty":             {command: "cat; echo done", stdout: "done\n"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			out, errs, status := run(t, session(t, c, tt.env...), tt.command)
+			if out != tt.stdout || !strings.Contains(errs, tt.stderr) || status != tt.status {
+				t.Errorf("got stdout %q, stderr %q, status %d", out, errs, status)
+			}
+		})
+	}
+}
+
+func TestBackgroundChildDoesNotHoldTheSession(t *testing.T) {
+	c := newMachine(t).connect(t)
+	pid, _, _ := run(t, session(t, c), "sleep 600 & echo $!")
+	if _, _, status := run(t, session(t, c), "kill "+pid); status != 0 {
+		t.Errorf("the child %q is gone", pid)
+	}
+}
+
+func TestOutputOfAnEndedPipelineArrives(t *testing.T) {
+	c := newMachine(t).connect(t)
+	out, _, _ := run(t, session(t, c), "(sleep 0.05; echo late) & echo early")
+	if out != "early\nlate\n" {
+		t.Errorf("stdout = %q", out)
+	}
+}
+
+func TestBigBinaryStreams(t *testing.T) {
+	c := newMachine(t).connect(t)
+	data := make([]byte, 5<<20)
+	_, _ = rand.Read(data)
+	s := session(t, c)
+	var out, errs bytes.Buffer
+	s.Stdin, s.Stdout, s.Stderr = bytes.NewReader(data), &out, &errs
+	if err := s.Run("tee /dev/stderr"); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(out.Bytes(), data) || !bytes.Equal(errs.Bytes(), data) {
+		t.Errorf("%d bytes came back as %d on stdout and %d on stderr, or changed", len(data), out.Len(), errs.Len())
+	}
+}
+
+func TestEndOfStdinReachesTheCommandAlone(t *testing.T) {
+	c := newMachine(t).connect(t)
+	s := session(t, c)
+	stdin, err1 := s.StdinPipe()
+	stdout, err2 := s.StdoutPipe()
+	if err := errors.Join(err1, err2, s.Start("cat; echo after the end")); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(stdin, "line")
+	stdin.Close()
+	out, err := io.ReadAll(stdout)
+	if string(out) != "line\nafter the end\n" || err != nil {
+		t.Errorf("stdout = %q, %v", out, err)
+	}
+	if err := s.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSignals(t *testing.T) {
+	c := newMachine(t).connect(t)
+	t.Run("reach the whole process group", func(t *testing.T) {
+		s := session(t, c)
+		stdout, _ := s.StdoutPipe()
+		if err := s.Start(`trap 'echo got TERM; exit 7' TERM; sleep 600 & echo up; wait`); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.ReadFull(stdout, make([]byte, len("up\n")))
+		if err := s.Signal(ssh.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		out, _ := io.ReadAll(stdout)
+		var exit *ssh.ExitError
+		if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 7 || string(out) != "got TERM\n" {
+			t.Errorf("ended with %v, stdout %q", err, out)
+		}
+	})
+	t.Run("that end the command are reported", func(t *testing.T) {
+		s := session(t, c)
+		var exit *ssh.ExitError
+		if err := s.Run("kill -KILL $$"); !errors.As(err, &exit) || exit.Signal() != "KILL" {
+			t.Errorf("ended with %v, want signal KILL", err)
+		}
+	})
+}
+
+func TestDisconnectHangsUp(t *testing.T) {
+	m := newMachine(t)
+	for name, prepare := range map[string]func(*ssh.Session) error{
+		"a command":            func(*ssh.Session) error { return nil },
+		"a terminal's command": func(s *ssh.Session) error { return s.RequestPty("xterm", 24, 80, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c := m.connect(t)
+			s := session(t, c)
+			stdout, _ := s.StdoutPipe()
+			if err := errors.Join(prepare(s), s.Start(fmt.Sprintf(`trap 'echo hup >%s; exit' HUP; echo up; while :; do sleep 0.02; done`, fifo))); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.ReadFull(stdout, make([]byte, len("up\n")))
+			c.Close()
+			if got, err := os.ReadFile(fifo); string(got) != "hup\n" || err != nil {
+				t.Errorf("the command saw %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	c := newMachine(t).connect(t)
+	s := session(t, c)
+	if err := s.RequestPty("xterm-256color", 30, 100, ssh.TerminalModes{ssh.ECHO: 0, ssh.VERASE: 8}); err != nil {
+		t.Fatal(err)
+	}
+	stdin, _ := s.StdinPipe()
+	stdout, _ := s.StdoutPipe()
+	if err := s.Start(`tty -s && echo "$TERM"; stty size; stty -a | grep -oE '[-]?echo |[ ;]erase = [^;]*' | tr '\n' ' '; echo; read _; stty size; exit 3`); err != nil {
+		t.Fatal(err)
+	}
+	want := "xterm-256color\r\n30 100\r\n erase = ^H -echo  \r\n"
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(stdout, got); err != nil || string(got) != want {
+		t.Errorf("terminal shows %q (%v), want %q", got, err, want)
+	}
+	if err := s.WindowChange(40, 120); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(stdin)
+	rest, _ := io.ReadAll(stdout)
+	if string(rest) != "40 120\r\n" {
+		t.Errorf("after the resize it shows %q", rest)
+	}
+	var exit *ssh.ExitError
+	if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 3 {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestTerminalSignalGoesToTheForeground(t *testing.T) {
+	c := newMachine(t).connect(t)
+	s := session(t, c)
+	if err := s.RequestPty("xterm", 24, 80, ssh.TerminalModes{ssh.ECHO: 0}); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _ := s.StdoutPipe()
+	// With job control on, the inner shell is a process group of its own.
+	if err := s.Start(`set -m; sh -c 'trap "echo inner; exit" INT; echo up; while :; do sleep 0.02; done'; echo outer`); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadFull(stdout, make([]byte, len("up\r\n")))
+	if err := s.Signal(ssh.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(stdout); string(got) != "inner\r\nouter\r\n" {
+		t.Errorf("terminal shows %q", got)
+	}
+}
+
+func TestShellIsALoginShell(t *testing.T) {
+	m := newMachine(t)
+	if err := os.WriteFile(filepath.Join(m.home, ".profile"), []byte("echo profile\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := session(t, m.connect(t))
+	var out bytes.Buffer
+	s.Stdout, s.Stdin = &out, strings.NewReader("echo $0\n")
+	if err := errors.Join(s.Shell(), s.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); got != "profile\n-sh\n" {
+		t.Errorf("shell wrote %q", got)
+	}
+}
+
+func TestAnotherUser(t *testing.T) {
+	needRoot(t)
+	c := newMachine(t).connect(t)
+	tests := map[string]struct {
+		env     []string
+		command string
+		want    string
+	}{
+		"by name, with their groups":                  {[]string{"STEAD_USER=stranger"}, "id -u; id -G", "54321\n54321 4242\n"},
+		"by uid":                                      {[]string{"STEAD_UID=54321"}, "id -u; echo $USER", "54321\nstranger\n"},
+		"a uid wins over a name":                      {[]string{"STEAD_USER=tester", "STEAD_UID=54321"}, "id -u", "54321\n"},
+		"a uid without an account":                    {[]string{"STEAD_UID=77", "STEAD_GID=88"}, "id -u; id -G; pwd", "77\n88\n/\n"},
+		"a gid alone is one more group":               {[]string{"STEAD_GID=1000"}, "id -G", "0 1000 4242\n"},
+		"a gid beside a uid is the primary group":     {[]string{"STEAD_UID=54321", "STEAD_GID=9"}, "id -G", "9 4242\n"},
+		"the terminal and the agent socket are their": {[]string{"STEAD_UID=54321"}, "test -O $SSH_AUTH_SOCK && test -O /dev/stdin && echo mine", "mine\r\n"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := session(t, c, tt.env...)
+			if strings.Contains(tt.command, "SSH_AUTH_SOCK") {
+				if err := errors.Join(agent.RequestAgentForwarding(s), s.RequestPty("xterm", 24, 80, nil)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out, errs, _ := run(t, s, tt.command); out != tt.want {
+				t.Errorf("got %q (stderr %q), want %q", out, errs, tt.want)
+			}
+		})
+	}
+}
+
+func TestSFTPHasTheRightsOfTheSession(t *testing.T) {
+	m := newMachine(t)
+	c := m.connect(t)
+	client := func(t *testing.T, env ...string) *sftp.Client {
+		s := session(t, c, env...)
+		in, err1 := s.StdinPipe()
+		out, err2 := s.StdoutPipe()
+		if err := errors.Join(err1, err2, s.RequestSubsystem("sftp")); err != nil {
+			t.Fatal(err)
+		}
+		f, err := sftp.NewClientPipe(out, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	f := client(t)
+	w, err := f.Create("relative.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(w, "hello")
+	w.Close()
+	if got, err := os.ReadFile(filepath.Join(m.home, "relative.txt")); string(got) != "hello" || err != nil {
+		t.Errorf("file holds %q, %v", got, err)
+	}
+	needRoot(t)
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.WriteFile(secret, []byte("x"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client(t, "STEAD_USER=stranger").Open(secret); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("a stranger opened root's file: %v", err)
+	}
+}
+
+func TestDirectTCPReachesTheGuestsLoopback(t *testing.T) {
+	c := newMachine(t).connect(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		got, _ := io.ReadAll(conn) // ends only by the half-close
+		fmt.Fprintf(conn, "got %s", got)
+		conn.Close()
+	}()
+	conn, err := c.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(conn, "ping")
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(conn); string(got) != "got ping" {
+		t.Errorf("answer = %q", got)
+	}
+	l.Close()
+	if _, err := c.Dial("tcp", l.Addr().String()); err == nil {
+		t.Error("a port without a listener was connected")
+	}
+}
+
+// TestAgentChannelCarriesTheRequestsPayload is what lets a proxy know for which of
+// its clients an agent connection is.
+func TestAgentChannelCarriesTheRequestsPayload(t *testing.T) {
+	c := newMachine(t).connect(t)
+	offers := c.HandleChannelOpen("auth-agent@openssh.com")
+	s := session(t, c)
+	if ok, err := s.SendRequest("auth-agent-req@openssh.com", true, []byte("token-7")); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	stdout, _ := s.StdoutPipe()
+	if err := s.Start(`echo $SSH_AUTH_SOCK; cat`); err != nil {
+		t.Fatal(err)
+	}
+	path := make([]byte, 256)
+	n, _ := stdout.Read(path)
+	socket := strings.TrimSpace(string(path[:n]))
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer := <-offers
+	if got := string(offer.ExtraData()); got != "token-7" {
+		t.Errorf("extra data = %q", got)
+	}
+	_ = offer.Reject(ssh.Prohibited, "")
+	conn.Close()
+	s.Close()
+	_ = s.Wait()
+}
+
+func TestOnlyTheRightKeysConnect(t *testing.T) {
+	m := newMachine(t)
+	other, _, err := guest.NewKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err1 := other.Signer()
+	public, err2 := other.PublicKey()
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := guest.DialSSH(t.Context(), m.dialer(t), signer, m.hostKey); err == nil {
+		t.Error("a foreign client key was accepted")
+	}
+	if _, _, _, err := guest.DialSSH(t.Context(), m.dialer(t), m.clientKey, public); err == nil {
+		t.Error("a foreign host key was accepted")
+	}
+}
+
+func TestDialSSHEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	a, b := net.Pipe()
+	defer b.Close()
+	dial := func(context.Context, uint32) (net.Conn, error) {
+		cancel()
+		return a, nil
+	}
+	m := newMachine(t)
+	if _, _, _, err := guest.DialSSH(ctx, dial, m.clientKey, m.hostKey); !errors.Is(err, context.Canceled) {
+		t.Errorf("DialSSH = %v, want a cancelled context", err)
+	}
+}
