@@ -110,10 +110,11 @@ func (g geometry) groupBlocks(n uint32) uint32 {
 	return uint32(min(blocksPerGroup, g.blocks-uint64(n)*blocksPerGroup))
 }
 
-// journalBlocks sizes the journal: a thousandth of the disk, at least 16 MiB where
-// that is a small part of it, at most 256 MiB, which the kernel fills only under a
-// heavy load of metadata. Unused parts cost nothing on the host.
+// journalBlocks sizes the journal: a thousandth of the disk, but at least 16 MiB
+// where that is a small part of it (jbd2 refuses less than 1024 blocks) and at most
+// 256 MiB, which only a heavy load of metadata fills. What the kernel has not used
+// yet costs nothing on the host.
 func (g geometry) journalBlocks() uint32 {
 	const least, most = 4096, 65536
-	return uint32(min(max(g.blocks/1024, least), most, g.blocks/32))
+	return uint32(min(max(g.blocks/1024, least), most, g.blocks/16))
 }

@@ -9,6 +9,10 @@ import (
 // whiteout hides what lower layers have. That nothing is there to hide is no error:
 // builders also mark files that only an intermediate layer had.
 func (m *merger) whiteout(parents []string, marker string) error {
+	name := strings.TrimPrefix(marker, whiteoutPrefix)
+	if name == "" || name == "." || name == ".." {
+		return fmt.Errorf("a whiteout of %q means nothing", name)
+	}
 	dir, err := m.find(parents)
 	if errors.Is(err, errNoFolder) {
 		return nil
@@ -22,10 +26,6 @@ func (m *merger) whiteout(parents []string, marker string) error {
 			m.hide(dir, name)
 		}
 		return nil
-	}
-	name := strings.TrimPrefix(marker, whiteoutPrefix)
-	if name == "" || name == "." || name == ".." {
-		return fmt.Errorf("a whiteout of %q means nothing", name)
 	}
 	m.hide(dir, name)
 	return nil

@@ -1,0 +1,152 @@
+package ext4
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type layers [][]entry
+
+func TestMerge(t *testing.T) {
+	const own, implied = "dir 0700", "dir 0755"
+	tests := map[string]struct {
+		layers layers
+		want   map[string]string
+	}{
+		"an upper file replaces a lower one": {
+			layers{{file("a", "old")}, {file("a", "new").owned(1000, 100)}},
+			map[string]string{"a": "file 0644 1000:100 new"},
+		},
+		"the last of duplicate entries wins": {
+			layers{{file("a", "1"), dir("a"), file("a/x", ""), symlink("a", "b"), file("a", "2")}},
+			map[string]string{"a": "file 0644 2"},
+		},
+		"names may be absolute or begin with a dot": {
+			layers{{dir("./"), file("/a", "1"), file("./b//c", "2")}},
+			map[string]string{"a": "file 0644 1", "b": implied, "b/c": "file 0644 2"},
+		},
+		"a whiteout removes a file and a tree": {
+			layers{{file("a", ""), file("b/c/d", ""), file("e", "")}, {whiteout("a"), whiteout("b")}},
+			map[string]string{"e": "file 0644 "},
+		},
+		"a whiteout of nothing is nothing": {
+			layers{{file("a", "")}, {whiteout("b"), whiteout("c/d"), opaque("e")}},
+			map[string]string{"a": "file 0644 "},
+		},
+		"a whiteout hides nothing of its own layer, before or after it": {
+			layers{{file("a", "old"), file("b", "old")}, {file("a", "new"), whiteout("a"), whiteout("b"), file("b", "new")}},
+			map[string]string{"a": "file 0644 new", "b": "file 0644 new"},
+		},
+		"a folder whited out and added again is empty": {
+			layers{{file("a/x", ""), file("b/x", "")}, {whiteout("a"), dir("a"), dir("b"), whiteout("b")}},
+			map[string]string{"a": own, "b": own},
+		},
+		"a folder whited out that gets a file is new": {
+			layers{
+				{dir("a"), file("a/x", ""), dir("b"), file("b/x", "")},
+				{whiteout("a"), file("a/y", ""), file("b/y", ""), whiteout("b")},
+			},
+			map[string]string{"a": implied, "a/y": "file 0644 ", "b": implied, "b/y": "file 0644 "},
+		},
+		"a file that only the next layer hides is hidden": {
+			layers{{file("a", "1")}, {whiteout("a"), file("a", "2")}, {whiteout("a")}},
+			map[string]string{},
+		},
+		"an opaque folder keeps what its layer adds, before or after the marker": {
+			layers{
+				{dir("a"), file("a/1", ""), file("a/b/2", "")},
+				{dir("a"), file("a/3", ""), opaque("a"), file("a/b/4", "")},
+			},
+			map[string]string{"a": own, "a/3": "file 0644 ", "a/b": implied, "a/b/4": "file 0644 "},
+		},
+		"an opaque folder that no entry describes stays as it was": {
+			layers{{dir("a"), file("a/1", "")}, {opaque("a")}},
+			map[string]string{"a": own},
+		},
+		"folders merge, and the upper entry describes them": {
+			layers{{dir("a"), file("a/x", "")}, {folderAt("a", 0o1777).owned(1, 2), file("a/y", "")}},
+			map[string]string{"a": "dir 1777 1:2", "a/x": "file 0644 ", "a/y": "file 0644 "},
+		},
+		"an implied folder is described later": {
+			layers{{file("a/x", ""), dir("a")}},
+			map[string]string{"a": own, "a/x": "file 0644 "},
+		},
+		"a hard link to a lower file": {
+			layers{{file("a", "1")}, {hardlink("b", "a")}},
+			map[string]string{"a": "file 0644 1", "b": "= a"},
+		},
+		"a hard link keeps the data of a replaced file": {
+			layers{{file("a", "old"), hardlink("b", "a")}, {file("a", "new")}},
+			map[string]string{"a": "file 0644 new", "b": "file 0644 old"},
+		},
+		"a hard link keeps the data of a removed file": {
+			layers{{file("a", "old")}, {hardlink("b", "a"), whiteout("a")}, {hardlink("c", "b")}},
+			map[string]string{"b": "file 0644 old", "c": "= b"},
+		},
+		"a hard link to a file that its own layer has replaced means the new one": {
+			layers{{file("a", "old"), hardlink("b", "a")}, {file("a", "new"), hardlink("c", "a")}},
+			map[string]string{"a": "file 0644 new", "b": "file 0644 old", "c": "= a"},
+		},
+		"a hard link may replace the folder of its target": {
+			layers{{file("a/x", "1")}, {hardlink("a", "a/x")}},
+			map[string]string{"a": "file 0644 1"},
+		},
+		"a hard link to itself changes nothing": {
+			layers{{file("a", "1")}, {hardlink("a", "./a")}},
+			map[string]string{"a": "file 0644 1"},
+		},
+		"a hard link to a symlink, through a symlink": {
+			layers{{symlink("usr/l", "x"), symlink("u", "usr")}, {hardlink("m", "u/l")}},
+			map[string]string{"m": "-> x", "u": "-> usr", "usr": implied, "usr/l": "= m"},
+		},
+		"folder, file, folder": {
+			layers{{file("a/x", "")}, {file("a", "")}, {dir("a"), file("a/y", "")}},
+			map[string]string{"a": own, "a/y": "file 0644 "},
+		},
+		"file, folder, file": {
+			layers{{file("a", "1")}, {file("a/x", "")}, {file("a", "2")}},
+			map[string]string{"a": "file 0644 2"},
+		},
+		"a symlink replaces a folder, a folder a symlink": {
+			layers{
+				{file("a/x", ""), dir("t"), file("t/z", ""), symlink("b", "t")},
+				{symlink("a", "t"), dir("b"), file("b/y", "")},
+			},
+			map[string]string{"a": "-> t", "b": own, "b/y": "file 0644 ", "t": own, "t/z": "file 0644 "},
+		},
+		"entries below a symlinked folder go where it leads": {
+			layers{
+				{dir("usr/lib"), symlink("lib", "usr/lib"), symlink("abs", "/lib"), file("usr/lib/old", "")},
+				{file("lib/x", "1"), file("abs/y", "2"), whiteout("abs/old")},
+			},
+			map[string]string{
+				"abs": "-> /lib", "lib": "-> usr/lib", "usr": implied, "usr/lib": own,
+				"usr/lib/x": "file 0644 1", "usr/lib/y": "file 0644 2",
+			},
+		},
+		"no symlink leads out of the image": {
+			layers{{dir("etc"), symlink("a/b", "../../../../etc")}, {file("a/b/x", "")}},
+			map[string]string{"a": implied, "a/b": "-> ../../../../etc", "etc": own, "etc/x": "file 0644 "},
+		},
+		"a dangling symlink's target is made": {
+			layers{{symlink("run", "/var/run")}, {file("run/x", "")}},
+			map[string]string{"run": "-> /var/run", "var": implied, "var/run": implied, "var/run/x": "file 0644 "},
+		},
+		"private names of aufs are passed over": {
+			layers{{file(".wh..wh.aufs", ""), dir(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", ""), file("a", "")}},
+			map[string]string{"a": "file 0644 "},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var merged []Layer
+			for _, l := range tt.layers {
+				merged = append(merged, layerOf(t, l...))
+			}
+			if d := cmp.Diff(tt.want, listing(t, makeDisk(t, MinSize, merged...))); d != "" {
+				t.Errorf("tree (-want +got):\n%s", d)
+			}
+		})
+	}
+}
