@@ -1,0 +1,90 @@
+package reconcile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider"
+)
+
+// Defaults is what a project file leaves to the host.
+type Defaults struct {
+	Settings provider.Settings // required: for what a machine does not set
+	Platform string            // required: "linux/amd64"
+	User     provider.User     // required: who the machines' user is
+
+	// Digest resolves an image reference for Platform. Required; it is asked once
+	// for each reference.
+	Digest func(ref string) (string, error)
+
+	// Found are the machines of this host. One whose file does not speak about its
+	// disk keeps the size it has: nobody loses data by deleting a line.
+	Found []provider.Machine
+}
+
+// OwnerOf is the owner of a project's machines.
+func OwnerOf(p *config.Project) provider.Owner {
+	return provider.Owner{Project: p.Name, File: p.File}
+}
+
+// Desired completes a project's machines with what the host adds, sorted by ID.
+// Its error joins one for each machine whose image cannot be resolved.
+func Desired(p *config.Project, d Defaults) ([]provider.Spec, error) {
+	type answer struct {
+		digest string
+		err    error
+	}
+	answers := map[string]answer{}
+	specs := make([]provider.Spec, 0, len(p.Machines))
+	var errs []error
+	for _, m := range p.Machines {
+		a, asked := answers[m.Image]
+		if !asked {
+			a.digest, a.err = d.Digest(m.Image)
+			answers[m.Image] = a
+		}
+		if a.err != nil {
+			errs = append(errs, fmt.Errorf("%s: image of machine %q: %w", m.Pos, m.Name, a.err))
+			continue
+		}
+		specs = append(specs, provider.Spec{
+			ID: m.Name, Image: m.Image, Digest: a.digest,
+			Platform: d.Platform, User: d.User, Owner: OwnerOf(p),
+			Settings: d.settings(m),
+		})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return sorted(specs, func(s provider.Spec) string { return s.ID }), nil
+}
+
+// settings fills in what a machine's block leaves out.
+func (d *Defaults) settings(m config.Machine) provider.Settings {
+	return provider.Settings{
+		CPUs:           cmp.Or(m.CPUs, d.Settings.CPUs),
+		Memory:         cmp.Or(m.Memory, d.Settings.Memory),
+		Disk:           cmp.Or(m.Disk, d.foundDisk(m.Name), d.Settings.Disk),
+		Kernel:         cmp.Or(m.Kernel, d.Settings.Kernel),
+		Virtualization: m.Virtualization || d.Settings.Virtualization,
+		HomeMount:      cmp.Or(provider.HomeMount(m.HomeMount), d.Settings.HomeMount),
+		Services:       slices.Clone(m.Services),
+	}
+}
+
+// foundDisk is the size of an existing machine's disk, or 0.
+func (d *Defaults) foundDisk(id string) int64 {
+	for _, m := range d.Found {
+		if m.ID != id {
+			continue
+		}
+		if m.Booted != nil {
+			return max(m.Disk, m.Booted.Disk)
+		}
+		return m.Disk
+	}
+	return 0
+}

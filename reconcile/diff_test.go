@@ -1,0 +1,278 @@
+package reconcile
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/provider"
+)
+
+var (
+	acme = provider.Owner{Project: "acme", File: "/acme/machines.hcl"}
+	ada  = provider.User{Name: "ada", UID: 1000, GID: 1000}
+)
+
+// spec is a wanted machine of acme, changed by edits.
+func spec(id string, edits ...func(*provider.Spec)) provider.Spec {
+	s := provider.Spec{
+		ID: id, Image: "debian:12", Digest: "sha256:" + strings.Repeat("1", 64), Platform: "linux/amd64",
+		User: ada, Owner: acme,
+		Settings: provider.Settings{
+			CPUs: 2, Memory: 4 << 30, Disk: 64 << 30, HomeMount: provider.HomeReadWrite, Services: []string{"postgresql"},
+		},
+	}
+	for _, edit := range edits {
+		edit(&s)
+	}
+	return s
+}
+
+// stopped and running are s as found, with 3 GiB of data.
+func stopped(s provider.Spec) provider.Machine {
+	return provider.Machine{Spec: s, State: provider.Stopped, DiskUsed: 3 << 30}
+}
+
+func running(s provider.Spec) provider.Machine {
+	m := stopped(s)
+	booted := s.Settings
+	m.State, m.Booted = provider.Running, &booted
+	return m
+}
+
+// in is m in another state; set is m after somebody has edited its files.
+func in(state provider.State, m provider.Machine) provider.Machine { m.State = state; return m }
+
+func set(m provider.Machine, edits ...func(*provider.Spec)) provider.Machine {
+	for _, edit := range edits {
+		edit(&m.Spec)
+	}
+	return m
+}
+
+func cpus(n int) func(*provider.Spec)       { return func(s *provider.Spec) { s.CPUs = n } }
+func disk(g int64) func(*provider.Spec)     { return func(s *provider.Spec) { s.Disk = g << 30 } }
+func image(ref string) func(*provider.Spec) { return func(s *provider.Spec) { s.Image = ref } }
+func services(names ...string) func(*provider.Spec) {
+	return func(s *provider.Spec) { s.Services = names }
+}
+func owner(o provider.Owner) func(*provider.Spec) { return func(s *provider.Spec) { s.Owner = o } }
+func digest(d string) func(*provider.Spec) {
+	return func(s *provider.Spec) { s.Digest = "sha256:" + strings.Repeat(d, 64) }
+}
+func user(u provider.User) func(*provider.Spec) { return func(s *provider.Spec) { s.User = u } }
+func platform(p string) func(*provider.Spec)    { return func(s *provider.Spec) { s.Platform = p } }
+
+// unreadable is a machine of which nothing is known but that it has data.
+func unreadable(id string) provider.Machine {
+	return provider.Machine{Spec: provider.Spec{ID: id}, State: provider.Broken, Problem: "config.json is empty", DiskUsed: 3 << 30}
+}
+
+func TestDiffDecides(t *testing.T) {
+	dev := spec("dev")
+	ones, twos := digest("1"), digest("2")
+	tests := map[string]struct {
+		want   []provider.Spec
+		have   []provider.Machine
+		action Action
+		attrs  string // what differs, as shown
+	}{
+		"nothing is created": {
+			[]provider.Spec{dev}, nil, Create,
+			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
+		},
+		"a machine that is gone is created": {
+			[]provider.Spec{dev}, []provider.Machine{in(provider.Absent, stopped(dev))}, Create,
+			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
+		},
+		"equal and running is left alone": {[]provider.Spec{dev}, []provider.Machine{running(dev)}, None, ""},
+		"equal and stopped is started":    {[]provider.Spec{dev}, []provider.Machine{stopped(dev)}, Start, ""},
+		"equal and booting is waited for": {[]provider.Spec{dev}, []provider.Machine{in(provider.Booting, running(dev))}, Start, ""},
+		"a running machine whose booted settings are unknown is judged by its files": {
+			[]provider.Spec{dev}, []provider.Machine{in(provider.Running, stopped(dev))}, None, "",
+		},
+
+		"other services update a running machine": {
+			[]provider.Spec{spec("dev", services("redis", "postgresql"))}, []provider.Machine{running(dev)}, Update,
+			"services + redis",
+		},
+		"other services update a booting machine": {
+			[]provider.Spec{spec("dev", services())}, []provider.Machine{in(provider.Booting, running(dev))}, Update,
+			"services - postgresql",
+		},
+		"other services reconfigure a stopped machine": {
+			[]provider.Spec{spec("dev", services("redis"))}, []provider.Machine{stopped(dev)}, Reconfigure,
+			"services + redis, - postgresql",
+		},
+		"another order of services is a difference": {
+			[]provider.Spec{spec("dev", services("b", "a"))}, []provider.Machine{running(spec("dev", services("a", "b")))}, Update,
+			"services in the order b, a",
+		},
+		"services that were written but not taken are tried again": {
+			[]provider.Spec{dev}, []provider.Machine{set(running(spec("dev", services())), services("postgresql"))}, Update,
+			"services + postgresql",
+		},
+
+		"other cpus restart a running machine": {
+			[]provider.Spec{spec("dev", cpus(4))}, []provider.Machine{running(dev)}, Restart, "cpus 2 -> 4",
+		},
+		"other cpus reconfigure a stopped machine": {
+			[]provider.Spec{spec("dev", cpus(4))}, []provider.Machine{stopped(dev)}, Reconfigure, "cpus 2 -> 4",
+		},
+		"a setting that was set to the wanted value still needs its restart": {
+			[]provider.Spec{spec("dev", cpus(4))}, []provider.Machine{set(running(dev), cpus(4))}, Restart, "cpus 2 -> 4",
+		},
+		"a setting that was set but not booted with is only written back": {
+			[]provider.Spec{dev}, []provider.Machine{set(running(dev), cpus(8))}, Reconfigure, "cpus 8 -> 2",
+		},
+		"a restart brings other services along": {
+			[]provider.Spec{spec("dev", cpus(4), services())}, []provider.Machine{running(dev)}, Restart,
+			"cpus 2 -> 4; services - postgresql",
+		},
+		"another kernel restarts": {
+			[]provider.Spec{spec("dev", func(s *provider.Spec) { s.Kernel = "/k" })}, []provider.Machine{running(dev)}, Restart,
+			"kernel (default) -> /k",
+		},
+		"a disk grows with a restart": {
+			[]provider.Spec{spec("dev", disk(128))}, []provider.Machine{running(dev)}, Restart, "disk 64G -> 128G",
+		},
+		"a disk that was set larger but has not grown is not lost": {
+			[]provider.Spec{dev}, []provider.Machine{set(running(dev), disk(128))}, Reconfigure, "disk 128G -> 64G",
+		},
+		"a disk cannot shrink": {
+			[]provider.Spec{spec("dev", disk(32))}, []provider.Machine{running(dev)}, Replace,
+			"disk 64G -> 32G  # forces replacement",
+		},
+
+		"another image replaces": {
+			[]provider.Spec{spec("dev", image("debian:13"), twos)}, []provider.Machine{running(dev)}, Replace,
+			"image debian:12 -> debian:13; digest sha256:111111111111 -> sha256:222222222222  # forces replacement",
+		},
+		"a tag that has moved replaces": {
+			[]provider.Spec{spec("dev", twos)}, []provider.Machine{stopped(dev)}, Replace,
+			"digest sha256:111111111111 -> sha256:222222222222  # forces replacement",
+		},
+		"another name of the same image is only noted": {
+			[]provider.Spec{spec("dev", image("debian:bookworm"), ones)}, []provider.Machine{running(dev)}, Reconfigure,
+			"image debian:12 -> debian:bookworm",
+		},
+		"another name of the image does not hide other services": {
+			[]provider.Spec{spec("dev", image("debian:bookworm"), services())}, []provider.Machine{running(dev)}, Update,
+			"image debian:12 -> debian:bookworm; services - postgresql",
+		},
+		"another platform replaces": {
+			[]provider.Spec{spec("dev", platform("linux/arm64"))}, []provider.Machine{running(dev)}, Replace,
+			"platform linux/amd64 -> linux/arm64  # forces replacement",
+		},
+		"another user replaces": {
+			[]provider.Spec{spec("dev", user(provider.User{Name: "ada", UID: 1001, GID: 1000}))}, []provider.Machine{running(dev)}, Replace,
+			"user ada (1000:1000) -> ada (1001:1000)  # forces replacement",
+		},
+
+		"a machine that left the file is deleted":             {nil, []provider.Machine{running(dev)}, Delete, ""},
+		"a broken machine that left the file is deleted":      {nil, []provider.Machine{in(provider.Broken, stopped(dev))}, Delete, ""},
+		"a broken machine is repaired":                        {[]provider.Spec{dev}, []provider.Machine{in(provider.Broken, stopped(dev))}, Repair, ""},
+		"a machine whose owner cannot be read is repaired":    {[]provider.Spec{dev}, []provider.Machine{unreadable("dev")}, Repair, ""},
+		"a broken machine of another image is made anew":      {[]provider.Spec{spec("dev", twos)}, []provider.Machine{in(provider.Broken, stopped(dev))}, Replace, "digest sha256:111111111111 -> sha256:222222222222  # forces replacement"},
+		"what is unreadable in a broken machine is no reason": {[]provider.Spec{dev}, []provider.Machine{in(provider.Broken, set(stopped(dev), cpus(0), disk(0)))}, Repair, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			plan, err := Diff(tt.want, tt.have, acme)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(plan.Changes) != 1 {
+				t.Fatalf("%d changes, want 1: %+v", len(plan.Changes), plan)
+			}
+			c := plan.Changes[0]
+			if c.Action != tt.action {
+				t.Errorf("action is %v, want %v", c.Action, tt.action)
+			}
+			if got := attrsText(c); got != tt.attrs {
+				t.Errorf("attributes are\n%s\nwant\n%s", got, tt.attrs)
+			}
+			if lost := c.DataLost != 0; lost != c.Action.LosesDisk() || lost != plan.Destructive() {
+				t.Errorf("%v says that %d bytes are lost, the plan says destructive: %v", c.Action, c.DataLost, plan.Destructive())
+			}
+		})
+	}
+}
+
+func attrsText(c Change) string {
+	if c.Action == Create {
+		return c.reasons()[0]
+	}
+	texts := make([]string, len(c.Attrs))
+	for i, a := range c.Attrs {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
+	others := map[string]provider.Owner{
+		"a person":                       {},
+		"another project":                {Project: "other", File: "/other/machines.hcl"},
+		"another project of the name":    {Project: "acme", File: "/copy/machines.hcl"},
+		"the file under a previous name": {Project: "acme-old", File: acme.File},
+	}
+	for name, other := range others {
+		t.Run(name, func(t *testing.T) {
+			theirs := []provider.Machine{running(spec("dev", owner(other))), in(provider.Broken, stopped(spec("db", owner(other))))}
+
+			plan, err := Diff([]provider.Spec{spec("dev"), spec("db"), spec("web")}, theirs, acme)
+			var clash *ClashError
+			if !errors.As(err, &clash) || len(plan.Changes) != 0 {
+				t.Fatalf("a clash gave the plan %+v and %v", plan, err)
+			}
+			if clash.Owner != other || clash.Remedy() == "" {
+				t.Errorf("%+v does not name the owner %+v", clash, other)
+			}
+			for _, id := range []string{`"db"`, `"dev"`, other.Project} {
+				if !strings.Contains(err.Error(), id) {
+					t.Errorf("the error does not name %s: %v", id, err)
+				}
+			}
+
+			plan, err = Diff(nil, theirs, acme)
+			if err != nil || len(plan.Changes) != 0 {
+				t.Errorf("undeclared machines of somebody else gave %+v, %v", plan, err)
+			}
+			if len(Destroy(theirs, acme).Changes)+len(Halt(theirs, acme).Changes) != 0 {
+				t.Error("destroy or halt reaches machines of somebody else")
+			}
+		})
+	}
+}
+
+func TestUnreadableMachineThatNobodyWantsIsLeftAlone(t *testing.T) {
+	plan, err := Diff(nil, []provider.Machine{unreadable("dev")}, acme)
+	if err != nil || len(plan.Changes) != 0 {
+		t.Errorf("Diff = %+v, %v; want nothing: whose it is cannot be known", plan, err)
+	}
+}
+
+func TestDestroyAndHalt(t *testing.T) {
+	have := []provider.Machine{
+		running(spec("web")), stopped(spec("dev")), in(provider.Booting, running(spec("db"))),
+		in(provider.Broken, stopped(spec("old"))), in(provider.Absent, stopped(spec("gone"))),
+	}
+	for name, tt := range map[string]struct {
+		plan Plan
+		want map[string]Action
+	}{
+		"destroy deletes whatever is there": {Destroy(have, acme), map[string]Action{"db": Delete, "dev": Delete, "old": Delete, "web": Delete}},
+		"halt stops what runs":              {Halt(have, acme), map[string]Action{"db": Stop, "web": Stop}},
+	} {
+		got := map[string]Action{}
+		for _, c := range tt.plan.Changes {
+			got[c.ID] = c.Action
+		}
+		if d := cmp.Diff(tt.want, got); d != "" {
+			t.Errorf("%s: mismatch (-want +got):\n%s", name, d)
+		}
+	}
+}

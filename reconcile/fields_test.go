@@ -1,0 +1,82 @@
+package reconcile
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/stead-vm/stead/provider"
+)
+
+// Somebody who adds a field must say what a difference in it means.
+func TestEveryFieldOfAMachineHasOneClass(t *testing.T) {
+	notCompared := map[string]string{
+		"ID":       "it is what machines are matched by",
+		"Owner":    "a machine of another owner is never compared",
+		"Settings": "its fields are tested one by one",
+	}
+	check := func(name string, set func(*provider.Spec)) {
+		var zero, changed provider.Spec
+		set(&changed)
+		var rows []string
+		for _, f := range fields {
+			if f.text(&zero) != f.text(&changed) {
+				rows = append(rows, f.name)
+			}
+		}
+		if len(rows) != 1 {
+			t.Errorf("a difference in %s shows in the rows %v of the table of fields, want exactly one", name, rows)
+		}
+	}
+	spec := reflect.TypeFor[provider.Spec]()
+	for i := range spec.NumField() {
+		if f := spec.Field(i); notCompared[f.Name] == "" {
+			check(f.Name, func(s *provider.Spec) { fill(reflect.ValueOf(s).Elem().Field(i)) })
+		}
+	}
+	settings := reflect.TypeFor[provider.Settings]()
+	for i := range settings.NumField() {
+		check("Settings."+settings.Field(i).Name, func(s *provider.Spec) {
+			fill(reflect.ValueOf(&s.Settings).Elem().Field(i))
+		})
+	}
+}
+
+// fill gives v a value that is not zero.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("other")
+	case reflect.Int, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	default:
+		panic("fill: teach me " + v.Kind().String())
+	}
+}
+
+func TestSizesAreWrittenAsInTheProjectFile(t *testing.T) {
+	for n, want := range map[int64]string{
+		0:           "0",
+		1:           "1",
+		1 << 10:     "1K",
+		1536 << 20:  "1536M",
+		8 << 30:     "8G",
+		64 << 30:    "64G",
+		1 << 40:     "1T",
+		1<<50 + 1:   "1125899906842625",
+		3 << 50:     "3P",
+		1<<30 + 512: "1073742336",
+	} {
+		if got := sizeText(n); got != want {
+			t.Errorf("sizeText(%d) = %q, want %q", n, got, want)
+		}
+	}
+}

@@ -1,0 +1,188 @@
+// Package reconciletest is a host in memory, so that the engine and the commands
+// above it can be tested with a provider that behaves and not with canned answers.
+package reconciletest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/stead-vm/stead/provider"
+)
+
+// Host keeps machines in memory the way a provider must: it implements
+// reconcile.Provider and refuses what a real host would refuse. It is safe for
+// concurrent use.
+type Host struct {
+	// Fail, when set, is asked before each call and may refuse it. op is the
+	// method's name.
+	Fail func(op, id string) error
+
+	mu       sync.Mutex
+	machines map[string]provider.Machine
+	calls    []string
+}
+
+// New returns a host with the given machines.
+func New(machines ...provider.Machine) *Host {
+	h := &Host{machines: map[string]provider.Machine{}}
+	for _, m := range machines {
+		h.machines[m.ID] = m
+	}
+	return h
+}
+
+// Machines are the machines of the host, sorted by ID.
+func (h *Host) Machines() []provider.Machine {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]provider.Machine, 0, len(h.machines))
+	for _, id := range slices.Sorted(maps.Keys(h.machines)) {
+		list = append(list, h.machines[id])
+	}
+	return list
+}
+
+// Calls are the calls so far that can change something, such as "start dev", in
+// their order.
+func (h *Host) Calls() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.calls)
+}
+
+// Check accepts every machine.
+func (h *Host) Check(_ context.Context, s provider.Spec) error {
+	return h.refusal("check", s.ID)
+}
+
+// Create adds a stopped machine.
+func (h *Host) Create(ctx context.Context, s provider.Spec) error {
+	return h.change(ctx, "create", s.ID, func(m *provider.Machine, there bool) error {
+		if there {
+			return fmt.Errorf("machine %q exists already", s.ID)
+		}
+		*m = provider.Machine{Spec: s, State: provider.Stopped}
+		return nil
+	})
+}
+
+// Configure writes s to a machine's files.
+func (h *Host) Configure(ctx context.Context, s provider.Spec) error {
+	return h.change(ctx, "configure", s.ID, func(m *provider.Machine, there bool) error {
+		if !there || m.State == provider.Broken {
+			return fmt.Errorf("machine %q cannot be configured", s.ID)
+		}
+		size := m.Disk
+		if m.Booted != nil {
+			size = m.Booted.Disk // the file's is only a wish until the next start
+		}
+		if s.Disk < size {
+			return fmt.Errorf("the disk of machine %q cannot shrink", s.ID)
+		}
+		m.Settings, m.Image, m.Owner = s.Settings, s.Image, s.Owner
+		return nil
+	})
+}
+
+// ApplyServices makes the files' services the running ones.
+func (h *Host) ApplyServices(ctx context.Context, id string) error {
+	return h.change(ctx, "services", id, func(m *provider.Machine, _ bool) error {
+		if m.State != provider.Running {
+			return fmt.Errorf("machine %q does not run", id)
+		}
+		booted := *m.Booted
+		booted.Services = m.Services
+		m.Booted = &booted
+		return nil
+	})
+}
+
+// Start makes a machine run with its files.
+func (h *Host) Start(ctx context.Context, id string) error {
+	return h.change(ctx, "start", id, func(m *provider.Machine, there bool) error {
+		if !there || m.State == provider.Broken {
+			return fmt.Errorf("machine %q cannot start", id)
+		}
+		if m.State == provider.Stopped {
+			booted := m.Settings
+			m.Booted = &booted
+		}
+		m.State = provider.Running
+		return nil
+	})
+}
+
+// Stop makes a machine not run.
+func (h *Host) Stop(ctx context.Context, id string) error {
+	return h.change(ctx, "stop", id, func(m *provider.Machine, there bool) error {
+		if !there || m.State == provider.Broken {
+			return fmt.Errorf("machine %q cannot be stopped", id)
+		}
+		m.State, m.Booted = provider.Stopped, nil
+		return nil
+	})
+}
+
+// Replace makes a machine anew.
+func (h *Host) Replace(ctx context.Context, s provider.Spec) error {
+	return h.change(ctx, "replace", s.ID, func(m *provider.Machine, there bool) error {
+		if !there {
+			return fmt.Errorf("machine %q not found", s.ID)
+		}
+		*m = provider.Machine{Spec: s, State: provider.Stopped}
+		return nil
+	})
+}
+
+// Repair makes a broken machine whole, with the disk it has.
+func (h *Host) Repair(ctx context.Context, s provider.Spec) error {
+	return h.change(ctx, "repair", s.ID, func(m *provider.Machine, _ bool) error {
+		if m.State != provider.Broken {
+			return fmt.Errorf("machine %q is not broken", s.ID)
+		}
+		*m = provider.Machine{Spec: s, State: provider.Stopped, DiskUsed: m.DiskUsed}
+		return nil
+	})
+}
+
+// Delete removes a machine.
+func (h *Host) Delete(ctx context.Context, id string) error {
+	return h.change(ctx, "delete", id, func(m *provider.Machine, _ bool) error {
+		m.State = provider.Absent
+		return nil
+	})
+}
+
+// change records a call and lets it change a machine, unless it is refused.
+func (h *Host) change(ctx context.Context, op, id string, f func(m *provider.Machine, there bool) error) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.calls = append(h.calls, op+" "+id)
+	h.mu.Unlock()
+	if err := h.refusal(op, id); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, there := h.machines[id]
+	if err := f(&m, there); err != nil {
+		return err
+	}
+	h.machines[id] = m
+	if m.State == provider.Absent {
+		delete(h.machines, id)
+	}
+	return nil
+}
+
+func (h *Host) refusal(op, id string) error {
+	if h.Fail == nil {
+		return nil
+	}
+	return h.Fail(op, id)
+}

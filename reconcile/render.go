@@ -1,0 +1,166 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/docker/go-units"
+)
+
+// Symbol is how an action is marked in a plan: "+", "~", "-", "-/+", or "" for
+// None.
+func (a Action) Symbol() string {
+	if a < numActions {
+		return [...]string{"", "+", "~", "~", "~", "~", "~", "~", "-/+", "-"}[a]
+	}
+	return "?"
+}
+
+// Text is a plan for people: a line for each change, beginning with its symbol
+// right-aligned in three columns, what differs beneath each other, and a summary.
+// It ends in a newline and has no colour.
+func Text(p Plan) string {
+	var b strings.Builder
+	name, action := widths(p)
+	for _, c := range p.Changes {
+		if c.Action == None {
+			continue
+		}
+		head := fmt.Sprintf("%3s %-*s  %-*s", c.Action.Symbol(), name, machineName(c), action, c.Action)
+		indent := strings.Repeat(" ", len(head))
+		for i, reason := range c.reasons() {
+			if i > 0 {
+				head = indent
+			}
+			b.WriteString(strings.TrimRight(head+"  "+reason, " ") + "\n")
+		}
+	}
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
+	b.WriteString(summary(p) + "\n")
+	return b.String()
+}
+
+// widths are those of the columns of a plan.
+func widths(p Plan) (name, action int) {
+	for _, c := range p.Changes {
+		if c.Action != None {
+			name = max(name, len(machineName(c)))
+			action = max(action, len(c.Action.String()))
+		}
+	}
+	return name, action
+}
+
+func machineName(c Change) string { return "machine." + c.ID }
+
+// reasons says line by line why a machine changes and what that costs. It has at
+// least one line.
+func (c *Change) reasons() []string {
+	var lines []string
+	for _, a := range c.Attrs {
+		if c.Action == Create {
+			lines = append(lines, a.Name+" "+a.New)
+		} else {
+			lines = append(lines, a.String())
+		}
+	}
+	if c.Action == Create {
+		lines = []string{strings.Join(lines, ", ")}
+	}
+	if c.Action == Repair {
+		lines = append(lines, strings.TrimPrefix(c.Have.Problem+"; ", "; ")+"its disk is kept")
+	}
+	if c.Action.LosesDisk() {
+		lines = append(lines, "loses its disk with "+units.BytesSize(float64(c.DataLost))+" of data")
+	}
+	if len(lines) == 0 {
+		return []string{""}
+	}
+	return lines
+}
+
+// String is the difference for people: "cpus 2 -> 4", "services + redis, - nginx".
+func (a AttrChange) String() string {
+	text := a.Name + " "
+	if a.List {
+		text += listDiff(elements(a.Old), elements(a.New))
+	} else {
+		text += orDefault(a.Old) + " -> " + orDefault(a.New)
+	}
+	if a.ForcesReplacement {
+		text += "  # forces replacement"
+	}
+	return text
+}
+
+// listDiff marks what is added to a list and removed from it. Lists of the same
+// elements differ in their order.
+func listDiff(from, to []string) string {
+	var parts []string
+	for _, s := range to {
+		if !slices.Contains(from, s) {
+			parts = append(parts, "+ "+s)
+		}
+	}
+	for _, s := range from {
+		if !slices.Contains(to, s) {
+			parts = append(parts, "- "+s)
+		}
+	}
+	if len(parts) == 0 {
+		return "in the order " + strings.Join(to, ", ")
+	}
+	return strings.Join(parts, ", ")
+}
+
+func elements(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ", ")
+}
+
+func orDefault(s string) string {
+	if s == "" {
+		return "(default)"
+	}
+	return short(s)
+}
+
+// short cuts a digest to what people compare.
+func short(s string) string {
+	const algorithm, digits = "sha256:", 12
+	if strings.HasPrefix(s, algorithm) && len(s) > len(algorithm)+digits {
+		return s[:len(algorithm)+digits]
+	}
+	return s
+}
+
+// summary is the last line of a plan.
+func summary(p Plan) string {
+	if p.Empty() {
+		return "No changes. The machines are as the project file says."
+	}
+	var parts []string
+	for _, group := range []struct {
+		verb    string
+		actions []Action
+	}{
+		{"create", []Action{Create}},
+		{"update", []Action{Reconfigure, Update}},
+		{"restart", []Action{Restart}},
+		{"start", []Action{Start}},
+		{"stop", []Action{Stop}},
+		{"repair", []Action{Repair}},
+		{"replace", []Action{Replace}},
+		{"delete", []Action{Delete}},
+	} {
+		if n := p.Count(group.actions...); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d to %s", n, group.verb))
+		}
+	}
+	return "Plan: " + strings.Join(parts, ", ") + "."
+}
