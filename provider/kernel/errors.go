@@ -1,0 +1,87 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// NoKernelError says that the host has no kernel a machine could boot.
+type NoKernelError struct {
+	Rejected []error // why each kernel that is there was passed over
+}
+
+func (e *NoKernelError) Error() string {
+	if len(e.Rejected) == 0 {
+		return "no Linux kernel on this host: neither /boot/vmlinuz-* nor /lib/modules/*/vmlinuz exists"
+	}
+	var b strings.Builder
+	b.WriteString("no kernel of this host can boot a machine")
+	for _, err := range e.Rejected {
+		b.WriteString("\n  " + err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap gives the reasons to errors.As.
+func (e *NoKernelError) Unwrap() []error { return e.Rejected }
+
+// Remedy says how to get a kernel.
+func (e *NoKernelError) Remedy() string {
+	var unreadable *UnreadableError
+	if errors.As(errors.Join(e.Rejected...), &unreadable) {
+		return unreadable.Remedy()
+	}
+	return "install your distribution's kernel package (on Debian: apt install linux-image-cloud-amd64), " +
+		"or name a kernel in machines.hcl: kernel = \"/path/to/vmlinuz\""
+}
+
+// UnreadableError says that a kernel is there but its permissions keep us out.
+// Ubuntu installs its kernels readable by root alone.
+type UnreadableError struct {
+	Path string
+	Err  error
+}
+
+func (e *UnreadableError) Error() string { return fmt.Sprintf("cannot read kernel: %v", e.Err) }
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// Remedy says how to make the kernel readable.
+func (e *UnreadableError) Remedy() string {
+	return fmt.Sprintf("run \"sudo chmod a+r %s\" (again after a kernel update), or name another kernel in machines.hcl", e.Path)
+}
+
+// NotKernelError says that a file is no kernel image in a form that we know.
+type NotKernelError struct{ Path string }
+
+func (e *NotKernelError) Error() string { return e.Path + " is not a Linux kernel" }
+
+// Remedy lists the forms that are known.
+func (e *NotKernelError) Remedy() string {
+	return "use a bzImage (a distribution's vmlinuz), an ELF vmlinux, or on arm64 an Image, plain or gzipped"
+}
+
+// NoModulesError says that a distribution's kernel has lost its modules.
+type NoModulesError struct{ Path, Release string }
+
+func (e *NoModulesError) Error() string {
+	return fmt.Sprintf("kernel %s has no module tree: /lib/modules/%s is missing or was never indexed by depmod", e.Path, e.Release)
+}
+
+// MissingModuleError says that a kernel lacks a part a machine cannot do without:
+// it is neither built in nor in the module tree.
+type MissingModuleError struct {
+	Module  string
+	Release string
+	Tree    string
+}
+
+func (e *MissingModuleError) Error() string {
+	return fmt.Sprintf("kernel %s has no module %s: it is neither built in nor in %s", e.Release, e.Module, e.Tree)
+}
+
+// Remedy says where the module may come from.
+func (e *MissingModuleError) Remedy() string {
+	return fmt.Sprintf("install the rest of this kernel's modules (on Ubuntu: apt install linux-modules-extra-%s; "+
+		"on Fedora: dnf install kernel-modules-%s), or choose a kernel built with it", e.Release, e.Release)
+}

@@ -1,0 +1,128 @@
+package kernel
+
+import (
+	"cmp"
+	"errors"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Host returns the newest kernel of this host that can boot a machine: of our
+// architecture, readable, with its modules. Newest is by version, for the file times
+// only say when a package was installed. Without one the error is a [NoKernelError].
+func Host() (Kernel, error) { return hostIn("/", runtime.GOARCH) }
+
+func hostIn(root, arch string) (Kernel, error) {
+	var usable []Kernel
+	var rejected []error
+	for _, path := range candidates(root) {
+		k, err := openIn(root, path)
+		if err == nil {
+			err = k.fit(arch)
+		}
+		if err != nil {
+			rejected = append(rejected, err)
+			continue
+		}
+		usable = append(usable, k)
+	}
+	if len(usable) == 0 {
+		return Kernel{}, &NoKernelError{Rejected: rejected}
+	}
+	return slices.MaxFunc(usable, func(a, b Kernel) int {
+		return cmp.Or(compareReleases(a.Release, b.Release), -cmp.Compare(a.Path, b.Path))
+	}), nil
+}
+
+// candidates lists the kernels that distributions installed: most keep them in /boot,
+// Fedora and Arch also beside the modules, where they are readable.
+func candidates(root string) []string {
+	var all []string
+	for _, pattern := range []string{"boot/vmlinuz-*", "lib/modules/*/vmlinuz", "usr/lib/modules/*/vmlinuz"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			continue // only a malformed pattern fails
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+// fit tells whether k, found on the host, can boot a machine here.
+func (k Kernel) fit(arch string) error {
+	if k.Arch != arch {
+		return errors.New(k.Path + " is for " + k.Arch + ", this host is " + arch)
+	}
+	if k.ModuleTree == "" {
+		return &NoModulesError{Path: k.Path, Release: k.Release}
+	}
+	_, err := k.Modules(Needs{Shares: true, Network: true})
+	return err
+}
+
+// compareReleases orders kernel releases as people count: 6.1.0-9 before 6.1.0-10,
+// 6.5-rc2 before 6.5.
+func compareReleases(a, b string) int {
+	x, y := releaseParts(a), releaseParts(b)
+	for i := range max(len(x), len(y)) {
+		if c := comparePart(partAt(x, i), partAt(y, i)); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// releaseParts cuts a release into its numbers and words.
+func releaseParts(s string) []string {
+	var parts []string
+	for s != "" {
+		digits := isDigit(s[0])
+		end := strings.IndexFunc(s, func(r rune) bool { return r > 127 || isDigit(byte(r)) != digits })
+		if end < 0 {
+			end = len(s)
+		}
+		if word := s[:end]; digits {
+			parts = append(parts, word)
+		} else if word = strings.Trim(word, ".-_+"); word != "" {
+			parts = append(parts, word)
+		}
+		s = s[end:]
+	}
+	return parts
+}
+
+func isDigit(b byte) bool { return '0' <= b && b <= '9' }
+
+func partAt(parts []string, i int) string {
+	if i < len(parts) {
+		return parts[i]
+	}
+	return ""
+}
+
+func comparePart(a, b string) int {
+	if c := cmp.Compare(partRank(a), partRank(b)); c != 0 {
+		return c
+	}
+	if a != "" && isDigit(a[0]) {
+		a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	}
+	return cmp.Compare(a, b)
+}
+
+// partRank puts a release candidate before the end of the release, and that before
+// a further word or number.
+func partRank(part string) int {
+	switch {
+	case part == "rc", strings.HasPrefix(part, "~"):
+		return 0
+	case part == "":
+		return 1
+	case !isDigit(part[0]):
+		return 2
+	}
+	return 3
+}

@@ -1,0 +1,134 @@
+package kernel
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/cavaliergopher/cpio"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+
+	"github.com/stead-vm/stead/provider/guest"
+)
+
+// InitramfsOptions is what one boot's initramfs holds.
+type InitramfsOptions struct {
+	Agent   []byte     // required: the static program that becomes /init
+	Boot    guest.Boot // written to guest.BootPath; it holds private keys
+	Kernel  Kernel     // whose modules are taken
+	Modules []string   // as Kernel.Modules gives them; their dependencies are added
+}
+
+// Initramfs writes the root file system that the kernel starts from: a cpio archive
+// in the "newc" form of the kernel's Documentation/driver-api/early-userspace.
+//
+// It is not compressed: it goes from our memory to the guest's, where unpacking an
+// archive would cost more than copying it. Modules are unpacked here for the same
+// reason, and so that the guest's kernel need not know their compression. The same
+// options give the same bytes. /dev/console is not in it because the small archive
+// inside every kernel has it already.
+func Initramfs(w io.Writer, o InitramfsOptions) error {
+	if len(o.Agent) == 0 {
+		return errors.New("kernel: InitramfsOptions.Agent is required")
+	}
+	boot, err := json.Marshal(o.Boot)
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	files, err := o.Kernel.resolve(o.Modules)
+	if err != nil {
+		return err
+	}
+	a := archive{w: cpio.NewWriter(w), dirs: map[string]bool{"/": true, ".": true}}
+	for _, dir := range []string{"/dev", "/proc", "/sys", guest.ModulesDir} {
+		a.mkdir(dir)
+	}
+	a.file("/init", 0o755, o.Agent)
+	a.file(guest.BootPath, 0o600, boot)
+	var order strings.Builder
+	for _, f := range files {
+		data, err := readModule(filepath.Join(o.Kernel.ModuleTree, f))
+		if err != nil {
+			return fmt.Errorf("initramfs: module %s of kernel %s: %w", moduleName(f), o.Kernel.Release, err)
+		}
+		name := moduleName(f) + ".ko"
+		a.file(path.Join(guest.ModulesDir, name), 0o600, data)
+		fmt.Fprintln(&order, name)
+	}
+	a.file(path.Join(guest.ModulesDir, "order"), 0o600, []byte(order.String()))
+	if a.err == nil {
+		a.err = a.w.Close()
+	}
+	if a.err != nil {
+		return fmt.Errorf("write initramfs: %w", a.err)
+	}
+	return nil
+}
+
+// archive keeps the first error, so that a list of members reads as a list.
+type archive struct {
+	w    *cpio.Writer
+	dirs map[string]bool
+	err  error
+}
+
+// mkdir adds a folder and those above it, once each.
+func (a *archive) mkdir(dir string) {
+	if a.dirs[dir] {
+		return
+	}
+	a.mkdir(path.Dir(dir))
+	a.dirs[dir] = true
+	a.add(&cpio.Header{Name: strings.TrimPrefix(dir, "/"), Mode: cpio.TypeDir | 0o755}, nil)
+}
+
+func (a *archive) file(name string, mode cpio.FileMode, data []byte) {
+	a.mkdir(path.Dir(name))
+	a.add(&cpio.Header{Name: strings.TrimPrefix(name, "/"), Mode: cpio.TypeReg | mode, Size: int64(len(data))}, data)
+}
+
+func (a *archive) add(h *cpio.Header, data []byte) {
+	if a.err == nil {
+		a.err = a.w.WriteHeader(h)
+	}
+	if a.err == nil && len(data) > 0 {
+		_, a.err = a.w.Write(data)
+	}
+}
+
+// readModule reads a module file and undoes the distribution's compression.
+func readModule(name string) ([]byte, error) {
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	r := io.Reader(bytes.NewReader(raw))
+	switch filepath.Ext(name) {
+	case ".ko":
+		return raw, nil
+	case ".gz":
+		r, err = gzip.NewReader(r)
+	case ".xz":
+		r, err = xz.NewReader(r)
+	case ".zst":
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1)); err == nil {
+			defer z.Close()
+			r = z
+		}
+	default:
+		return nil, fmt.Errorf("%s: unknown compression", filepath.Base(name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}
