@@ -1,0 +1,74 @@
+package image
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// compression is a format that tarballs come in.
+type compression uint8
+
+const (
+	plain compression = iota
+	gzipped
+	zstandard
+	xzipped
+	bzipped
+)
+
+// magics are the first bytes of each: RFC 1952 §2.3.1, RFC 8878 §3.1.1, the xz file
+// format §2.1.1.1, and bzip2's "BZh". They are believed more than a media type, for
+// tools are known to write wrong ones.
+var magics = map[compression][]byte{
+	gzipped:   {0x1f, 0x8b},
+	zstandard: {0x28, 0xb5, 0x2f, 0xfd},
+	xzipped:   {0xfd, '7', 'z', 'X', 'Z', 0x00},
+	bzipped:   []byte("BZh"),
+}
+
+// maxWindow bounds the memory of zstd, which the data asks for: 2 GiB is what
+// "zstd --ultra --long=31" takes and nobody needs for a layer.
+const maxWindow = 512 << 20
+
+// detect looks at the first bytes without consuming them.
+func detect(r *bufio.Reader) compression {
+	head, _ := r.Peek(8) // fewer bytes match nothing, and an error comes back on reading
+	for c, magic := range magics {
+		if bytes.HasPrefix(head, magic) {
+			return c
+		}
+	}
+	return plain
+}
+
+// decompress undoes whatever compression r has. Closing the result leaves r open.
+func decompress(r io.Reader) (io.ReadCloser, compression, error) {
+	br := bufio.NewReaderSize(r, 256<<10)
+	c := detect(br)
+	switch c {
+	case gzipped:
+		zr, err := gzip.NewReader(br)
+		return zr, c, err
+	case zstandard:
+		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, c, err
+		}
+		return zr.IOReadCloser(), c, nil
+	case xzipped:
+		zr, err := xz.NewReader(br)
+		return io.NopCloser(zr), c, err
+	case bzipped:
+		return io.NopCloser(bzip2.NewReader(br)), c, nil
+	case plain:
+		return io.NopCloser(br), c, nil
+	}
+	return nil, c, errors.New("unknown compression")
+}

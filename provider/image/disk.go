@@ -1,0 +1,223 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/renameio/v2"
+)
+
+// Disk is the path of a disk of size bytes with the files of img on it. It is made when
+// it is missing, once for all who want the same, and must not be written to: machines
+// get clones. img must have been pulled or imported.
+func (s *Store) Disk(ctx context.Context, img Image, size int64, progress Progress) (string, error) {
+	h, err := v1.NewHash(img.Digest)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", img.Reference, err)
+	}
+	if s.makeDisk == nil {
+		return "", errors.New("image: Options.MakeDisk is required to make a disk")
+	}
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+
+	name := diskName(h, size)
+	unlock, err := s.lock(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	path := filepath.Join(s.disksDir(), name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	f, err := s.loadStored(ctx, img.Reference, h, img.Platform)
+	if err != nil {
+		return "", err
+	}
+	if err := s.convert(ctx, f, path, size, progress.oneAtATime()); err != nil {
+		return "", s.explain(fmt.Errorf("disk of image %s: %w", img.Reference, err))
+	}
+	return path, nil
+}
+
+// diskName begins with the digest, by which disks are found and freed.
+func diskName(h v1.Hash, size int64) string { return fmt.Sprintf("%s-%d.ext4", h.Hex, size) }
+
+// convert makes a disk beside its place and moves it there when it is whole and every
+// layer has proved to be what the image's config says.
+func (s *Store) convert(ctx context.Context, f found, path string, size int64, progress Progress) error {
+	_, c, err := documents(ctx, storeSource{s}, f.desc)
+	if err != nil {
+		return err
+	}
+	meter := &meter{Event: Event{ID: "disk", Action: ActionDisk, Total: f.Size}, report: progress}
+	layers := make([]Layer, len(f.manifest.Layers))
+	checks := make([]*check, len(layers))
+	for i, d := range f.manifest.Layers {
+		checks[i] = &check{store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: meter}
+		layers[i] = Layer{Name: d.Digest.String(), Open: checks[i].open}
+	}
+	out, err := renameio.NewPendingFile(path,
+		renameio.WithTempDir(s.tmpDir()), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer s.discard(out)
+	err = s.makeDisk(ctx, out.File, layers, size, f.Digest)
+	for _, k := range checks {
+		// A bad layer is the reason for whatever the writer may have to say.
+		if bad := k.result(err == nil); bad != nil {
+			return bad
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := out.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	meter.done()
+	return syncDir(s.disksDir())
+}
+
+// discard removes a file that did not get its name; one that did is left alone.
+func (s *Store) discard(f *renameio.PendingFile) {
+	if err := f.Cleanup(); err != nil {
+		s.log.Warn("image: cannot remove a temporary file", "error", err)
+	}
+}
+
+// check watches the readings of one layer.
+type check struct {
+	store *Store
+	blob  v1.Descriptor
+	want  v1.Hash // of the uncompressed layer
+	meter *meter
+
+	mu       sync.Mutex
+	opened   bool // once, so that only the first reading is metered
+	verified bool
+	err      error
+}
+
+// open starts a reading.
+func (k *check) open() (io.ReadCloser, error) {
+	h, err := v1.Hasher(k.want.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(k.store.blobPath(k.blob.Digest))
+	if err != nil {
+		return nil, k.fail(&NotFoundError{
+			Reference: "blob " + k.blob.Digest.String(), Where: "the store",
+			Hint: "pull or import the image again", Err: err,
+		})
+	}
+	var r io.Reader = f
+	k.mu.Lock()
+	if !k.opened {
+		r = metered{f, k.meter}
+	}
+	k.opened = true
+	k.mu.Unlock()
+	zr, _, err := decompress(r)
+	if err != nil {
+		return nil, errors.Join(k.fail(k.damaged(err)), f.Close())
+	}
+	return &reading{check: k, file: f, zr: zr, hash: h}, nil
+}
+
+// fail notes the first failure.
+func (k *check) fail(err error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err == nil {
+		k.err = err
+	}
+	return err
+}
+
+// result is the verdict on the layer. Where the writer is content it must have read
+// the layer to its end.
+func (k *check) result(done bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err == nil && done && !k.verified {
+		return fmt.Errorf("layer %s was not read to its end", k.blob.Digest)
+	}
+	return k.err
+}
+
+// damaged finds out whose fault a bad layer is. A blob that has changed on our disk is
+// thrown away, so that the next pull fetches it again.
+func (k *check) damaged(cause error) error {
+	e := &BlobError{Digest: k.blob.Digest.String(), Source: "the image", Err: cause}
+	if k.store.intact(k.blob) {
+		return e
+	}
+	e.Source, e.Hint = "the store", "it was removed from there: pull or import the image again"
+	if err := os.Remove(k.store.blobPath(k.blob.Digest)); err != nil {
+		e.Hint = fmt.Sprintf("remove the image by \"stead image rm\" (%v) and pull it again", err)
+	}
+	return e
+}
+
+// intact reads a whole blob.
+func (s *Store) intact(d v1.Descriptor) bool {
+	f, err := os.Open(s.blobPath(d.Digest))
+	if err != nil {
+		return false
+	}
+	defer f.Close() // only read from
+	return copyVerified(io.Discard, f, d, storeSource{s}) == nil
+}
+
+// reading is one pass over an uncompressed layer.
+type reading struct {
+	check *check
+	file  *os.File
+	zr    io.ReadCloser
+	hash  hash.Hash
+	ended bool
+}
+
+func (r *reading) Read(p []byte) (int, error) {
+	n, err := r.zr.Read(p)
+	r.hash.Write(p[:n])
+	switch {
+	case errors.Is(err, io.EOF):
+		r.ended = true
+	case err != nil:
+		err = r.check.fail(r.check.damaged(err))
+	}
+	return n, err
+}
+
+// Close reads what a tar reader leaves behind the last entry, and compares.
+func (r *reading) Close() error {
+	if !r.ended {
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			return errors.Join(err, r.zr.Close(), r.file.Close())
+		}
+	}
+	err := errors.Join(r.zr.Close(), r.file.Close())
+	if got := fmt.Sprintf("%x", r.hash.Sum(nil)); got != r.check.want.Hex {
+		return r.check.fail(r.check.damaged(fmt.Errorf(
+			"uncompressed it has the digest sha256:%s, its config says %s", got, r.check.want)))
+	}
+	r.check.mu.Lock()
+	defer r.check.mu.Unlock()
+	r.check.verified = true
+	return err
+}

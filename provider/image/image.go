@@ -1,0 +1,128 @@
+// Package image turns an image reference into a disk that a machine can start from.
+//
+// A machine is made once and lives long, while a tag moves and a registry goes away.
+// So a reference is turned into a digest first ([Store.Resolve]), and from there on
+// everything goes by digest: the blobs in the store, the check of each of them, the
+// cached disks.
+//
+// The store is an OCI image layout, which other tools can read, with the disks beside
+// it. Any number of processes may use it at once; what one is busy with, another waits
+// for instead of doing it too. A process may be killed at any moment: files get their
+// final name when they are whole and on disk.
+package image
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Image is an image for one platform, known by its digest.
+type Image struct {
+	Reference string // in full: "docker.io/library/debian:12", "oci:/srv/layout:debian"
+	Digest    string // of the manifest for Platform, "sha256:…"
+	Platform  Platform
+	Config    Config
+	Size      int64 // bytes of all blobs, compressed as they are
+	Created   time.Time
+}
+
+// Config is what an image says about running it.
+type Config struct {
+	Env        []string // KEY=VALUE
+	StopSignal string   // as the image spells it, "SIGRTMIN+3"; may be empty
+	User       string
+	WorkingDir string
+	Entrypoint []string
+	Cmd        []string
+}
+
+// Layer is one layer of an image, the lowest first in a list of them.
+type Layer struct {
+	Name string                        // its digest
+	Open func() (io.ReadCloser, error) // an uncompressed tar
+}
+
+// MakeDisk writes the merged layers as a file system of size bytes to f. The digest
+// is the image's: equal input must make equal disks.
+type MakeDisk func(ctx context.Context, f *os.File, layers []Layer, size int64, digest string) error
+
+// Options are what a store needs.
+type Options struct {
+	Dir       string            // required: where everything is kept
+	MakeDisk  MakeDisk          // required for Disk
+	Log       *slog.Logger      // default: discard
+	Keychain  authn.Keychain    // default: the credentials of docker and podman
+	Transport http.RoundTripper // default: go-containerregistry's
+}
+
+// Store keeps images and the disks made from them. Its methods are safe for concurrent
+// use, by goroutines and by processes.
+type Store struct {
+	dir       string
+	makeDisk  MakeDisk
+	log       *slog.Logger
+	keychain  authn.Keychain
+	transport http.RoundTripper
+	retry     policy
+}
+
+// New validates o and opens the store, making its folders where they are missing.
+func New(o Options) (*Store, error) {
+	if o.Dir == "" {
+		return nil, errors.New("image: Options.Dir is required")
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	s := &Store{
+		dir:       dir,
+		makeDisk:  o.MakeDisk,
+		log:       cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+		keychain:  o.Keychain,
+		transport: o.Transport,
+		retry:     defaultPolicy,
+	}
+	if s.keychain == nil {
+		s.keychain = authn.DefaultKeychain
+	}
+	if s.transport == nil {
+		s.transport = remote.DefaultTransport
+	}
+	return s, s.init()
+}
+
+// newImage is what a manifest and its config say together.
+func newImage(reference string, digest v1.Hash, m *v1.Manifest, c *v1.ConfigFile) Image {
+	img := Image{
+		Reference: reference,
+		Digest:    digest.String(),
+		Platform:  Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant},
+		Created:   c.Created.Time,
+		Size:      m.Config.Size,
+		Config: Config{
+			Env:        c.Config.Env,
+			StopSignal: c.Config.StopSignal,
+			User:       c.Config.User,
+			WorkingDir: c.Config.WorkingDir,
+			Entrypoint: c.Config.Entrypoint,
+			Cmd:        c.Config.Cmd,
+		},
+	}
+	for _, l := range m.Layers {
+		img.Size += l.Size
+	}
+	return img
+}

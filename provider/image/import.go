@@ -1,0 +1,141 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// UnknownFormatError reports a file that is no image in any form.
+type UnknownFormatError struct {
+	File string
+	Err  error // may be nil
+}
+
+func (e *UnknownFormatError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s is not an image: %v", e.File, e.Err)
+	}
+	return e.File + " is not an image"
+}
+
+// Unwrap gives the cause.
+func (e *UnknownFormatError) Unwrap() error { return e.Err }
+
+// Remedy lists what can be imported.
+func (e *UnknownFormatError) Remedy() string {
+	return "import a tarball of \"docker save\", an OCI layout (a folder or a tarball of one) " +
+		"or a tarball of a root file system, plain or compressed"
+}
+
+// Import brings an image from a file into the store under a name that people choose.
+// What the file is shows in its content: a tarball of "docker save", an OCI layout as
+// a folder or a tarball, or a tarball of a root file system. Any of the tarballs may be
+// compressed. An earlier image of that name is replaced.
+func (s *Store) Import(ctx context.Context, name, file string, progress Progress) (Image, error) {
+	as, err := importName(name)
+	if err != nil {
+		return Image{}, err
+	}
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return Image{}, err
+	}
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return Image{}, err
+	}
+	defer leave()
+	img, err := s.importAs(ctx, as.String(), path, progress.oneAtATime())
+	return img, s.explain(err)
+}
+
+// importName is a name that a reference can have in a project file.
+func importName(s string) (reference, error) {
+	r, err := parseReference(s)
+	if err != nil {
+		return reference{}, err
+	}
+	if _, ok := r.name.(name.Tag); !ok {
+		return reference{}, &ReferenceError{
+			Reference: s,
+			Err:       errors.New("an image is imported under a name and a tag, such as local/debian:12"),
+		}
+	}
+	return r, nil
+}
+
+func (s *Store) importAs(ctx context.Context, as, path string, progress Progress) (Image, error) {
+	src, err := s.recognize(ctx, path)
+	if err != nil {
+		return Image{}, err
+	}
+	defer s.close(src)
+	f, err := s.only(ctx, src, as)
+	if err != nil {
+		return Image{}, err
+	}
+	return f.Image, s.copy(ctx, f, as, true, progress)
+}
+
+// only is the image for this host or, if there is but one, that one: whoever imports it
+// knows why.
+func (s *Store) only(ctx context.Context, src source, as string) (found, error) {
+	want := HostPlatform()
+	cands, err := candidatesOf(ctx, src)
+	if err != nil {
+		return found{}, err
+	}
+	if len(cands) == 1 {
+		want = cands[0].platform
+	}
+	return find(ctx, src, as, want)
+}
+
+// recognize opens a file as what it is.
+func (s *Store) recognize(ctx context.Context, path string) (source, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, &UnknownFormatError{File: path, Err: err}
+	}
+	if info.IsDir() {
+		if _, err := os.Stat(filepath.Join(path, "index.json")); err != nil {
+			return nil, &UnknownFormatError{File: path, Err: fmt.Errorf("a folder, but no OCI image layout: %w", err)}
+		}
+		return s.openSource(ctx, reference{kind: inLayout, path: path})
+	}
+	t, err := openTarball(ctx, path, s.tmpDir())
+	if err != nil {
+		if s.explain(err) != err || ctx.Err() != nil || errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+		return nil, &UnknownFormatError{File: path, Err: err}
+	}
+	src, err := s.recognizeTarball(ctx, t, path)
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return src, nil
+}
+
+// recognizeTarball looks for what only an image archive has. New versions of docker
+// write both forms into one archive; the layout says more.
+func (s *Store) recognizeTarball(ctx context.Context, t *tarball, path string) (source, error) {
+	_, index := t.members["index.json"]
+	_, layout := t.members["oci-layout"]
+	_, docker := t.members["manifest.json"]
+	switch {
+	case index && layout:
+		return &layoutSource{files: t, ref: reference{kind: inOCIArchive, path: path}}, nil
+	case docker:
+		return newDockerSource(t, reference{kind: inDockerArchive, path: path})
+	case len(t.members) == 0:
+		return nil, &UnknownFormatError{File: path, Err: errors.New("it has no files in it")}
+	}
+	return newRootfsSource(ctx, t, path)
+}

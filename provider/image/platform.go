@@ -1,0 +1,48 @@
+package image
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// Platform is what an image runs on, in Go's words for systems and processors.
+type Platform struct {
+	OS, Architecture string
+	Variant          string // of the processor, "v7"; mostly empty
+}
+
+// HostPlatform is Linux on this host's processor.
+func HostPlatform() Platform { return Platform{OS: "linux", Architecture: runtime.GOARCH} }
+
+// ParsePlatform reads "linux/amd64" or "linux/arm/v7".
+func ParsePlatform(s string) (Platform, error) {
+	parts := strings.Split(s, "/")
+	if len(parts) < 2 || len(parts) > 3 || strings.Contains("/"+s+"/", "//") {
+		return Platform{}, fmt.Errorf("platform %q: want OS/ARCHITECTURE such as linux/amd64", s)
+	}
+	p := Platform{OS: parts[0], Architecture: parts[1]}
+	if len(parts) == 3 {
+		p.Variant = parts[2]
+	}
+	return p, nil
+}
+
+func (p Platform) String() string {
+	if p.Variant == "" {
+		return p.OS + "/" + p.Architecture
+	}
+	return p.OS + "/" + p.Architecture + "/" + p.Variant
+}
+
+// runs tells whether an image made for p runs where want is asked for. No variant
+// means any; all 64-bit ARM processors are v8, which not everybody writes down.
+func (p Platform) runs(want Platform) bool {
+	if p.OS != want.OS || p.Architecture != want.Architecture {
+		return false
+	}
+	if p.Architecture == "arm64" {
+		p.Variant, want.Variant = strings.TrimPrefix(p.Variant, "v8"), strings.TrimPrefix(want.Variant, "v8")
+	}
+	return want.Variant == "" || p.Variant == want.Variant
+}

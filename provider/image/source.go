@@ -1,0 +1,225 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// maxDocument bounds manifests, indexes and configs, which are read into memory.
+// Registries accept manifests of up to 4 MiB (OCI distribution specification).
+const maxDocument = 4 << 20
+
+// maxDepth bounds indexes within indexes.
+const maxDepth = 4
+
+// source is a place with images in the terms of the OCI image specification: content
+// that is found by descriptors. Nothing that it gives is verified yet.
+type source interface {
+	// roots describes what the reference means: images, or indexes of images.
+	roots(ctx context.Context) ([]v1.Descriptor, error)
+	// open reads what d describes. A failure that may pass is a [transientError].
+	open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
+	// String names the place in messages.
+	String() string
+	Close() error
+}
+
+// found is one image in a source, its manifest and config read and verified.
+type found struct {
+	Image
+	src      source
+	desc     v1.Descriptor
+	manifest *v1.Manifest
+}
+
+// openSource opens the place that r points to.
+func (s *Store) openSource(ctx context.Context, r reference) (source, error) {
+	switch r.kind {
+	case inLayout, inOCIArchive:
+		return s.openLayout(ctx, r)
+	case inDockerArchive:
+		return s.openDockerArchive(ctx, r)
+	case inStore:
+		return nil, &NotFoundError{
+			Reference: r.String(), Where: "the store",
+			Hint: fmt.Sprintf("import it with \"stead image import %s FILE\"", r),
+		}
+	case inRegistry:
+		return s.openRegistry(r)
+	}
+	return nil, fmt.Errorf("image %s: unknown kind of reference", r)
+}
+
+// find is the one image in src that accept takes.
+func find(ctx context.Context, src source, reference string, want Platform) (found, error) {
+	cands, err := candidatesOf(ctx, src)
+	if err != nil {
+		return found{}, err
+	}
+	var have []Platform
+	for _, c := range cands {
+		if c.platform.runs(want) {
+			return load(ctx, src, reference, c.desc, want)
+		}
+		have = append(have, c.platform)
+	}
+	return found{}, &PlatformError{Reference: reference, Want: want, Have: have}
+}
+
+// candidate is an image and what it runs on.
+type candidate struct {
+	desc     v1.Descriptor
+	platform Platform
+}
+
+func candidatesOf(ctx context.Context, src source) ([]candidate, error) {
+	roots, err := src.roots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return candidates(ctx, src, roots, maxDepth)
+}
+
+// candidates walks indexes down to the images.
+func candidates(ctx context.Context, src source, descs []v1.Descriptor, depth int) ([]candidate, error) {
+	if depth == 0 {
+		return nil, fmt.Errorf("%s: indexes are nested too deeply", src)
+	}
+	var all []candidate
+	for _, d := range descs {
+		switch {
+		case d.MediaType.IsIndex():
+			var index v1.IndexManifest
+			if err := document(ctx, src, d, &index); err != nil {
+				return nil, err
+			}
+			below, err := candidates(ctx, src, index.Manifests, depth-1)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, below...)
+		case d.MediaType.IsImage():
+			p, err := platformOf(ctx, src, d)
+			if err != nil {
+				return nil, err
+			}
+			if p.OS != "unknown" { // an attestation that buildkit stores like an image
+				all = append(all, candidate{d, p})
+			}
+		}
+	}
+	return all, nil
+}
+
+// platformOf asks the image itself when its descriptor is silent.
+func platformOf(ctx context.Context, src source, d v1.Descriptor) (Platform, error) {
+	if d.Platform != nil {
+		return Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}, nil
+	}
+	_, c, err := documents(ctx, src, d)
+	if err != nil {
+		return Platform{}, err
+	}
+	return Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}, nil
+}
+
+// load reads an image. The platform in an index is a promise, the one in the config counts.
+func load(ctx context.Context, src source, reference string, d v1.Descriptor, want Platform) (found, error) {
+	m, c, err := documents(ctx, src, d)
+	if err != nil {
+		return found{}, err
+	}
+	img := newImage(reference, d.Digest, m, c)
+	if !img.Platform.runs(want) {
+		return found{}, &PlatformError{Reference: reference, Want: want, Have: []Platform{img.Platform}}
+	}
+	return found{Image: img, src: src, desc: d, manifest: m}, nil
+}
+
+// documents reads an image's manifest and config.
+func documents(ctx context.Context, src source, d v1.Descriptor) (*v1.Manifest, *v1.ConfigFile, error) {
+	var m v1.Manifest
+	if err := document(ctx, src, d, &m); err != nil {
+		return nil, nil, err
+	}
+	var c v1.ConfigFile
+	if err := document(ctx, src, m.Config, &c); err != nil {
+		return nil, nil, err
+	}
+	if len(m.Layers) == 0 || len(m.Layers) != len(c.RootFS.DiffIDs) {
+		return nil, nil, &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: fmt.Errorf(
+			"not the manifest of a container image: %d layers, %d of them in its config", len(m.Layers), len(c.RootFS.DiffIDs))}
+	}
+	for _, l := range append(m.Layers, m.Config) {
+		if l.Size < 0 || l.Digest.Hex == "" {
+			return nil, nil, &BlobError{
+				Digest: d.Digest.String(), Source: src.String(),
+				Err: errors.New("a blob in its manifest has no digest or no size"),
+			}
+		}
+	}
+	return &m, &c, nil
+}
+
+// document reads and verifies a small JSON blob.
+func document(ctx context.Context, src source, d v1.Descriptor, v any) error {
+	raw, err := readAll(ctx, src, d)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: err}
+	}
+	return nil
+}
+
+// readAll reads a small blob into memory and verifies it.
+func readAll(ctx context.Context, src source, d v1.Descriptor) ([]byte, error) {
+	if d.Size > maxDocument {
+		return nil, &BlobError{
+			Digest: d.Digest.String(), Source: src.String(),
+			Err: fmt.Errorf("%d bytes are too many for a manifest or config", d.Size),
+		}
+	}
+	rc, err := src.open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close() // only read from
+	var buf bytes.Buffer
+	if err := copyVerified(&buf, rc, d, src); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+// copyVerified copies exactly what d describes, or fails.
+func copyVerified(w io.Writer, r io.Reader, d v1.Descriptor, src source) error {
+	bad := func(err error) error {
+		return &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: err}
+	}
+	h, err := v1.Hasher(d.Digest.Algorithm)
+	if err != nil {
+		return bad(err)
+	}
+	// One byte more than it should have shows a blob that is too long.
+	n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(r, d.Size+1))
+	switch {
+	case err != nil:
+		return bad(err)
+	case n < d.Size:
+		return bad(fmt.Errorf("cut off: %d bytes of %d", n, d.Size))
+	case n > d.Size:
+		return bad(fmt.Errorf("longer than the %d bytes it should have", d.Size))
+	}
+	if got := fmt.Sprintf("%x", h.Sum(nil)); got != d.Digest.Hex {
+		return bad(fmt.Errorf("its content has the digest %s:%s", d.Digest.Algorithm, got))
+	}
+	return nil
+}

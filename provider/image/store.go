@@ -1,0 +1,218 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gofrs/flock"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/renameio/v2"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// importedAnnotation marks, in the store's index.json, an image that came from a file
+// under a name of the user's choice: no registry knows more about it.
+const importedAnnotation = "com.github.stead-vm.imported"
+
+// lockPoll is how often a lock is tried that somebody else holds.
+const lockPoll = 50 * time.Millisecond
+
+func (s *Store) tmpDir() string   { return filepath.Join(s.dir, "tmp") }
+func (s *Store) disksDir() string { return filepath.Join(s.dir, "disks") }
+func (s *Store) locksDir() string { return filepath.Join(s.dir, "locks") }
+
+func (s *Store) blobPath(h v1.Hash) string {
+	return filepath.Join(s.dir, ocispec.ImageBlobsDir, h.Algorithm, h.Hex)
+}
+
+// init makes what a layout must have.
+func (s *Store) init() error {
+	for _, d := range []string{
+		s.tmpDir(), s.disksDir(), s.locksDir(),
+		filepath.Join(s.dir, ocispec.ImageBlobsDir, "sha256"),
+		filepath.Join(s.dir, ocispec.ImageBlobsDir, "sha512"),
+	} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return s.explain(fmt.Errorf("image store: %w", err))
+		}
+	}
+	file := filepath.Join(s.dir, ocispec.ImageLayoutFile)
+	if _, err := os.Stat(file); err == nil {
+		return nil
+	}
+	raw, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
+	if err == nil {
+		err = renameio.WriteFile(file, raw, 0o600)
+	}
+	if err != nil {
+		return s.explain(fmt.Errorf("image store: %w", err))
+	}
+	return nil
+}
+
+// enter keeps others from removing things while the caller works. Whoever is alone at
+// the beginning clears away what killed processes have left.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	l := flock.New(filepath.Join(s.dir, "store.lock"))
+	if alone, err := l.TryLock(); err == nil && alone {
+		s.clearTmp()
+		if err := l.Unlock(); err != nil {
+			return nil, fmt.Errorf("image store: %w", err)
+		}
+	}
+	if _, err := l.TryRLockContext(ctx, lockPoll); err != nil {
+		return nil, s.explain(fmt.Errorf("image store: waiting for %s: %w", l.Path(), err))
+	}
+	return func() { s.unlock(l) }, nil
+}
+
+// enterAlone waits until nobody else works.
+func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
+	l := flock.New(filepath.Join(s.dir, "store.lock"))
+	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
+		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), err)
+	}
+	return func() { s.unlock(l) }, nil
+}
+
+// lock makes the caller, who has entered, the only one to work on the thing of this name.
+func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error) {
+	l := flock.New(filepath.Join(s.locksDir(), name))
+	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
+		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), err)
+	}
+	return func() { s.unlock(l) }, nil
+}
+
+// unlock cannot fail in a way that matters: the lock goes with the process.
+func (s *Store) unlock(l *flock.Flock) {
+	if err := l.Unlock(); err != nil {
+		s.log.Warn("image store: cannot unlock", "file", l.Path(), "error", err)
+	}
+}
+
+func (s *Store) clearTmp() {
+	left, err := os.ReadDir(s.tmpDir())
+	for _, e := range left {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(s.tmpDir(), e.Name())))
+	}
+	if err != nil {
+		s.log.Warn("image store: cannot clear temporary files", "error", err)
+	}
+}
+
+// has tells whether the blob is here. It was verified before it got its name.
+func (s *Store) has(d v1.Descriptor) bool {
+	info, err := os.Stat(s.blobPath(d.Digest))
+	return err == nil && info.Mode().IsRegular() && info.Size() == d.Size
+}
+
+// write verifies what comes from r and keeps it as the blob that d describes.
+func (s *Store) write(r io.Reader, d v1.Descriptor, src source) error {
+	f, err := renameio.NewPendingFile(s.blobPath(d.Digest),
+		renameio.WithTempDir(s.tmpDir()), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	err = copyVerified(f, r, d, src)
+	if err == nil {
+		err = f.CloseAtomicallyReplace()
+	}
+	// A no-op after the replacement.
+	return errors.Join(err, f.Cleanup())
+}
+
+// index reads index.json; a store without one is empty.
+func (s *Store) index() (v1.IndexManifest, error) {
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}
+	err := readJSON(folder(s.dir), ocispec.ImageIndexFile, &index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return index, nil
+	}
+	if err != nil {
+		return index, fmt.Errorf("image store %s: %w", s.dir, err)
+	}
+	return index, nil
+}
+
+// change reads, changes and writes index.json while nobody else does.
+func (s *Store) change(ctx context.Context, f func([]v1.Descriptor) []v1.Descriptor) error {
+	unlock, err := s.lock(ctx, "index")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	index, err := s.index()
+	if err != nil {
+		return err
+	}
+	index.Manifests = f(index.Manifests)
+	raw, err := json.MarshalIndent(index, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(filepath.Join(s.dir, ocispec.ImageIndexFile), raw, 0o600,
+		renameio.WithTempDir(s.tmpDir())); err != nil {
+		return fmt.Errorf("image store: %w", err)
+	}
+	return syncDir(s.dir)
+}
+
+// record names the image d in the index, in the place of the one that had the name.
+func (s *Store) record(ctx context.Context, d v1.Descriptor, name string, p Platform, imported bool) error {
+	entry := v1.Descriptor{
+		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
+		Platform:    &v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant},
+		Annotations: map[string]string{ocispec.AnnotationRefName: name},
+	}
+	if imported {
+		entry.Annotations[importedAnnotation] = "true"
+	}
+	return s.change(ctx, func(ds []v1.Descriptor) []v1.Descriptor {
+		ds = slices.DeleteFunc(ds, func(d v1.Descriptor) bool {
+			return named(d, name) && (imported || d.Platform != nil && d.Platform.Equals(*entry.Platform))
+		})
+		return append(ds, entry)
+	})
+}
+
+// syncDir makes renames in a folder outlast a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// storeSource is the store seen as a source.
+type storeSource struct{ s *Store }
+
+func (st storeSource) String() string { return "the store " + st.s.dir }
+
+func (st storeSource) Close() error { return nil }
+
+func (st storeSource) roots(context.Context) ([]v1.Descriptor, error) {
+	index, err := st.s.index()
+	return index.Manifests, err
+}
+
+func (st storeSource) open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	f, err := os.Open(st.s.blobPath(d.Digest))
+	if err != nil {
+		return nil, &BlobError{
+			Digest: d.Digest.String(), Source: st.String(), Err: err,
+			Hint: "pull or import the image again",
+		}
+	}
+	return f, nil
+}
