@@ -1,0 +1,227 @@
+package ext4
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestEverySizeIsClean covers usual sizes and those around the borders of groups
+// and flex groups, where a last group may be too small to exist.
+func TestEverySizeIsClean(t *testing.T) {
+	const group, gib = blocksPerGroup * blockSize, 1 << 30
+	sizes := []int64{
+		MinSize, 256 * mib, gib / 2, 4 * gib, 64 * gib, 512 * gib,
+		group - blockSize, group, group + blockSize, group + 52*blockSize, group + 53*blockSize, 2*group + 60*blockSize,
+		16*group - blockSize, 16 * group, 16*group + blockSize, 16*group + 562*blockSize, 16*group + 564*blockSize,
+		16*group + 600*blockSize, 17*group + 50*blockSize, 25*group + 100*blockSize, 49*group + 3*mib,
+	}
+	layer := layerOf(t, dir("a"), file("a/b", "content"))
+	for _, size := range sizes {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			disk := makeDisk(t, size, layer)
+			info, err := os.Stat(disk)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Size() != size {
+				t.Errorf("the file has %d bytes, want %d", info.Size(), size)
+			}
+		})
+	}
+}
+
+// awkward is an image of what is hard to store, in two layers.
+func awkward(tb testing.TB) []Layer {
+	tb.Helper()
+	date := func(year int) time.Time { return time.Date(year, 7, 1, 1, 2, 3, 123456789, time.UTC) }
+	name255 := strings.Repeat("ü", 127) + "x"
+	lower := []entry{
+		folderAt("./", 0o755).at(date(2020)),
+		folderAt("tmp", 0o1777).owned(3e9, 4e9).at(date(2039)),
+		file("suid", "x").owned(3e9, 1<<32-2).at(date(1950)),
+		file("far", "x").at(date(2440)),
+		file("empty", ""),
+		file(name255, "255"),
+		symlink("l59", strings.Repeat("5", 59)), symlink("l60", strings.Repeat("6", 60)), symlink("l3000", strings.Repeat("a/", 1500)),
+		device("null", 1, 3), device("big", 259, 70000),
+		{Header: tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Mode: 0o660, Devmajor: 8, Devminor: 1}},
+		{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "fifo", Mode: 0o600}},
+		hardlink("empty2", "empty"), hardlink("null2", "null"),
+		file("caps", "x").with("security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+		file("acl", "x").with("system.posix_acl_access", acl(aclUserObj, aclUser, aclGroupObj, aclMask, aclOther)),
+		dir("acls").with("system.posix_acl_default", acl(aclUserObj, aclUser, aclGroupObj, aclGroup, aclMask, aclOther), "user.a", "b"),
+		file("attrs", "x").with("user.small", "s", "user.large", strings.Repeat("L", 3000), "trusted.t", strings.Repeat("t", 77),
+			"user.empty", "", "user."+strings.Repeat("n", 200), "long name", "com.apple.provenance", "not Linux's"),
+		symlink("attrlink", "x").with("trusted.l", "1", "user.never", "kept"),
+	}
+	for i := range 12000 {
+		lower = append(lower, file(fmt.Sprintf("many/file-%d-\xc3\xa4", i), ""))
+	}
+	for i := range 400 {
+		lower = append(lower, file(fmt.Sprintf("long-names/%s%03d", strings.Repeat("n", 252), i), ""))
+	}
+	lower = append(lower, file(strings.Repeat("deep/", 300)+"bottom", "300"))
+	upper := []entry{
+		file("shreds5", shreds(5)), file("shreds1400", shreds(1400)), file("zeros", strings.Repeat("\x00", 1<<20)+"x"),
+		file("random", noise(3<<20+1)), hardlink("many/again", "many/file-7-\xc3\xa4"),
+	}
+	return []Layer{layerOf(tb, lower...), layerOf(tb, upper...)}
+}
+
+// shreds is a file of n extents, with holes between and at its end.
+func shreds(n int) string {
+	piece := strings.Repeat("\x00", holeSize) + strings.Repeat("s", holeSize)
+	return strings.Repeat(piece, n) + strings.Repeat("\x00", holeSize)
+}
+
+func noise(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return string(b)
+}
+
+func TestAwkwardFilesAreClean(t *testing.T) {
+	disk := makeDisk(t, 512*mib, awkward(t)...)
+	got := debugfs(t, disk, "stat shreds1400", "stat many", "stat attrs", "htree_dump many")
+	for _, want := range []string{"(ETB0)", "Flags: 0x81000", "user.large (3000)", "Indirect levels: 0"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("debugfs shows no %q:\n%.2000s", want, got)
+		}
+	}
+}
+
+// TestHugeFolders has one of 70,000 subfolders, more than a link count can express,
+// and one whose hash tree has two levels.
+func TestHugeFolders(t *testing.T) {
+	var entries []entry
+	for i := range 70000 {
+		entries = append(entries, dir(fmt.Sprintf("subfolders/%d", i)))
+	}
+	for i := range 9000 {
+		entries = append(entries, file(fmt.Sprintf("levels/%s%04d", strings.Repeat("n", 251), i), ""))
+	}
+	disk := makeDisk(t, 2048*mib, layerOf(t, entries...))
+	got := debugfs(t, disk, "stat subfolders", "htree_dump levels")
+	for _, want := range []string{"Links: 1 ", "Indirect levels: 1"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("debugfs shows no %q:\n%.2000s", want, got)
+		}
+	}
+}
+
+// sparseEntry makes a tar stream of one sparse file, in GNU's old form: the writer
+// of the standard library has none. Each piece of 4 KiB lies at an offset.
+func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, offsets ...int64) []byte {
+	tb.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	h := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(offsets)) * 4096, Format: tar.FormatGNU}
+	if err := w.WriteHeader(h); err != nil {
+		tb.Fatal(err)
+	}
+	for _, off := range offsets {
+		if _, err := w.Write(bytes.Repeat([]byte{pieces[off]}, 4096)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	out := b.Bytes()
+	number := func(at int, v int64) {
+		out[at] = 0x80 // base 256
+		for i := 11; i > 3; i-- {
+			out[at+i], v = byte(v), v>>8
+		}
+	}
+	out[156] = tar.TypeGNUSparse
+	for i, off := range offsets {
+		number(386+24*i, off)
+		number(386+24*i+12, 4096)
+	}
+	number(483, size)
+	fixChecksum(out[:512])
+	return out
+}
+
+// TestHugeSparseFile passes 4 GiB, where 32 bits of size end, and 42.5 GiB, where
+// other writers went wrong.
+func TestHugeSparseFile(t *testing.T) {
+	const gib = 1 << 30
+	pieces := map[int64]byte{0: 'a', 5 * gib: 'b', 43 * gib: 'c'}
+	disk := makeDisk(t, 256*mib, layerFrom("sparse", sparseEntry(t, "huge", 44*gib, pieces, 0, 5*gib, 43*gib)))
+	out := debugfs(t, disk, "stat huge", "blocks huge")
+	if !strings.Contains(out, fmt.Sprintf("Size: %d", int64(44*gib))) || !strings.Contains(out, "Blockcount: 384") {
+		t.Errorf("the file should have 44 GiB and three pieces of 64 KiB:\n%s", out)
+	}
+	f, err := os.Open(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	blocks := strings.Fields(out[strings.LastIndex(out, "blocks huge")+len("blocks huge"):])
+	for i, want := range map[int]byte{0: 'a', 16: 'b', 32: 'c'} {
+		var at int64
+		if _, err := fmt.Sscan(blocks[i], &at); err != nil {
+			t.Fatal(err)
+		}
+		var b [1]byte
+		if _, err := f.ReadAt(b[:], at*blockSize); err != nil || b[0] != want {
+			t.Errorf("block %d of the file: got %q, %v; want %q", i, b, err, want)
+		}
+	}
+}
+
+func TestSameInputGivesSameBytes(t *testing.T) {
+	layers := append(awkward(t), layerOf(t, whiteout("many"), file("shreds5", "x"), whiteout("deep"), file("n", noise(500000))))
+	hash := func() string {
+		disk := filepath.Join(t.TempDir(), "disk")
+		if err := writeDisk(disk, 256*mib, layers...); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(disk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		h := sha256.New()
+		if _, err := io.Copy(h, f); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%x", h.Sum(nil))
+	}
+	if a, b := hash(), hash(); a != b {
+		t.Errorf("two runs differ: %s, %s", a, b)
+	}
+}
+
+// TestBlocksOfReplacedFilesServeAgain stores more in sum than the disk can hold.
+func TestBlocksOfReplacedFilesServeAgain(t *testing.T) {
+	var layers []Layer
+	for i := range 8 {
+		body := strings.Repeat(string(rune('a'+i)), 30*mib)
+		layers = append(layers, layerOf(t, file("big", body), file(fmt.Sprintf("small%d", i), "x"), whiteout(fmt.Sprintf("small%d", i-1))))
+	}
+	disk := makeDisk(t, MinSize, layers...)
+	got := listing(t, disk)
+	if want := "file 0644 " + strings.Repeat("h", 30*mib); got["big"] != want || len(got) != 2 {
+		t.Errorf("got %d files, big with %d bytes; want 2 and %d", len(got), len(got["big"]), len(want))
+	}
+}
+
+func TestHolesCostNothing(t *testing.T) {
+	disk := makeDisk(t, 64<<30, layerOf(t, file("zeros", strings.Repeat("\x00", 32*mib)), file("data", noise(mib))))
+	out := debugfs(t, disk, "stat zeros")
+	if !strings.Contains(out, "Blockcount: 0") {
+		t.Errorf("zeros take blocks:\n%s", out)
+	}
+}
