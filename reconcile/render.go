@@ -74,7 +74,7 @@ func (c *Change) reasons() []string {
 		lines = append(lines, strings.TrimPrefix(c.Have.Problem+"; ", "; ")+"its disk is kept")
 	}
 	if c.Action.LosesDisk() {
-		lines = append(lines, "loses its disk with "+units.BytesSize(float64(c.DataLost))+" of data")
+		lines = append(lines, "loses its disk, which holds "+units.BytesSize(float64(c.DataLost)))
 	}
 	if len(lines) == 0 {
 		return []string{""}

@@ -1,0 +1,25 @@
+# Four distributions side by side, to try the same thing on each.
+
+machine "alpine" {
+  image  = "docker.io/library/alpine:3.22"
+  cpus   = 1
+  memory = "1G"
+}
+
+machine "debian" {
+  image  = "docker.io/library/debian:bookworm"
+  cpus   = 1
+  memory = "1G"
+}
+
+machine "fedora" {
+  image  = "docker.io/library/fedora:42"
+  cpus   = 1
+  memory = "2G"
+}
+
+machine "ubuntu" {
+  image  = "docker.io/library/ubuntu:24.04"
+  cpus   = 1
+  memory = "1G"
+}

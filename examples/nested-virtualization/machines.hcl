@@ -1,0 +1,9 @@
+# A machine that can run virtual machines itself: it has /dev/kvm.
+
+machine "hypervisor" {
+  image          = "docker.io/library/debian:bookworm"
+  cpus           = 4
+  memory         = "8G"
+  disk           = "128G"
+  virtualization = true
+}

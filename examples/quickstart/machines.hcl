@@ -1,0 +1,9 @@
+# One machine with systemd and PostgreSQL. `make demo` builds its image out of
+# Debian's packages and applies this file.
+
+machine "dev" {
+  image    = "oci:../../.cache/images/debian-systemd:debian"
+  cpus     = 2
+  memory   = "2G"
+  services = ["postgresql"]
+}

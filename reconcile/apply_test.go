@@ -1,0 +1,264 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+	"github.com/stead-vm/stead/reconcile/reconciletest"
+)
+
+var acme = provider.Owner{Project: "acme", File: "/acme/machines.hcl"}
+
+func spec(id string) provider.Spec {
+	return provider.Spec{
+		ID: id, Image: "debian:12", Digest: "sha256:1", Platform: "linux/amd64", Owner: acme,
+		User:     provider.User{Name: "ada", UID: 1000, GID: 1000},
+		Settings: provider.Settings{CPUs: 2, Memory: 4 << 30, Disk: 64 << 30, HomeMount: provider.HomeReadWrite},
+	}
+}
+
+// wanted is what a host should run, as a plan for what it has.
+func wanted(t *testing.T, h *reconciletest.Host, specs ...provider.Spec) reconcile.Plan {
+	t.Helper()
+	plan, err := reconcile.Diff(specs, h.Machines(), acme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// apply makes the host run the given machines.
+func apply(t *testing.T, h *reconciletest.Host, specs ...provider.Spec) {
+	t.Helper()
+	if err := reconcile.Apply(t.Context(), h, wanted(t, h, specs...), reconcile.Options{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestApplyTakesTheStepsOfEachAction(t *testing.T) {
+	base := spec("dev")
+	with := func(edit func(*provider.Spec)) provider.Spec { s := base; edit(&s); return s }
+	stopped := provider.Machine{Spec: base, State: provider.Stopped}
+	running := provider.Machine{Spec: base, State: provider.Running, Booted: &base.Settings}
+	broken := provider.Machine{Spec: base, State: provider.Broken}
+	tests := map[string]struct {
+		have *provider.Machine
+		want *provider.Spec
+		call []string
+	}{
+		"create":           {nil, &base, []string{"create dev", "start dev"}},
+		"none":             {&running, &base, nil},
+		"start":            {&stopped, &base, []string{"start dev"}},
+		"update":           {&running, ptr(with(func(s *provider.Spec) { s.Services = []string{"redis"} })), []string{"configure dev", "start dev", "services dev"}},
+		"reconfigure":      {&stopped, ptr(with(func(s *provider.Spec) { s.CPUs = 4 })), []string{"configure dev", "start dev"}},
+		"restart":          {&running, ptr(with(func(s *provider.Spec) { s.CPUs = 4 })), []string{"configure dev", "stop dev", "start dev"}},
+		"replace":          {&running, ptr(with(func(s *provider.Spec) { s.Digest = "sha256:2" })), []string{"replace dev", "start dev"}},
+		"repair":           {&broken, &base, []string{"repair dev", "start dev"}},
+		"delete":           {&running, nil, []string{"delete dev"}},
+		"delete, stopped":  {&stopped, nil, []string{"delete dev"}},
+		"image name alone": {&running, ptr(with(func(s *provider.Spec) { s.Image = "debian:bookworm" })), []string{"configure dev", "start dev"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := reconciletest.New()
+			if tt.have != nil {
+				h = reconciletest.New(*tt.have)
+			}
+			var specs []provider.Spec
+			if tt.want != nil {
+				specs = append(specs, *tt.want)
+			}
+			apply(t, h, specs...)
+			if d := cmp.Diff(tt.call, h.Calls()); d != "" {
+				t.Errorf("calls mismatch (-want +got):\n%s", d)
+			}
+			if again := wanted(t, h, specs...); !again.Empty() {
+				t.Errorf("there is still something to do:\n%s", reconcile.Text(again))
+			}
+		})
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func TestHaltStopsAndApplyStartsAgain(t *testing.T) {
+	h := reconciletest.New()
+	apply(t, h, spec("dev"))
+	if err := reconcile.Apply(t.Context(), h, reconcile.Halt(h.Machines(), acme), reconcile.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Machines()[0].State; got != provider.Stopped {
+		t.Fatalf("after a halt the machine is %v", got)
+	}
+	apply(t, h, spec("dev"))
+	if got := h.Machines()[0].State; got != provider.Running {
+		t.Errorf("after another apply the machine is %v", got)
+	}
+}
+
+func TestOneFailureStopsNoOtherMachine(t *testing.T) {
+	h := reconciletest.New()
+	broken := errors.New("no kernel")
+	h.Fail = func(op, id string) error {
+		if id == "b" && op == "start" {
+			return broken
+		}
+		return nil
+	}
+	for parallelism := range 4 {
+		plan := wanted(t, h, spec("a"), spec("b"), spec("c"))
+		err := reconcile.Apply(t.Context(), h, plan, reconcile.Options{Parallelism: parallelism})
+		var failed *reconcile.ChangeError
+		if !errors.Is(err, broken) || !errors.As(err, &failed) || failed.ID != "b" || failed.Step != "start" {
+			t.Fatalf("Apply = %v, want the failure of b's start", err)
+		}
+		var running []string
+		for _, m := range h.Machines() {
+			if m.State == provider.Running {
+				running = append(running, m.ID)
+			}
+		}
+		if d := cmp.Diff([]string{"a", "c"}, running); d != "" {
+			t.Errorf("running machines mismatch (-want +got):\n%s", d)
+		}
+	}
+}
+
+func TestNothingChangesWhenTheHostRefusesOneMachine(t *testing.T) {
+	h := reconciletest.New()
+	h.Fail = func(op, id string) error {
+		if op == "check" && id != "a" {
+			return fmt.Errorf("this host has no nested virtualization")
+		}
+		return nil
+	}
+	err := reconcile.Apply(t.Context(), h, wanted(t, h, spec("a"), spec("b"), spec("c")), reconcile.Options{})
+	if err == nil || !strings.Contains(err.Error(), `"b"`) || !strings.Contains(err.Error(), `"c"`) {
+		t.Errorf("Apply = %v, want an error that names both machines", err)
+	}
+	if calls := h.Calls(); len(calls) != 0 {
+		t.Errorf("the host was told to %v", calls)
+	}
+}
+
+func TestARefusedSettingLeavesTheMachineRunning(t *testing.T) {
+	h := reconciletest.New()
+	apply(t, h, spec("dev"))
+	h.Fail = func(op, _ string) error {
+		if op == "configure" {
+			return errors.New("disk full")
+		}
+		return nil
+	}
+	other := spec("dev")
+	other.CPUs = 4
+	if err := reconcile.Apply(t.Context(), h, wanted(t, h, other), reconcile.Options{}); err == nil {
+		t.Fatal("Apply hid the failure")
+	}
+	if got := h.Machines()[0].State; got != provider.Running {
+		t.Errorf("the machine is %v, want running", got)
+	}
+}
+
+func TestServicesThatFailedAreTriedAgain(t *testing.T) {
+	h := reconciletest.New()
+	apply(t, h, spec("dev"))
+	other := spec("dev")
+	other.Services = []string{"redis"}
+	h.Fail = func(op, _ string) error {
+		if op == "services" {
+			return errors.New("unit not found")
+		}
+		return nil
+	}
+	if err := reconcile.Apply(t.Context(), h, wanted(t, h, other), reconcile.Options{}); err == nil {
+		t.Fatal("Apply hid the failure")
+	}
+	h.Fail = nil
+	if plan := wanted(t, h, other); plan.Count(reconcile.Update) != 1 {
+		t.Errorf("the next plan does not try again:\n%s", reconcile.Text(plan))
+	}
+}
+
+func TestNoStepBeginsAfterAnInterrupt(t *testing.T) {
+	h := reconciletest.New()
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	why := errors.New("interrupted")
+	h.Fail = func(op, id string) error {
+		if op == "create" && id == "a" {
+			interrupt(why) // while a is being created
+		}
+		return nil
+	}
+	err := reconcile.Apply(ctx, h, wanted(t, h, spec("a"), spec("b")), reconcile.Options{Parallelism: 1})
+	if !errors.Is(err, why) {
+		t.Errorf("Apply = %v, want the reason of the interrupt", err)
+	}
+	if d := cmp.Diff([]string{"create a"}, h.Calls()); d != "" {
+		t.Errorf("calls mismatch (-want +got):\n%s", d)
+	}
+	if got := h.Machines()[0].State; got != provider.Stopped {
+		t.Errorf("the step that ran was not finished: a is %v", got)
+	}
+}
+
+func TestEventsTellTheLifeOfAChange(t *testing.T) {
+	h := reconciletest.New()
+	h.Fail = func(op, id string) error {
+		if op == "create" && id == "bad" {
+			return errors.New("no space")
+		}
+		return nil
+	}
+	got := map[string][]string{}
+	events := func(e reconcile.Event) { // without a lock: Apply never calls it twice at the same time
+		got[e.ID] = append(got[e.ID], strings.TrimSpace(e.Kind.String()+" "+e.Step))
+		if (e.Err != nil) != (e.Kind == reconcile.Failed) || e.Action != reconcile.Create {
+			t.Errorf("unexpected event %+v", e)
+		}
+	}
+	if err := reconcile.Apply(t.Context(), h, wanted(t, h, spec("bad"), spec("good")), reconcile.Options{Events: events}); err == nil {
+		t.Fatal("Apply hid the failure")
+	}
+	want := map[string][]string{
+		"bad":  {"began", "stepped creating", "failed"},
+		"good": {"began", "stepped creating", "stepped starting", "done"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("events mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestNeverMoreMachinesAtATimeThanAllowed(t *testing.T) {
+	h := reconciletest.New()
+	var specs []provider.Spec
+	for i := range 9 {
+		specs = append(specs, spec(fmt.Sprintf("m%d", i)))
+	}
+	var open []string
+	most := 0
+	events := func(e reconcile.Event) {
+		switch e.Kind {
+		case reconcile.Began:
+			open = append(open, e.ID)
+		case reconcile.Done, reconcile.Failed:
+			open = slices.DeleteFunc(open, func(id string) bool { return id == e.ID })
+		default:
+		}
+		most = max(most, len(open))
+	}
+	if err := reconcile.Apply(t.Context(), h, wanted(t, h, specs...), reconcile.Options{Parallelism: 3, Events: events}); err != nil {
+		t.Fatal(err)
+	}
+	if most > 3 {
+		t.Errorf("%d machines at a time, want at most 3", most)
+	}
+}

@@ -1,0 +1,112 @@
+package reconcile_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+)
+
+// defaults are those of a host with 8 processors and 16 GiB.
+func defaults() reconcile.Defaults {
+	return reconcile.Defaults{
+		Settings: provider.Settings{CPUs: 4, Memory: 8 << 30, Disk: 64 << 30, HomeMount: provider.HomeReadWrite},
+		Platform: "linux/amd64",
+		User:     provider.User{Name: "ada", UID: 1000, GID: 1000},
+		Digest:   func(ref string) (string, error) { return "sha256:of " + ref, nil },
+	}
+}
+
+func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
+	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
+		{Name: "bare", Image: "debian:12"},
+		{
+			Name: "full", Image: "alpine:3", CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k",
+			Virtualization: true, HomeMount: "none", Services: []string{"sshd"},
+		},
+	}}
+	got, err := reconcile.Desired(p, defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := defaults()
+	want := []provider.Spec{
+		{ID: "bare", Image: "debian:12", Digest: "sha256:of debian:12", Platform: d.Platform, User: d.User, Owner: acme, Settings: d.Settings},
+		{
+			ID: "full", Image: "alpine:3", Digest: "sha256:of alpine:3", Platform: d.Platform, User: d.User, Owner: acme,
+			Settings: provider.Settings{
+				CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k", Virtualization: true,
+				HomeMount: provider.HomeNone, Services: []string{"sshd"},
+			},
+		},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("specs mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestDeletingTheLineOfADiskLosesNothing(t *testing.T) {
+	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{{Name: "dev", Image: "debian:12"}}}
+	large := spec("dev")
+	large.Disk = 128 << 30
+	grown := large.Settings
+	small := spec("dev")
+	small.Disk = 32 << 30
+	for name, tt := range map[string]struct {
+		have provider.Machine
+		want int64
+	}{
+		"a larger disk stays large":         {provider.Machine{Spec: large, State: provider.Stopped}, 128 << 30},
+		"a smaller disk stays small":        {provider.Machine{Spec: small, State: provider.Stopped}, 32 << 30},
+		"a disk is as large as it was made": {provider.Machine{Spec: small, State: provider.Running, Booted: &grown}, 128 << 30},
+		"an unreadable one is the default":  {provider.Machine{Spec: provider.Spec{ID: "dev"}, State: provider.Broken}, 64 << 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := defaults()
+			d.Found = []provider.Machine{{Spec: spec("another")}, tt.have}
+			got, err := reconcile.Desired(p, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got[0].Disk != tt.want {
+				t.Errorf("disk is %d, want %d", got[0].Disk, tt.want)
+			}
+		})
+	}
+}
+
+func TestDesiredNamesEveryImageThatCannotBeResolved(t *testing.T) {
+	at := func(line int) config.Position { return config.Position{File: "machines.hcl", Line: line} }
+	p := &config.Project{Machines: []config.Machine{
+		{Name: "a", Image: "gone", Pos: at(1)},
+		{Name: "b", Image: "debian:12", Pos: at(5)},
+		{Name: "c", Image: "gone", Pos: at(9)},
+	}}
+	missing := errors.New("not found in the registry")
+	asked := map[string]int{}
+	d := defaults()
+	d.Digest = func(ref string) (string, error) {
+		asked[ref]++
+		if ref == "gone" {
+			return "", missing
+		}
+		return "sha256:1", nil
+	}
+	specs, err := reconcile.Desired(p, d)
+	if specs != nil || !errors.Is(err, missing) {
+		t.Fatalf("Desired = %v, %v", specs, err)
+	}
+	for _, text := range []string{`machines.hcl:1: image of machine "a"`, `machines.hcl:9: image of machine "c"`} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("the error lacks %q:\n%v", text, err)
+		}
+	}
+	if asked["gone"] != 1 {
+		t.Errorf("one reference was resolved %d times", asked["gone"])
+	}
+}

@@ -1,0 +1,51 @@
+package reconcile_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/reconcile"
+	"github.com/stead-vm/stead/reconcile/reconciletest"
+)
+
+// The examples are what people copy: every one of them must plan and apply.
+func TestEveryExamplePlansAndApplies(t *testing.T) {
+	files, err := filepath.Glob("../examples/*/" + config.FileName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 4 {
+		t.Fatalf("only %d examples: %v", len(files), files)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), "README.md")); err != nil {
+				t.Errorf("an example explains itself: %v", err)
+			}
+			p, err := config.Load(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			specs, err := reconcile.Desired(p, defaults())
+			if err != nil {
+				t.Fatal(err)
+			}
+			owner, h := reconcile.OwnerOf(p), reconciletest.New()
+			plan, err := reconcile.Diff(specs, h.Machines(), owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := plan.Count(reconcile.Create); n == 0 || n != len(p.Machines) {
+				t.Errorf("%d of %d machines are created:\n%s", n, len(p.Machines), reconcile.Text(plan))
+			}
+			if err := reconcile.Apply(t.Context(), h, plan, reconcile.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			if plan, err = reconcile.Diff(specs, h.Machines(), owner); err != nil || !plan.Empty() {
+				t.Errorf("after apply there is still something to do: %v\n%s", err, reconcile.Text(plan))
+			}
+		})
+	}
+}

@@ -1,0 +1,196 @@
+package reconcile_test
+
+import (
+	"math/rand"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+	"github.com/stead-vm/stead/reconcile/reconciletest"
+)
+
+// Few values, so that machines are often equal, nearly equal and of one name.
+var (
+	ids    = []string{"a", "b", "c", "d", "e"}
+	others = []provider.Owner{{}, {Project: "other", File: "/other/machines.hcl"}, {Project: "acme", File: "/copy/machines.hcl"}}
+)
+
+func drawSettings(t *rapid.T) provider.Settings {
+	return provider.Settings{
+		CPUs:           rapid.IntRange(1, 2).Draw(t, "cpus"),
+		Memory:         rapid.SampledFrom([]int64{1 << 30, 2 << 30}).Draw(t, "memory"),
+		Disk:           rapid.SampledFrom([]int64{32 << 30, 64 << 30}).Draw(t, "disk"),
+		Kernel:         rapid.SampledFrom([]string{"", "/k"}).Draw(t, "kernel"),
+		Virtualization: rapid.Bool().Draw(t, "virtualization"),
+		HomeMount:      rapid.SampledFrom([]provider.HomeMount{provider.HomeReadWrite, provider.HomeReadOnly, provider.HomeNone}).Draw(t, "home"),
+		Services:       rapid.SampledFrom([][]string{nil, {"x"}, {"x", "y"}, {"y", "x"}}).Draw(t, "services"),
+	}
+}
+
+func drawSpec(t *rapid.T, id string, owner provider.Owner) provider.Spec {
+	return provider.Spec{
+		ID: id, Owner: owner,
+		Image:    rapid.SampledFrom([]string{"debian:12", "debian:13"}).Draw(t, "image"),
+		Digest:   rapid.SampledFrom([]string{"sha256:1", "sha256:2"}).Draw(t, "digest"),
+		Platform: rapid.SampledFrom([]string{"linux/amd64", "linux/arm64"}).Draw(t, "platform"),
+		User:     provider.User{Name: "ada", UID: rapid.IntRange(1000, 1001).Draw(t, "uid"), GID: 1000},
+		Settings: drawSettings(t),
+	}
+}
+
+func drawMachine(t *rapid.T, id string, owner provider.Owner) provider.Machine {
+	states := []provider.State{provider.Stopped, provider.Booting, provider.Running, provider.Broken}
+	m := provider.Machine{
+		Spec:     drawSpec(t, id, owner),
+		State:    rapid.SampledFrom(states).Draw(t, "state"),
+		DiskUsed: rapid.Int64Range(1, 1<<30).Draw(t, "used"),
+	}
+	if m.State == provider.Booting || m.State == provider.Running {
+		booted := drawSettings(t) // somebody may have changed the files since
+		m.Booted = &booted
+	}
+	if m.State == provider.Broken && rapid.Bool().Draw(t, "unreadable") {
+		m.Spec = provider.Spec{ID: id}
+	}
+	return m
+}
+
+// world is a host and a project that wants some of its names.
+func drawWorld(t *rapid.T) (want []provider.Spec, have []provider.Machine) {
+	for _, id := range ids {
+		switch rapid.SampledFrom([]string{"wanted", "found", "both", "somebody else's", "absent"}).Draw(t, id) {
+		case "wanted":
+			want = append(want, drawSpec(t, id, acme))
+		case "found":
+			have = append(have, drawMachine(t, id, acme))
+		case "both":
+			want = append(want, drawSpec(t, id, acme))
+			have = append(have, drawMachine(t, id, acme))
+		case "somebody else's":
+			have = append(have, drawMachine(t, id, rapid.SampledFrom(others).Draw(t, "owner")))
+		}
+	}
+	return want, have
+}
+
+func diff(t *rapid.T, want []provider.Spec, have []provider.Machine) reconcile.Plan {
+	plan, err := reconcile.Diff(want, have, acme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+func TestAnAppliedPlanLeavesNothingToDo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, have := drawWorld(t)
+		h := reconciletest.New(have...)
+		if err := reconcile.Apply(t.Context(), h, diff(t, want, have), reconcile.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if plan := diff(t, want, h.Machines()); !plan.Empty() {
+			t.Errorf("there is still something to do:\n%s", reconcile.Text(plan))
+		}
+	})
+}
+
+func TestThePlanOfADisturbedApplyIsTheRecovery(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, have := drawWorld(t)
+		h := reconciletest.New(have...)
+		chance := rand.New(rand.NewSource(rapid.Int64().Draw(t, "seed")))
+		h.Fail = func(op, _ string) error {
+			if op != "check" && chance.Intn(3) == 0 {
+				return errDisturbed
+			}
+			return nil
+		}
+		_ = reconcile.Apply(t.Context(), h, diff(t, want, have), reconcile.Options{Parallelism: 1})
+		h.Fail = nil
+		if err := reconcile.Apply(t.Context(), h, diff(t, want, h.Machines()), reconcile.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if plan := diff(t, want, h.Machines()); !plan.Empty() {
+			t.Errorf("there is still something to do:\n%s", reconcile.Text(plan))
+		}
+	})
+}
+
+type disturbed struct{}
+
+func (disturbed) Error() string { return "disturbed" }
+
+var errDisturbed error = disturbed{}
+
+func TestEqualsNeedNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, _ := drawWorld(t)
+		have := make([]provider.Machine, len(want))
+		for i, s := range want {
+			have[i] = provider.Machine{Spec: s, State: provider.Running, Booted: &s.Settings}
+		}
+		if plan := diff(t, want, have); !plan.Empty() || plan.Destructive() {
+			t.Errorf("equals differ:\n%s", reconcile.Text(plan))
+		}
+	})
+}
+
+func TestTheOrderOfArgumentsDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, have := drawWorld(t)
+		shuffled := diff(t, rapid.Permutation(want).Draw(t, "want"), rapid.Permutation(have).Draw(t, "have"))
+		if d := cmp.Diff(diff(t, want, have), shuffled); d != "" {
+			t.Errorf("plans differ by the order of their arguments:\n%s", d)
+		}
+	})
+}
+
+func TestSomebodyElsesMachinesAreAsTheyWere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, have := drawWorld(t)
+		h := reconciletest.New(have...)
+		for _, plan := range []reconcile.Plan{
+			diff(t, want, have), reconcile.Halt(have, acme), reconcile.Destroy(have, acme),
+		} {
+			_ = reconcile.Apply(t.Context(), h, plan, reconcile.Options{}) // stopping what is deleted may fail
+		}
+		now := map[string]provider.Machine{}
+		for _, m := range h.Machines() {
+			now[m.ID] = m
+		}
+		for _, m := range have {
+			if m.Owner != acme && m.Digest != "" {
+				if d := cmp.Diff(m, now[m.ID]); d != "" {
+					t.Errorf("machine %s of %+v changed:\n%s", m.ID, m.Owner, d)
+				}
+			}
+		}
+	})
+}
+
+func TestADiskIsLostOnlyWhereThePlanSaysSo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, have := drawWorld(t)
+		plan := diff(t, want, have)
+		lost := map[string]bool{}
+		for _, c := range plan.Changes {
+			lost[c.ID] = c.DataLost > 0
+		}
+		h := reconciletest.New(have...)
+		if err := reconcile.Apply(t.Context(), h, plan, reconcile.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		used := map[string]int64{}
+		for _, m := range h.Machines() {
+			used[m.ID] = m.DiskUsed
+		}
+		for _, m := range have {
+			if kept := used[m.ID] == m.DiskUsed; kept == lost[m.ID] {
+				t.Errorf("machine %s: its disk was kept: %v, the plan said it is lost: %v", m.ID, kept, lost[m.ID])
+			}
+		}
+	})
+}

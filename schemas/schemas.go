@@ -1,0 +1,12 @@
+// Package schemas holds the JSON Schemas of the files that stead shares with
+// other programs, so that editors and scripts need not read our source.
+package schemas
+
+import _ "embed"
+
+//go:embed boot-config.schema.json
+var bootConfig []byte
+
+// BootConfig is the JSON Schema (2020-12) of a machine's boot-config.json: the
+// five keys of Apple's container machine and ours. A missing key has its default.
+func BootConfig() []byte { return append([]byte(nil), bootConfig...) }
