@@ -1,0 +1,102 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"context"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	_ fs.NodeOpendirHandler = (*node)(nil)
+	_ fs.FileReaddirenter   = (*dir)(nil)
+	_ fs.FileSeekdirer      = (*dir)(nil)
+	_ fs.FileLookuper       = (*dir)(nil)
+	_ fs.FileFsyncdirer     = (*dir)(nil)
+	_ fs.FileReleasedirer   = (*dir)(nil)
+)
+
+// dirBuffer is how much of a folder is read at once, in bytes.
+const dirBuffer = 8 << 10
+
+// dir is a folder that the guest reads.
+type dir struct {
+	*file
+	mu   sync.Mutex
+	buf  []byte
+	todo []byte // of buf, not handed out yet
+}
+
+// OpendirHandle opens the folder.
+func (n *node) OpendirHandle(context.Context, uint32) (fh fs.FileHandle, flags uint32, e syscall.Errno) {
+	n.tree.moving.RLock()
+	defer n.tree.moving.RUnlock()
+	fd, err := n.resolveLocked(unix.O_RDONLY | unix.O_DIRECTORY)
+	if err != nil {
+		return nil, 0, errno(err)
+	}
+	f, err := n.hold(fd)
+	if err != nil {
+		return nil, 0, errno(err)
+	}
+	return &dir{file: f}, 0, 0
+}
+
+// Readdirent is the next entry, or nil at the end.
+func (d *dir) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.todo) == 0 {
+		if d.buf == nil {
+			d.buf = make([]byte, dirBuffer)
+		}
+		e := d.with(func(fd int) error {
+			n, err := unix.Getdents(fd, d.buf)
+			d.todo = d.buf[:max(n, 0)]
+			return err
+		})
+		if e != 0 || len(d.todo) == 0 {
+			return nil, e
+		}
+	}
+	var entry fuse.DirEntry
+	n := entry.Parse(d.todo)
+	d.todo = d.todo[n:]
+	return &entry, 0
+}
+
+// Seekdir goes on at a place that an earlier entry named.
+func (d *dir) Seekdir(_ context.Context, off uint64) syscall.Errno {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.todo = nil
+	return d.with(func(fd int) error {
+		_, err := unix.Seek(fd, int64(off), unix.SEEK_SET)
+		return err
+	})
+}
+
+// Lookup spares a listing with attributes the way to the folder for each entry.
+func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
+	e = d.with(func(fd int) error {
+		st, err := stat(fd, name)
+		if err == nil {
+			child = d.node.child(ctx, st, out)
+		}
+		return err
+	})
+	return child, e
+}
+
+// Fsyncdir brings the folder's names to the host's disk.
+func (d *dir) Fsyncdir(context.Context, uint32) syscall.Errno {
+	return d.with(unix.Fsync)
+}
+
+// Releasedir ends the reading.
+func (d *dir) Releasedir(context.Context, uint32) { d.close() }

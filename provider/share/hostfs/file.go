@@ -1,0 +1,351 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	_ fs.NodeCreater        = (*node)(nil)
+	_ fs.NodeOpener         = (*node)(nil)
+	_ fs.NodeTmpfiler       = (*node)(nil)
+	_ fs.NodeCopyFileRanger = (*node)(nil)
+	_ fs.FileReader         = (*file)(nil)
+	_ fs.FileWriter         = (*file)(nil)
+	_ fs.FileWritever       = (*file)(nil)
+	_ fs.FileAllocater      = (*file)(nil)
+	_ fs.FileLseeker        = (*file)(nil)
+	_ fs.FileFsyncer        = (*file)(nil)
+	_ fs.FileFlusher        = (*file)(nil)
+	_ fs.FileReleaser       = (*file)(nil)
+)
+
+// file is something the guest holds open. The lock keeps its descriptor from
+// being closed, and its number from being used again, under an operation.
+type file struct {
+	node *node
+	mu   sync.RWMutex
+	fd   int // -1 when closed
+}
+
+// hold makes an open descriptor of n a file that [FS.Close] knows of.
+func (n *node) hold(fd int) (*file, error) {
+	f := &file{node: n, fd: fd}
+	n.tree.mu.Lock()
+	defer n.tree.mu.Unlock()
+	if n.tree.open == nil {
+		_ = unix.Close(fd)
+		return nil, unix.EBADF
+	}
+	n.tree.open[f] = struct{}{}
+	return f, nil
+}
+
+func (f *file) with(op func(fd int) error) syscall.Errno {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return syscall.EBADF
+	}
+	return errno(op(f.fd))
+}
+
+// dup is for operations on two files at once, which must not hold two locks.
+func (f *file) dup() (fd int, e syscall.Errno) {
+	e = f.with(func(old int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	return fd, e
+}
+
+func closeFD(fd int) error {
+	if fd < 0 {
+		return nil
+	}
+	return unix.Close(fd)
+}
+
+func (f *file) close() {
+	f.node.tree.mu.Lock()
+	delete(f.node.tree.open, f)
+	f.node.tree.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fd >= 0 {
+		_ = unix.Close(f.fd)
+		f.fd = -1
+	}
+}
+
+// hostFlags is what of the guest's flags opens the host's file. O_APPEND is left
+// to each write, O_DIRECT would pass its alignment rules on to guest memory.
+func hostFlags(flags uint32) int {
+	return int(flags)&(unix.O_ACCMODE|unix.O_TRUNC|unix.O_SYNC|unix.O_DSYNC) | unix.O_CLOEXEC
+}
+
+// openRegular opens what path, a descriptor opened with O_PATH, stands for. Only
+// regular files are ever opened on the host: a fifo would block us, and a device
+// do whatever devices do.
+func openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
+	st, err := stat(path, "")
+	if err != nil {
+		return -1, nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return -1, nil, unix.EPERM
+	}
+	fd, err := unix.Open(procPath(path), hostFlags(flags), 0)
+	return fd, st, err
+}
+
+// Open opens a regular file.
+func (n *node) Open(_ context.Context, flags uint32) (fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
+	e = n.with(func(path int) error {
+		fd, st, err := openRegular(path, flags)
+		if err != nil {
+			return err
+		}
+		f, err := n.hold(fd)
+		if err != nil {
+			return err
+		}
+		fh = f
+		if n.opened(f, st) && flags&unix.O_TRUNC == 0 {
+			fuseFlags = fuse.FOPEN_KEEP_CACHE
+		}
+		return nil
+	})
+	return fh, fuseFlags, e
+}
+
+// stamp is a state of a file's content.
+type stamp struct {
+	mtime, ctime unix.StatxTimestamp
+	ino, size    uint64
+}
+
+// opened notes that f is open, and reports whether what the guest may have cached
+// of the file is still true: nothing changed since an earlier opening. A change
+// within a tick of the host's clock leaves no trace, so only a state that was
+// old when it was noted counts.
+func (n *node) opened(f *file, st *unix.Statx_t) bool {
+	now := stamp{mtime: st.Mtime, ctime: st.Ctime, ino: st.Ino, size: st.Size}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.files = append(n.files, f)
+	same := n.seen == now
+	n.seen = stamp{}
+	if time.Since(time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec))) > Timeout {
+		n.seen = now
+	}
+	return same
+}
+
+// Create makes and opens a file. One that is there already, which the guest did
+// not know of, is opened like any other.
+func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
+	e = n.with(func(dir int) error {
+		fd, err := unix.Openat(dir, name, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode&07777)
+		switch {
+		case err == nil:
+			err = n.tree.give(ctx, dir, fd, "")
+		case err == unix.EEXIST && flags&unix.O_EXCL == 0:
+			fd, err = n.openChild(dir, name, flags)
+		}
+		if err != nil {
+			return errors.Join(err, closeFD(fd))
+		}
+		child, fh, err = n.adopt(ctx, fd, out)
+		return err
+	})
+	return child, fh, 0, e
+}
+
+func (n *node) openChild(dir int, name string, flags uint32) (int, error) {
+	path, err := beneath(dir, name, unix.O_PATH)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = unix.Close(path) }()
+	fd, _, err := openRegular(path, flags)
+	return fd, err
+}
+
+// adopt makes inode and handle of fd, a file in n that the guest is told of now.
+func (n *node) adopt(ctx context.Context, fd int, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, error) {
+	st, err := stat(fd, "")
+	if err != nil {
+		return nil, nil, errors.Join(err, closeFD(fd))
+	}
+	child := n.child(ctx, st, out)
+	owner := child.Operations().(*node)
+	f, err := owner.hold(fd)
+	if err != nil {
+		return nil, nil, err
+	}
+	owner.opened(f, st)
+	return child, f, nil
+}
+
+// Tmpfile makes a file without a name.
+func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
+	e = n.with(func(dir int) error {
+		fd, err := unix.Openat(dir, ".", hostFlags(flags)|unix.O_TMPFILE, mode&07777)
+		if err == nil {
+			err = n.tree.give(ctx, dir, fd, "")
+		}
+		if err != nil {
+			return errors.Join(err, closeFD(fd))
+		}
+		child, fh, err = n.adopt(ctx, fd, out)
+		return err
+	})
+	return child, fh, 0, e
+}
+
+// CopyFileRange copies on the host.
+func (n *node) CopyFileRange(_ context.Context, fhIn fs.FileHandle, offIn uint64, _ *fs.Inode, fhOut fs.FileHandle, offOut, size, flags uint64) (uint32, syscall.Errno) {
+	in, ok := fhIn.(*file)
+	out, ok2 := fhOut.(*file)
+	if !ok || !ok2 {
+		return 0, syscall.EBADF
+	}
+	from, e := in.dup()
+	if e != 0 {
+		return 0, e
+	}
+	defer func() { _ = unix.Close(from) }()
+	to, e := out.dup()
+	if e != 0 {
+		return 0, e
+	}
+	defer func() { _ = unix.Close(to) }()
+	offsetIn, offsetOut := int64(offIn), int64(offOut)
+	done, err := unix.CopyFileRange(from, &offsetIn, to, &offsetOut, int(min(size, 1<<30)), int(flags))
+	return uint32(max(done, 0)), errno(err)
+}
+
+// Read leaves the reading to the answer, which goes straight to guest memory.
+func (f *file) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	return &fileRange{file: f, off: off, size: len(dest)}, 0
+}
+
+// fileRange is a pending read. go-fuse calls Readv with the guest's buffers.
+type fileRange struct {
+	file *file
+	off  int64
+	size int
+}
+
+// Readv reads into the buffers, which are not longer than the range.
+func (r *fileRange) Readv(dst [][]byte) (n int, status fuse.Status) {
+	e := r.file.with(func(fd int) (err error) {
+		n, err = unix.Preadv(fd, dst, r.off)
+		n = max(n, 0)
+		return err
+	})
+	return n, fuse.Status(e)
+}
+
+// Bytes reads into one buffer.
+func (r *fileRange) Bytes(buf []byte) ([]byte, fuse.Status) {
+	n, status := r.Readv([][]byte{buf[:min(len(buf), r.size)]})
+	return buf[:n], status
+}
+
+// Size is what was asked for.
+func (r *fileRange) Size() int { return r.size }
+
+// Done has nothing to free.
+func (r *fileRange) Done() {}
+
+// atEnd, as an offset, makes a write an append.
+const atEnd = -1
+
+// Write is Writev for one piece.
+func (f *file) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	return f.Writev(ctx, [][]byte{data}, off)
+}
+
+// Writev writes the pieces at off, or where the file ends now if off is atEnd.
+func (f *file) Writev(_ context.Context, data [][]byte, off int64) (written uint32, e syscall.Errno) {
+	flags := 0
+	if off == atEnd {
+		off, flags = 0, unix.RWF_APPEND
+	}
+	e = f.with(func(fd int) error {
+		n, err := unix.Pwritev2(fd, data, off, flags)
+		written = uint32(max(n, 0))
+		return err
+	})
+	return written, e
+}
+
+// Allocate is fallocate(2).
+func (f *file) Allocate(_ context.Context, off, size uint64, mode uint32) syscall.Errno {
+	return f.with(func(fd int) error { return unix.Fallocate(fd, mode, int64(off), int64(size)) })
+}
+
+// Lseek finds data and holes; the guest does the rest of lseek(2) itself.
+func (f *file) Lseek(_ context.Context, off uint64, whence uint32) (at uint64, e syscall.Errno) {
+	if whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE {
+		return 0, syscall.EINVAL
+	}
+	e = f.with(func(fd int) error {
+		n, err := unix.Seek(fd, int64(off), int(whence))
+		at = uint64(max(n, 0))
+		return err
+	})
+	return at, e
+}
+
+// Fsync brings the file to the host's disk.
+func (f *file) Fsync(_ context.Context, flags uint32) syscall.Errno {
+	const dataOnly = 1 // FUSE_FSYNC_FDATASYNC
+	return f.with(func(fd int) error {
+		if flags&dataOnly != 0 {
+			return unix.Fdatasync(fd)
+		}
+		return unix.Fsync(fd)
+	})
+}
+
+// Flush is what closing one of several descriptors does. Some file systems report
+// a failed write only then.
+func (f *file) Flush(context.Context) syscall.Errno {
+	fd, e := f.dup()
+	if e != 0 {
+		return e
+	}
+	return errno(unix.Close(fd))
+}
+
+// Release ends the guest's use of the file.
+func (f *file) Release(context.Context) syscall.Errno {
+	n := f.node
+	n.mu.Lock()
+	n.files = slices.DeleteFunc(n.files, func(o *file) bool { return o == f })
+	locks := n.locks
+	if len(n.files) == 0 {
+		n.locks = nil
+	} else {
+		locks = nil
+	}
+	n.mu.Unlock()
+	for _, l := range locks {
+		l.close()
+	}
+	f.close()
+	return 0
+}

@@ -1,0 +1,196 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"math"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// guard stands before go-fuse's inode logic. It refuses what an honest kernel
+// does not send, and carries over what that logic drops from a request.
+type guard struct {
+	fuse.RawFileSystem
+	tree *tree
+}
+
+// checkName refuses names that would be paths.
+func checkName(name string) fuse.Status {
+	switch {
+	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
+		return fuse.EINVAL
+	case len(name) > unix.NAME_MAX:
+		return fuse.Status(syscall.ENAMETOOLONG)
+	}
+	return fuse.OK
+}
+
+// Lookup checks the name.
+func (g *guard) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	if s := checkName(name); !s.Ok() {
+		return s
+	}
+	return g.RawFileSystem.Lookup(cancel, h, name, out)
+}
+
+// Mknod checks the name.
+func (g *guard) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	if s := checkName(name); !s.Ok() {
+		return s
+	}
+	return g.RawFileSystem.Mknod(cancel, in, name, out)
+}
+
+// Mkdir checks the name.
+func (g *guard) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	if s := checkName(name); !s.Ok() {
+		return s
+	}
+	return g.RawFileSystem.Mkdir(cancel, in, name, out)
+}
+
+// Unlink checks the name.
+func (g *guard) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if s := checkName(name); !s.Ok() {
+		return s
+	}
+	return g.RawFileSystem.Unlink(cancel, h, name)
+}
+
+// Rmdir checks the name.
+func (g *guard) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if s := checkName(name); !s.Ok() {
+		return s
+	}
+	return g.RawFileSystem.Rmdir(cancel, h, name)
+}
+
+// Link checks the name.
+func (g *guard) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	if s := checkName(name); !s.Ok() {
+		return s
+	}
+	return g.RawFileSystem.Link(cancel, in, name, out)
+}
+
+// Symlink checks the name, not the target.
+func (g *guard) Symlink(cancel <-chan struct{}, h *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	if s := checkName(name); !s.Ok() {
+		return s
+	}
+	return g.RawFileSystem.Symlink(cancel, h, target, name, out)
+}
+
+// Rename checks the names and lets nobody see the host renamed and the inode tree
+// not yet.
+func (g *guard) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	for _, name := range []string{oldName, newName} {
+		if s := checkName(name); !s.Ok() {
+			return s
+		}
+	}
+	g.tree.moving.Lock()
+	defer g.tree.moving.Unlock()
+	return g.RawFileSystem.Rename(cancel, in, oldName, newName)
+}
+
+// Create checks the name.
+func (g *guard) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if s := checkName(name); !s.Ok() {
+		return s
+	}
+	s := g.RawFileSystem.Create(cancel, in, name, out)
+	if s.Ok() && in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&unix.O_TRUNC != 0 {
+		header := in.InHeader
+		header.NodeId = out.NodeId
+		g.dropPrivileges(cancel, header, out.Fh)
+	}
+	return s
+}
+
+// Open clears the set-user-ID bits when an ordinary user truncates.
+func (g *guard) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	s := g.RawFileSystem.Open(cancel, in, out)
+	if s.Ok() && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&unix.O_TRUNC != 0 {
+		g.dropPrivileges(cancel, in.InHeader, out.Fh)
+	}
+	return s
+}
+
+// SetAttr clears the set-user-ID bits when an ordinary user truncates.
+func (g *guard) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	s := g.RawFileSystem.SetAttr(cancel, in, out)
+	if s.Ok() && in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && in.Valid&fuse.FATTR_MODE == 0 {
+		fh, _ := in.GetFh()
+		g.dropPrivileges(cancel, in.InHeader, fh)
+	}
+	return s
+}
+
+// Write is Writev; go-fuse calls it only when there is no Writev.
+func (g *guard) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	return g.Writev(cancel, in, [][]byte{data})
+}
+
+// Writev appends where the guest's program appends, even if the host's file has
+// grown meanwhile. What comes out of the guest's page cache has its place though.
+func (g *guard) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	if in.Offset > math.MaxInt64 {
+		return 0, fuse.EINVAL
+	}
+	if in.Flags&unix.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
+		in.Offset = math.MaxUint64 // atEnd
+	}
+	n, s := g.RawFileSystem.Writev(cancel, in, data)
+	if s.Ok() && in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+		g.dropPrivileges(cancel, in.InHeader, in.Fh)
+	}
+	return n, s
+}
+
+// dropPrivileges clears the set-user-ID and set-group-ID bits as writing by an
+// ordinary user does. The host does it by itself unless we are root there.
+func (g *guard) dropPrivileges(cancel <-chan struct{}, h fuse.InHeader, fh uint64) {
+	if !g.tree.asRoot {
+		return
+	}
+	var got fuse.AttrOut
+	ask := fuse.GetAttrIn{InHeader: h}
+	if s := g.RawFileSystem.GetAttr(cancel, &ask, &got); !s.Ok() {
+		return
+	}
+	mode := got.Mode &^ unix.S_ISUID
+	if mode&unix.S_IXGRP != 0 {
+		mode &^= unix.S_ISGID
+	}
+	if mode == got.Mode {
+		return
+	}
+	set := fuse.SetAttrIn{}
+	set.InHeader, set.Valid, set.Mode = h, fuse.FATTR_MODE, mode
+	if fh != 0 {
+		set.Valid |= fuse.FATTR_FH
+		set.Fh = fh
+	}
+	g.RawFileSystem.SetAttr(cancel, &set, &got)
+}
+
+// Flush also releases the owner's POSIX locks on the file, as closing any of its
+// descriptors does.
+func (g *guard) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	s := g.RawFileSystem.Flush(cancel, in)
+	unlock := fuse.LkIn{InHeader: in.InHeader, Fh: in.Fh, Owner: in.LockOwner}
+	unlock.Lk = fuse.FileLock{End: math.MaxInt64, Typ: unix.F_UNLCK}
+	g.RawFileSystem.SetLk(cancel, &unlock)
+	return s
+}
+
+// Ioctl refuses all: go-fuse would hand pointers that the guest chose to the
+// host's kernel.
+func (g *guard) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut, []byte) fuse.Status {
+	return fuse.Status(syscall.ENOTTY)
+}

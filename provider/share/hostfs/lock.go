@@ -1,0 +1,146 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"context"
+	"math"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Locks are taken on the host, so that programs there and in every machine that
+// has the folder exclude each other.
+//
+// A flock belongs to the open file, in the guest as on the host. A POSIX lock
+// belongs to a process, and all processes of the guest are this one process to
+// the host. So each owner gets an open file of its own, with the host's locks of
+// open files (F_OFD_SETLK) on it.
+//
+// Waiting is trying again: a thread that sleeps in the host's kernel for a lock
+// could not be called back when the guest is reset.
+
+var (
+	_ fs.NodeGetlker  = (*node)(nil)
+	_ fs.NodeSetlker  = (*node)(nil)
+	_ fs.NodeSetlkwer = (*node)(nil)
+)
+
+const (
+	lockRetryMin = time.Millisecond
+	lockRetryMax = 25 * time.Millisecond
+)
+
+// Getlk tells which lock stands in the way of lk.
+func (n *node) Getlk(_ context.Context, fh fs.FileHandle, owner uint64, lk *fuse.FileLock, _ uint32, out *fuse.FileLock) syscall.Errno {
+	f, ok := fh.(*file)
+	if !ok {
+		return syscall.EBADF
+	}
+	n.mu.Lock()
+	if own := n.locks[owner]; own != nil {
+		f = own
+	}
+	n.mu.Unlock()
+	var flk syscall.Flock_t
+	lk.ToFlockT(&flk)
+	e := f.with(func(fd int) error { return syscall.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &flk) })
+	out.FromFlockT(&flk)
+	out.Pid = 0 // that of an open file's lock would be -1
+	return e
+}
+
+// Setlk takes or releases a lock, or fails with EAGAIN.
+func (n *node) Setlk(_ context.Context, fh fs.FileHandle, owner uint64, lk *fuse.FileLock, flags uint32) syscall.Errno {
+	f, ok := fh.(*file)
+	if !ok {
+		return syscall.EBADF
+	}
+	if flags&fuse.LK_FLOCK != 0 {
+		return f.flock(lk.Typ)
+	}
+	if lk.Typ == unix.F_UNLCK && lk.Start == 0 && lk.End >= math.MaxInt64 {
+		n.forgetOwner(owner)
+		return 0
+	}
+	own, err := n.lockFile(f, owner)
+	if err != nil {
+		return errno(err)
+	}
+	var flk syscall.Flock_t
+	lk.ToFlockT(&flk)
+	return own.with(func(fd int) error { return syscall.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &flk) })
+}
+
+// Setlkw waits for a lock until [FS.Interrupt] or the guest's own interrupt.
+func (n *node) Setlkw(ctx context.Context, fh fs.FileHandle, owner uint64, lk *fuse.FileLock, flags uint32) syscall.Errno {
+	n.tree.mu.Lock()
+	interrupted := n.tree.waits
+	n.tree.mu.Unlock()
+	for pause := lockRetryMin; ; pause = min(2*pause, lockRetryMax) {
+		if e := n.Setlk(ctx, fh, owner, lk, flags); e != syscall.EAGAIN {
+			return e
+		}
+		select {
+		case <-time.After(pause):
+		case <-interrupted:
+			return syscall.EINTR
+		case <-ctx.Done():
+			return syscall.EINTR
+		}
+	}
+}
+
+func (f *file) flock(typ uint32) syscall.Errno {
+	how := map[uint32]int{unix.F_RDLCK: unix.LOCK_SH, unix.F_WRLCK: unix.LOCK_EX, unix.F_UNLCK: unix.LOCK_UN}
+	op, ok := how[typ]
+	if !ok {
+		return syscall.EINVAL
+	}
+	return f.with(func(fd int) error { return unix.Flock(fd, op|unix.LOCK_NB) })
+}
+
+// lockFile is the open file that carries owner's locks.
+func (n *node) lockFile(f *file, owner uint64) (*file, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if own := n.locks[owner]; own != nil {
+		return own, nil
+	}
+	var own *file
+	e := f.with(func(fd int) error {
+		opened, err := unix.Open(procPath(fd), unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			// Enough for shared locks, and all that a reader may take.
+			opened, err = unix.Open(procPath(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		}
+		if err != nil {
+			return err
+		}
+		own, err = n.hold(opened)
+		return err
+	})
+	if e != 0 {
+		return nil, e
+	}
+	if n.locks == nil {
+		n.locks = map[uint64]*file{}
+	}
+	n.locks[owner] = own
+	return own, nil
+}
+
+// forgetOwner releases all that owner holds on the inode.
+func (n *node) forgetOwner(owner uint64) {
+	n.mu.Lock()
+	own := n.locks[owner]
+	delete(n.locks, owner)
+	n.mu.Unlock()
+	if own != nil {
+		own.close()
+	}
+}

@@ -1,0 +1,143 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	_ fs.NodeMknoder   = (*node)(nil)
+	_ fs.NodeMkdirer   = (*node)(nil)
+	_ fs.NodeSymlinker = (*node)(nil)
+	_ fs.NodeLinker    = (*node)(nil)
+	_ fs.NodeUnlinker  = (*node)(nil)
+	_ fs.NodeRmdirer   = (*node)(nil)
+	_ fs.NodeRenamer   = (*node)(nil)
+)
+
+// make calls op with the folder's descriptor to make name, and returns what came
+// to be, owned by the guest's user if we may.
+func (n *node) make(ctx context.Context, name string, out *fuse.EntryOut, op func(dir int) error) (child *fs.Inode, e syscall.Errno) {
+	e = n.with(func(dir int) error {
+		if err := op(dir); err != nil {
+			return err
+		}
+		if err := n.tree.give(ctx, dir, dir, name); err != nil {
+			return err
+		}
+		st, err := stat(dir, name)
+		if err == nil {
+			child = n.child(ctx, st, out)
+		}
+		return err
+	})
+	return child, e
+}
+
+// give hands the new file name in fd (fd itself, when name is empty) to the
+// guest's user. In a folder with the set-group-ID bit the group stays the folder's.
+func (t *tree) give(ctx context.Context, dir, fd int, name string) error {
+	if !t.asRoot {
+		return nil
+	}
+	caller, ok := fuse.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	st, err := stat(dir, "")
+	if err != nil {
+		return err
+	}
+	gid := int(caller.Gid)
+	if st.Mode&unix.S_ISGID != 0 {
+		gid = -1
+	}
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if name == "" {
+		flags = unix.AT_EMPTY_PATH
+	}
+	return unix.Fchownat(fd, name, int(caller.Uid), gid, flags)
+}
+
+// Mknod makes files, fifos and sockets. Devices are refused, for the guest would
+// choose who on the host may use them; only the whiteout of an overlay (0:0),
+// which any user may make, passes.
+func (n *node) Mknod(ctx context.Context, name string, mode, rdev uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK:
+	case unix.S_IFCHR:
+		if rdev != 0 {
+			return nil, syscall.EPERM
+		}
+	default:
+		return nil, syscall.EPERM
+	}
+	return n.make(ctx, name, out, func(dir int) error { return unix.Mknodat(dir, name, mode, int(rdev)) })
+}
+
+// Mkdir makes a folder.
+func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	return n.make(ctx, name, out, func(dir int) error { return unix.Mkdirat(dir, name, mode&07777) })
+}
+
+// Symlink makes a symbolic link to whatever the guest says.
+func (n *node) Symlink(ctx context.Context, target, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	return n.make(ctx, name, out, func(dir int) error { return unix.Symlinkat(target, dir, name) })
+}
+
+// Link gives a file another name; one made with O_TMPFILE its first.
+func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
+	old, ok := target.(*node)
+	if !ok {
+		return nil, syscall.EXDEV
+	}
+	e = n.with(func(dir int) error {
+		linked := old.with(func(fd int) error {
+			return unix.Linkat(unix.AT_FDCWD, procPath(fd), dir, name, unix.AT_SYMLINK_FOLLOW)
+		})
+		if linked != 0 {
+			return linked
+		}
+		st, err := stat(dir, name)
+		if err == nil {
+			child = n.child(ctx, st, out)
+		}
+		return err
+	})
+	return child, e
+}
+
+// Unlink removes a name.
+func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
+	return n.with(func(dir int) error { return unix.Unlinkat(dir, name, 0) })
+}
+
+// Rmdir removes an empty folder.
+func (n *node) Rmdir(_ context.Context, name string) syscall.Errno {
+	return n.with(func(dir int) error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
+}
+
+// Rename is called with tree.moving held.
+func (n *node) Rename(_ context.Context, name string, newParent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	to, ok := newParent.(*node)
+	if !ok {
+		return syscall.EXDEV
+	}
+	oldDir, err := n.resolveLocked(unix.O_PATH)
+	if err != nil {
+		return errno(err)
+	}
+	defer func() { _ = unix.Close(oldDir) }()
+	newDir, err := to.resolveLocked(unix.O_PATH)
+	if err != nil {
+		return errno(err)
+	}
+	defer func() { _ = unix.Close(newDir) }()
+	return errno(unix.Renameat2(oldDir, name, newDir, newName, uint(flags)))
+}

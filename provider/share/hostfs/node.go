@@ -1,0 +1,204 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// node is one inode that the guest knows. Where it lies is in the embedded Inode.
+type node struct {
+	fs.Inode
+	tree *tree
+
+	mu    sync.Mutex
+	files []*file          // open on this inode
+	locks map[uint64]*file // POSIX locks: one open file per owner
+	seen  stamp            // what the guest's page cache was read from
+}
+
+var (
+	_ fs.NodeLookuper      = (*node)(nil)
+	_ fs.NodeGetattrer     = (*node)(nil)
+	_ fs.NodeSetattrer     = (*node)(nil)
+	_ fs.NodeReadlinker    = (*node)(nil)
+	_ fs.NodeStatfser      = (*node)(nil)
+	_ fs.NodeGetxattrer    = (*node)(nil)
+	_ fs.NodeSetxattrer    = (*node)(nil)
+	_ fs.NodeRemovexattrer = (*node)(nil)
+	_ fs.NodeListxattrer   = (*node)(nil)
+)
+
+// resolve opens the inode with O_PATH.
+func (n *node) resolve() (int, error) {
+	n.tree.moving.RLock()
+	defer n.tree.moving.RUnlock()
+	return n.resolveLocked(unix.O_PATH)
+}
+
+// resolveLocked is for callers that hold tree.moving.
+func (n *node) resolveLocked(flags uint64) (int, error) {
+	path := n.Path(n.Root())
+	if path == "" {
+		path = "."
+	}
+	return beneath(n.tree.root, path, flags)
+}
+
+// with calls op with a descriptor of the inode: one opened with O_PATH or, when
+// the inode has no name any more, one that the guest holds open.
+func (n *node) with(op func(fd int) error) syscall.Errno {
+	fd, err := n.resolve()
+	if err == nil {
+		defer func() { _ = unix.Close(fd) }()
+		return errno(op(fd))
+	}
+	n.mu.Lock()
+	files := slices.Clone(n.files)
+	n.mu.Unlock()
+	if err != unix.ENOENT || len(files) == 0 {
+		return errno(err)
+	}
+	return files[0].with(op)
+}
+
+// child makes the inode for st, which lies in n.
+func (n *node) child(ctx context.Context, st *unix.Statx_t, out *fuse.EntryOut) *fs.Inode {
+	fillAttr(&out.Attr, st)
+	return n.NewInode(ctx, &node{tree: n.tree}, n.tree.identity(st))
+}
+
+// Lookup finds name in the folder.
+func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
+	e = n.with(func(fd int) error {
+		st, err := stat(fd, name)
+		if err == nil {
+			child = n.child(ctx, st, out)
+		}
+		return err
+	})
+	return child, e
+}
+
+// held is the open file or folder behind a handle, or nil.
+func held(fh fs.FileHandle) *file {
+	switch h := fh.(type) {
+	case *file:
+		return h
+	case *dir:
+		return h.file
+	}
+	return nil
+}
+
+// Getattr reads the attributes, through the open file if there is one.
+func (n *node) Getattr(_ context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	read := func(fd int) error {
+		st, err := stat(fd, "")
+		if err == nil {
+			fillAttr(&out.Attr, st)
+		}
+		return err
+	}
+	if f := held(fh); f != nil {
+		return f.with(read)
+	}
+	return n.with(read)
+}
+
+// Setattr changes size, owner, mode and times, in this order: a change of owner
+// clears the set-user-ID bits, one of size sets the times.
+func (n *node) Setattr(_ context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	change := func(fd int, size func() error) error {
+		if _, ok := in.GetSize(); ok {
+			if err := size(); err != nil {
+				return err
+			}
+		}
+		if err := setOwner(fd, in); err != nil {
+			return err
+		}
+		if mode, ok := in.GetMode(); ok {
+			if err := unix.Chmod(procPath(fd), mode); err != nil {
+				return err
+			}
+		}
+		if err := setTimes(fd, in); err != nil {
+			return err
+		}
+		st, err := stat(fd, "")
+		if err != nil {
+			return err
+		}
+		fillAttr(&out.Attr, st)
+		out.Ino = n.StableAttr().Ino
+		out.SetTimeout(Timeout)
+		return nil
+	}
+	if f, ok := fh.(*file); ok {
+		return f.with(func(fd int) error {
+			return change(fd, func() error { return unix.Ftruncate(fd, int64(in.Size)) })
+		})
+	}
+	return n.with(func(fd int) error {
+		return change(fd, func() error { return unix.Truncate(procPath(fd), int64(in.Size)) })
+	})
+}
+
+func setOwner(fd int, in *fuse.SetAttrIn) error {
+	uid, setUID := in.GetUID()
+	gid, setGID := in.GetGID()
+	if !setUID && !setGID {
+		return nil
+	}
+	// What is not set is all ones, which leaves it as it is.
+	return unix.Fchownat(fd, "", int(int32(uid)), int(int32(gid)), unix.AT_EMPTY_PATH)
+}
+
+func setTimes(fd int, in *fuse.SetAttrIn) error {
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_OMIT}}
+	switch {
+	case in.Valid&fuse.FATTR_ATIME_NOW != 0:
+		times[0].Nsec = unix.UTIME_NOW
+	case in.Valid&fuse.FATTR_ATIME != 0:
+		times[0] = unix.Timespec{Sec: int64(in.Atime), Nsec: int64(in.Atimensec)}
+	}
+	switch {
+	case in.Valid&fuse.FATTR_MTIME_NOW != 0:
+		times[1].Nsec = unix.UTIME_NOW
+	case in.Valid&fuse.FATTR_MTIME != 0:
+		times[1] = unix.Timespec{Sec: int64(in.Mtime), Nsec: int64(in.Mtimensec)}
+	}
+	if times[0].Nsec == unix.UTIME_OMIT && times[1].Nsec == unix.UTIME_OMIT {
+		return nil
+	}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), times, 0)
+}
+
+// Readlink reads a symbolic link, which only the guest follows.
+func (n *node) Readlink(context.Context) (target []byte, e syscall.Errno) {
+	e = n.with(func(fd int) error {
+		buf := make([]byte, unix.PathMax)
+		size, err := unix.Readlinkat(fd, "", buf)
+		target = buf[:max(size, 0)]
+		return err
+	})
+	return target, e
+}
+
+// Statfs describes the host's file system.
+func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	return n.with(func(fd int) error {
+		var st syscall.Statfs_t
+		err := syscall.Fstatfs(fd, &st)
+		out.FromStatfsT(&st)
+		return err
+	})
+}

@@ -1,0 +1,180 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Timeout is how long a guest believes names and attributes it was told. What
+// the host changes in a file is seen after it at the latest.
+const Timeout = time.Second
+
+// FS is a folder of the host as one mount of a guest sees it. Its methods are the
+// FUSE operations; they are safe for concurrent use.
+type FS struct {
+	fuse.RawFileSystem
+	tree *tree
+}
+
+// tree is what the nodes of one mount share.
+type tree struct {
+	root   int // the folder, opened with O_PATH
+	dev    uint64
+	asRoot bool
+
+	// moving is held by a rename from the change on the host to that in the inode
+	// tree, and shared by whoever turns an inode into a path.
+	moving sync.RWMutex
+
+	mu    sync.Mutex
+	open  map[*file]struct{} // everything the guest holds open
+	waits chan struct{}      // closed to end those who wait for a lock
+}
+
+// New opens dir. With readOnly, every change is refused with EROFS.
+func New(dir string, readOnly bool) (*FS, error) {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	st, err := stat(root, "")
+	if err != nil {
+		_ = unix.Close(root)
+		return nil, &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	if err := probeOpenat2(root); err != nil {
+		_ = unix.Close(root)
+		return nil, err
+	}
+	t := &tree{
+		root: root, dev: devOf(st), asRoot: os.Geteuid() == 0,
+		open: map[*file]struct{}{}, waits: make(chan struct{}),
+	}
+	timeout := Timeout
+	id := t.identity(st)
+	raw := fs.NewNodeFS(&node{tree: t}, &fs.Options{
+		EntryTimeout: &timeout, AttrTimeout: &timeout,
+		NullPermissions: true,
+		RootStableAttr:  &id,
+	})
+	raw = &guard{RawFileSystem: raw, tree: t}
+	if readOnly {
+		raw = &readOnlyFS{raw}
+	}
+	return &FS{RawFileSystem: raw, tree: t}, nil
+}
+
+func probeOpenat2(root int) error {
+	fd, err := beneath(root, ".", unix.O_PATH)
+	if err != nil {
+		return fmt.Errorf("sharing a folder needs openat2 (Linux 5.6 or newer, not forbidden by a sandbox): %w", err)
+	}
+	return unix.Close(fd)
+}
+
+// Interrupt ends the requests that wait for a lock with EINTR.
+func (f *FS) Interrupt() {
+	f.tree.mu.Lock()
+	defer f.tree.mu.Unlock()
+	close(f.tree.waits)
+	f.tree.waits = make(chan struct{})
+}
+
+// Close closes what the guest left open, locks with it. Operations that still
+// run end with EBADF.
+func (f *FS) Close() error {
+	f.Interrupt()
+	f.tree.mu.Lock()
+	open := f.tree.open
+	f.tree.open = nil
+	f.tree.mu.Unlock()
+	for h := range open {
+		h.close()
+	}
+	f.tree.moving.Lock()
+	defer f.tree.moving.Unlock()
+	root := f.tree.root
+	f.tree.root = -1
+	if root < 0 {
+		return nil
+	}
+	return unix.Close(root)
+}
+
+// beneath opens path under root. No symbolic link is followed, neither on the
+// way nor at its end.
+func beneath(root int, path string, flags uint64) (int, error) {
+	for {
+		fd, err := unix.Openat2(root, path, &unix.OpenHow{
+			Flags:   flags | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+		})
+		// EAGAIN: something was renamed meanwhile and the kernel could not be sure.
+		if err != unix.EINTR && err != unix.EAGAIN {
+			return fd, err
+		}
+	}
+}
+
+// procPath names an open descriptor for the calls that take no descriptor opened
+// with O_PATH. Resolving it ends at the descriptor's file, even if that is a
+// symbolic link.
+func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+
+func stat(fd int, name string) (*unix.Statx_t, error) {
+	var st unix.Statx_t
+	flags := unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
+	if name == "" {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	err := unix.Statx(fd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+	return &st, err
+}
+
+func devOf(st *unix.Statx_t) uint64 { return unix.Mkdev(st.Dev_major, st.Dev_minor) }
+
+// identity tells a file from all others, and from a later one that got its inode
+// number. Files on other devices below the folder get numbers of their own.
+func (t *tree) identity(st *unix.Statx_t) fs.StableAttr {
+	dev := devOf(st) ^ t.dev
+	gen := uint64(st.Btime.Sec)*1e9 + uint64(st.Btime.Nsec)
+	return fs.StableAttr{
+		Mode: uint32(st.Mode) & unix.S_IFMT,
+		Ino:  st.Ino ^ dev<<32 ^ dev>>32,
+		Gen:  max(gen, 1),
+	}
+}
+
+func fillAttr(a *fuse.Attr, st *unix.Statx_t) {
+	*a = fuse.Attr{
+		Ino: st.Ino, Size: st.Size, Blocks: st.Blocks, Blksize: st.Blksize,
+		Atime: uint64(st.Atime.Sec), Atimensec: st.Atime.Nsec,
+		Mtime: uint64(st.Mtime.Sec), Mtimensec: st.Mtime.Nsec,
+		Ctime: uint64(st.Ctime.Sec), Ctimensec: st.Ctime.Nsec,
+		Mode: uint32(st.Mode), Nlink: st.Nlink,
+		Owner: fuse.Owner{Uid: st.Uid, Gid: st.Gid},
+		Rdev:  uint32(unix.Mkdev(st.Rdev_major, st.Rdev_minor)),
+	}
+}
+
+// errno is what the guest is told of err.
+func errno(err error) syscall.Errno {
+	var e syscall.Errno
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e
+	}
+	return syscall.EIO
+}

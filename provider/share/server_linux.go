@@ -1,0 +1,149 @@
+package share
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"sync"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/stead-vm/stead/provider/share/hostfs"
+	"github.com/stead-vm/stead/provider/share/vhostuser"
+)
+
+const (
+	// workers is how many requests are carried out at once. What exceeds it waits
+	// in the ring; requests that wait for a lock do not count.
+	workers = 16
+	// backlog is room for all that the rings of a device can hold: 17 of 1,024.
+	backlog = 17 << 10
+
+	// maxTransfer is the most one read or write carries, in bytes, the kernel's
+	// own limit. The guest also stays 4 descriptors under its queue's size.
+	maxTransfer = 1 << 20
+	// background is how many read-aheads and the like the guest has under way.
+	background = 64
+)
+
+// Operations of the FUSE protocol that are looked at here, from linux/fuse.h.
+const (
+	opInit     = 26
+	opSetlkw   = 33
+	opDestroy  = 38
+	opcodeAt   = 4 // offset in the request's header
+	headerSize = 40
+)
+
+// server carries out requests. The guest may boot again under the same QEMU, and
+// each mount begins with a fresh file system: files and locks of a kernel that
+// is gone are closed.
+type server struct {
+	opts  Options
+	queue chan *vhostuser.Request
+	wg    sync.WaitGroup
+
+	mu       sync.RWMutex
+	files    *hostfs.FS
+	protocol *fuse.ProtocolServer
+}
+
+func newServer(o Options) *server {
+	s := &server{opts: o, queue: make(chan *vhostuser.Request, backlog)}
+	for range workers {
+		s.wg.Go(func() {
+			for q := range s.queue {
+				s.answer(q)
+			}
+		})
+	}
+	return s
+}
+
+// handle passes a request on. One that may wait for long gets a goroutine of its
+// own, so that the request it waits for finds a worker.
+func (s *server) handle(q *vhostuser.Request) {
+	if opcode(q.In) == opSetlkw {
+		go s.answer(q)
+		return
+	}
+	s.queue <- q
+}
+
+func (s *server) answer(q *vhostuser.Request) {
+	if op := opcode(q.In); op == opInit || op == opDestroy {
+		if err := s.renew(); err != nil {
+			s.opts.Log.Error("the shared folder is gone", "dir", s.opts.Dir, "err", err)
+			q.Done(0)
+			return
+		}
+	}
+	s.mu.RLock()
+	protocol := s.protocol
+	s.mu.RUnlock()
+	n, status := protocol.HandleRequest(q.In, q.Out)
+	if !status.Ok() {
+		s.opts.Log.Debug("malformed FUSE request", "status", status)
+	}
+	q.Done(n)
+}
+
+// opcode is the request's operation, or 0 when it is too short to have one. It is
+// only a hint: the guest may change it before the request is carried out.
+func opcode(in [][]byte) uint32 {
+	if len(in) == 0 || len(in[0]) < headerSize {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(in[0][opcodeAt:])
+}
+
+// renew replaces the file system by a fresh one.
+func (s *server) renew() error {
+	files, err := hostfs.New(s.opts.Dir, s.opts.ReadOnly)
+	if err != nil {
+		return err
+	}
+	logger := slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug)
+	protocol := fuse.NewProtocolServer(files, &fuse.MountOptions{
+		MaxWrite:             maxTransfer,
+		MaxBackground:        background,
+		EnableLocks:          true,
+		EnableSymlinkCaching: true,
+		Logger:               logger,
+		PanicHandler: func(reason any) fuse.Status {
+			logger.Printf("request refused: %v", reason)
+			return fuse.EIO
+		},
+		// The guest asks for a file's capabilities before every write unless it
+		// knows that we clear privileges.
+		ExtraCapabilities: fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO,
+	})
+	s.mu.Lock()
+	old := s.files
+	s.files, s.protocol = files, protocol
+	s.mu.Unlock()
+	if old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+// interrupt ends the waiting for locks.
+func (s *server) interrupt() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	s.files.Interrupt()
+}
+
+// close ends the workers; a stuck one is left behind. No request may come any more.
+func (s *server) close(stuck bool) {
+	close(s.queue)
+	if stuck {
+		return
+	}
+	s.wg.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files != nil {
+		_ = s.files.Close()
+	}
+}

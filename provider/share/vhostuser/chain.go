@@ -1,0 +1,92 @@
+//go:build linux
+
+package vhostuser
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Descriptors, virtio 1.2 section 2.7.5.
+const (
+	descSize      = 16
+	descNext      = 1
+	descWrite     = 2
+	descIndirect  = 4
+	maxChain      = 1024 // descriptors of one request, those of an indirect table included
+	maxQueueSize  = 1024
+	usedElemSize  = 8
+	ringHeadSize  = 4 // flags and idx, in the available and the used ring
+	availElemSize = 2
+)
+
+// errChainLoop reports a chain that does not end.
+var errChainLoop = errors.New("the descriptor chain is longer than allowed")
+
+// chain collects the buffers of one request.
+type chain struct {
+	mem  *memory
+	in   [][]byte // written by the driver, read by the device
+	out  [][]byte // to be written by the device
+	left int      // descriptors still allowed
+}
+
+// walk follows the descriptors from head through table. Guest memory may change
+// meanwhile, so every field is read once.
+func (c *chain) walk(table []byte, head uint16, nested bool) error {
+	for i := uint64(head); ; {
+		if c.left == 0 {
+			return errChainLoop
+		}
+		c.left--
+		if (i+1)*descSize > uint64(len(table)) {
+			return fmt.Errorf("descriptor %d is outside its table", i)
+		}
+		d := table[i*descSize:]
+		addr := binary.LittleEndian.Uint64(d)
+		size := binary.LittleEndian.Uint32(d[8:])
+		flags := binary.LittleEndian.Uint16(d[12:])
+		next := binary.LittleEndian.Uint16(d[14:])
+		if flags&descIndirect != 0 {
+			if nested || flags&descNext != 0 {
+				return errors.New("an indirect descriptor is nested or has a successor")
+			}
+			return c.indirect(addr, size)
+		}
+		if err := c.add(addr, size, flags&descWrite != 0); err != nil {
+			return err
+		}
+		if flags&descNext == 0 {
+			return nil
+		}
+		i = uint64(next)
+	}
+}
+
+func (c *chain) indirect(addr uint64, size uint32) error {
+	if size == 0 || size%descSize != 0 || size > maxChain*descSize {
+		return fmt.Errorf("an indirect table of %d bytes", size)
+	}
+	pieces, err := c.mem.appendGuest(nil, addr, uint64(size))
+	if err != nil {
+		return err
+	}
+	table := pieces[0]
+	for _, p := range pieces[1:] {
+		table = append(table[:len(table):len(table)], p...)
+	}
+	return c.walk(table, 0, true)
+}
+
+func (c *chain) add(addr uint64, size uint32, writable bool) (err error) {
+	if writable {
+		c.out, err = c.mem.appendGuest(c.out, addr, uint64(size))
+		return err
+	}
+	if len(c.out) > 0 {
+		return errors.New("a readable descriptor follows a writable one")
+	}
+	c.in, err = c.mem.appendGuest(c.in, addr, uint64(size))
+	return err
+}

@@ -1,0 +1,238 @@
+//go:build linux
+
+package vhostuser
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const availNoInterrupt = 1 // VIRTQ_AVAIL_F_NO_INTERRUPT
+
+// ring is one split virtqueue. Its loop goroutine takes requests off it; whoever
+// serves a request puts the answer back. The session alone changes the set-up,
+// and halts the loop meanwhile.
+type ring struct {
+	index  int
+	handle func(*Request)
+	log    *slog.Logger
+
+	kick    *os.File      // nil until the front-end sends one
+	loop    chan struct{} // closed when the loop has ended; nil when there is none
+	enabled bool
+
+	mu       sync.Mutex // guards what follows
+	mem      *memory
+	num      uint16
+	addr     ringAddr
+	desc     []byte // nil while the ring is not set up
+	avail    []byte
+	used     []byte
+	eventIdx bool
+	halted   bool
+	broken   bool // the driver broke the rules; nothing is taken until it is reset
+	call     int  // eventfd that interrupts the guest, or -1
+
+	nextAvail uint16 // index of the next request to take
+	nextUsed  uint16
+	inFlight  int
+	idle      chan struct{} // closed when inFlight falls to 0; nil when nobody waits
+}
+
+// ringAddr is where the front-end has the ring's parts in its own process.
+type ringAddr struct{ desc, used, avail uint64 }
+
+func newRing(index int, handle func(*Request), log *slog.Logger) *ring {
+	return &ring{index: index, handle: handle, log: log.With("ring", index), call: -1}
+}
+
+// halt ends the loop. Requests in flight go on.
+func (r *ring) halt() {
+	if r.loop == nil {
+		return
+	}
+	r.mu.Lock()
+	r.halted = true
+	r.mu.Unlock()
+	_ = r.kick.SetReadDeadline(time.Unix(1, 0)) // setKick made sure that it can
+	<-r.loop
+	r.loop = nil
+}
+
+// resume starts the loop if all that it needs is there.
+func (r *ring) resume() error {
+	if r.loop != nil || r.kick == nil || !r.enabled {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.locate(); err != nil {
+		return err
+	}
+	if r.desc == nil {
+		return nil
+	}
+	if err := r.kick.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("ring %d: %w", r.index, err)
+	}
+	r.halted = false
+	r.loop = make(chan struct{})
+	go r.run(r.kick, r.loop)
+	return nil
+}
+
+// locate finds the ring's parts in the present memory.
+func (r *ring) locate() error {
+	r.desc, r.avail, r.used = nil, nil, nil
+	if r.mem == nil || r.num == 0 || r.addr == (ringAddr{}) {
+		return nil
+	}
+	if r.addr.desc%descSize != 0 || r.addr.avail%2 != 0 || r.addr.used%4 != 0 {
+		return fmt.Errorf("ring %d is misaligned: %+x", r.index, r.addr)
+	}
+	n := uint64(r.num)
+	desc, err := r.mem.user(r.addr.desc, n*descSize)
+	if err != nil {
+		return fmt.Errorf("ring %d: descriptors: %w", r.index, err)
+	}
+	// Both rings end in two bytes for the event index.
+	avail, err := r.mem.user(r.addr.avail, ringHeadSize+n*availElemSize+2)
+	if err != nil {
+		return fmt.Errorf("ring %d: available ring: %w", r.index, err)
+	}
+	used, err := r.mem.user(r.addr.used, ringHeadSize+n*usedElemSize+2)
+	if err != nil {
+		return fmt.Errorf("ring %d: used ring: %w", r.index, err)
+	}
+	r.desc, r.avail, r.used = desc, avail, used
+	r.nextUsed = load16(used, 2)
+	return nil
+}
+
+// run waits in Go's poller, on a non-blocking descriptor: a blocking read would
+// need QEMU's eventfd to be blocking, and QEMU drains that very eventfd with its
+// global lock held.
+func (r *ring) run(kick *os.File, done chan<- struct{}) {
+	defer close(done)
+	var count [8]byte
+	for {
+		for q := r.take(); q != nil; q = r.take() {
+			r.handle(q)
+		}
+		if _, err := kick.Read(count[:]); err != nil {
+			if !os.IsTimeout(err) {
+				r.log.Warn("the kick event failed", "err", err)
+			}
+			return
+		}
+	}
+}
+
+// take is the next request, or nil when there is none. When it returns nil, a
+// request that the driver adds later is announced by a kick.
+func (r *ring) take() *Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.halted && !r.broken {
+		waiting := load16(r.avail, 2) - r.nextAvail
+		if waiting == 0 && r.eventIdx {
+			store16(r.used, int(ringHeadSize+uint64(r.num)*usedElemSize), r.nextAvail)
+			waiting = load16(r.avail, 2) - r.nextAvail
+		}
+		if waiting == 0 {
+			return nil
+		}
+		if waiting > r.num || r.inFlight >= int(r.num) {
+			r.fail("the driver offers more requests than the ring holds")
+			return nil
+		}
+		head := load16(r.avail, ringHeadSize+int(r.nextAvail%r.num)*availElemSize)
+		r.nextAvail++
+		if head >= r.num {
+			r.fail("the driver offers a descriptor outside the ring")
+			return nil
+		}
+		if q := r.request(head); q != nil {
+			return q
+		}
+	}
+	return nil
+}
+
+func (r *ring) fail(why string) {
+	r.broken = true
+	r.log.Warn("a ring is out of use until the guest resets it", "why", why)
+}
+
+// request reads the chain at head. A malformed one is handed back empty.
+func (r *ring) request(head uint16) *Request {
+	q := requests.Get().(*Request)
+	c := chain{mem: r.mem, in: q.In[:0], out: q.Out[:0], left: maxChain}
+	err := c.walk(r.desc, head, false)
+	q.In, q.Out = c.in, c.out
+	if err != nil {
+		r.log.Debug("malformed request", "err", err)
+		r.push(head, 0)
+		q.recycle()
+		return nil
+	}
+	q.ring, q.mem, q.head = r, r.mem, head
+	q.mem.retain()
+	r.inFlight++
+	return q
+}
+
+func (r *ring) complete(head uint16, written uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.used != nil {
+		r.push(head, written)
+	}
+	r.inFlight--
+	if r.inFlight == 0 && r.idle != nil {
+		close(r.idle)
+		r.idle = nil
+	}
+}
+
+// push hands the chain at head back to the driver and interrupts it if it wants.
+func (r *ring) push(head uint16, written uint32) {
+	e := r.used[ringHeadSize+int(r.nextUsed%r.num)*usedElemSize:]
+	binary.LittleEndian.PutUint32(e, uint32(head))
+	binary.LittleEndian.PutUint32(e[4:], written)
+	r.nextUsed++
+	store16(r.used, 2, r.nextUsed)
+	if r.call < 0 || !r.wantsInterrupt() {
+		return
+	}
+	// Full means that an interrupt is pending already.
+	_, _ = unix.Write(r.call, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+func (r *ring) wantsInterrupt() bool {
+	if r.eventIdx {
+		return load16(r.avail, ringHeadSize+int(r.num)*availElemSize) == r.nextUsed-1
+	}
+	return load16(r.avail, 0)&availNoInterrupt == 0
+}
+
+// drained is closed when no request is in flight.
+func (r *ring) drained() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.inFlight == 0 {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	if r.idle == nil {
+		r.idle = make(chan struct{})
+	}
+	return r.idle
+}

@@ -1,0 +1,258 @@
+//go:build linux
+
+package vhostuser
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Feature bits: virtio 1.2 section 6 and, for bit 30 and the protocol's own, the
+// vhost-user specification.
+const (
+	featIndirect uint64 = 1 << 28
+	featEventIdx uint64 = 1 << 29
+	featProtocol uint64 = 1 << 30
+	featVersion1 uint64 = 1 << 32
+	features            = featIndirect | featEventIdx | featProtocol | featVersion1
+
+	protoMultiQueue uint64 = 1 << 0
+	protoReplyAck   uint64 = 1 << 3
+	protoFeatures          = protoMultiQueue | protoReplyAck
+
+	// maxRings is how many rings one device may have.
+	maxRings = 17
+	noFD     = 1 << 8 // in SET_VRING_{KICK,CALL,ERR}: no descriptor comes along
+
+	interruptEvery = 5 * time.Millisecond
+)
+
+// session is the state that one front-end has set up.
+type session struct {
+	dev          Device
+	rings        [maxRings]*ring
+	mem          *memory
+	acked        uint64
+	protoAcked   uint64
+	drainTimeout time.Duration
+}
+
+// dispatch obeys one message. A nil answer sends nothing back.
+func (s *session) dispatch(m *message) ([]byte, error) {
+	switch m.request {
+	case getFeatures:
+		return word(features), nil
+	case getProtocolFeatures:
+		return word(protoFeatures), nil
+	case getQueueNum:
+		return word(maxRings), nil
+	case getVringBase:
+		return s.stopRing(m)
+	}
+	err := s.obey(m)
+	if !m.needReply || s.protoAcked&protoReplyAck == 0 {
+		return nil, err
+	}
+	if err != nil {
+		s.dev.Log.Warn("refused a message of the front-end", "message", m.request, "err", err)
+		return word(1), nil
+	}
+	return word(0), nil
+}
+
+// obey handles the messages that have no answer of their own.
+func (s *session) obey(m *message) error {
+	switch m.request {
+	case setFeatures:
+		return s.setFeatures(m)
+	case setProtocolFeatures:
+		v, err := m.word()
+		s.protoAcked = v & protoFeatures
+		return err
+	case setOwner, resetOwner:
+		return nil
+	case setMemTable:
+		return s.setMemTable(m)
+	case setVringNum, setVringBase, setVringEnable, setVringAddr:
+		return s.setRing(m)
+	case setVringKick, setVringCall, setVringErr:
+		return s.setEvent(m)
+	default:
+		return fmt.Errorf("message %d is not supported", m.request)
+	}
+}
+
+func (s *session) setFeatures(m *message) error {
+	v, err := m.word()
+	if err != nil {
+		return err
+	}
+	if v&^features != 0 {
+		return fmt.Errorf("features %#x were not offered", v&^features)
+	}
+	s.acked = v
+	for _, r := range s.rings {
+		r.mu.Lock()
+		r.eventIdx = v&featEventIdx != 0
+		r.mu.Unlock()
+		// Without the protocol's features there is no message that enables a ring.
+		if v&featProtocol == 0 {
+			r.enabled = true
+		}
+	}
+	return nil
+}
+
+func (s *session) setMemTable(m *message) error {
+	next, err := mapMemory(m.payload, m.fds)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range s.rings {
+		r.halt()
+		r.setMemory(next)
+		errs = append(errs, r.resume())
+	}
+	if s.mem != nil {
+		s.mem.release()
+	}
+	s.mem = next
+	return errors.Join(errs...)
+}
+
+func (s *session) ring(index uint32) (*ring, error) {
+	if index >= maxRings {
+		return nil, fmt.Errorf("ring %d does not exist", index)
+	}
+	return s.rings[index], nil
+}
+
+// setRing changes a ring with its loop halted.
+func (s *session) setRing(m *message) error {
+	if m.request == setVringAddr {
+		return s.setRingAddr(m)
+	}
+	index, num, err := m.vring()
+	if err != nil {
+		return err
+	}
+	r, err := s.ring(index)
+	if err != nil {
+		return err
+	}
+	r.halt()
+	switch m.request {
+	case setVringNum:
+		err = r.setSize(num)
+	case setVringBase:
+		r.setBase(num)
+	default:
+		r.enabled = num != 0
+	}
+	return errors.Join(err, r.resume())
+}
+
+func (s *session) setRingAddr(m *message) error {
+	if len(m.payload) != 40 {
+		return m.sizeError(40)
+	}
+	p := m.payload
+	r, err := s.ring(binary.LittleEndian.Uint32(p))
+	if err != nil {
+		return err
+	}
+	r.halt()
+	r.setAddr(ringAddr{
+		desc:  binary.LittleEndian.Uint64(p[8:]),
+		used:  binary.LittleEndian.Uint64(p[16:]),
+		avail: binary.LittleEndian.Uint64(p[24:]),
+	})
+	return r.resume()
+}
+
+func (s *session) setEvent(m *message) error {
+	v, err := m.word()
+	if err != nil {
+		return err
+	}
+	r, err := s.ring(uint32(v & 0xff))
+	if err != nil {
+		return err
+	}
+	fd := -1
+	if v&noFD == 0 {
+		if fd, err = m.takeFD(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case m.request == setVringCall:
+		r.setCall(fd)
+		return nil
+	case m.request == setVringErr:
+		return closeFD(fd)
+	case fd < 0:
+		return fmt.Errorf("ring %d shall be polled without a kick event, which is not supported", r.index)
+	}
+	r.halt()
+	if err := r.setKick(fd); err != nil {
+		return err
+	}
+	return r.resume()
+}
+
+// stopRing ends a ring and answers where it stands. Requests in flight are
+// waited for: QEMU takes the answer as the promise that nobody writes to the
+// guest's memory any more, and is about to reset it.
+func (s *session) stopRing(m *message) ([]byte, error) {
+	index, _, err := m.vring()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.ring(index)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.drain(r); err != nil {
+		return nil, err
+	}
+	base := binary.LittleEndian.AppendUint32(nil, index)
+	return binary.LittleEndian.AppendUint32(base, uint32(r.stop())), nil
+}
+
+func (s *session) drain(r *ring) error {
+	r.halt()
+	done := r.drained()
+	deadline := time.Now().Add(s.drainTimeout)
+	for time.Now().Before(deadline) {
+		select {
+		case <-done:
+			return nil
+		case <-time.After(interruptEvery):
+		}
+		// Again and again: a request may begin to wait only now.
+		if s.dev.Interrupt != nil {
+			s.dev.Interrupt()
+		}
+	}
+	return fmt.Errorf("stopping ring %d, after %v: %w", r.index, s.drainTimeout, ErrStuck)
+}
+
+// close ends every ring.
+func (s *session) close() error {
+	var errs []error
+	for _, r := range s.rings {
+		err := s.drain(r)
+		errs = append(errs, err)
+		if err == nil {
+			r.stop()
+		}
+	}
+	if s.mem != nil {
+		s.mem.release()
+	}
+	return errors.Join(errs...)
+}
