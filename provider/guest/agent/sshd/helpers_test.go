@@ -153,6 +153,5 @@ func needRoot(t *testing.T) {
 	}
 }
 
-
 // rawKey is the client's key in the form that an agent takes.
 func rawKey(m *machine) (any, error) { return ssh.ParseRawPrivateKey([]byte(m.client.Private)) }

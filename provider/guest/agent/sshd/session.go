@@ -248,6 +248,9 @@ func (s *session) wait(outputs ...*output) {
 			o.processExited()
 		}
 		copies.Wait()
+		if s.agent != nil {
+			s.agent.close()
+		}
 		if name := unix.SignalName(status.Signal()); status.Signaled() && name != "" {
 			s.exitSignal(strings.TrimPrefix(name, "SIG"), status.CoreDump())
 			return

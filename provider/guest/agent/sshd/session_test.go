@@ -32,19 +32,19 @@ func TestCommands(t *testing.T) {
 		stderr  string // contained in
 		status  int
 	}{
-		"the exit status is the command's":             {command: "exit 42", status: 42},
-		"stdout and stderr stay apart":                 {command: "echo out; echo err >&2", stdout: "out\n", stderr: "err\n"},
-		"the user's shell expands the command":         {command: `x=1; echo $((x+1))`, stdout: "2\n"},
-		"the working directory is the home":            {command: "pwd -P", stdout: m.home + "\n"},
-		"the working directory can be chosen":          {env: []string{"STEAD_CWD=/usr"}, command: "pwd", stdout: "/usr\n"},
-		"a missing working directory is an error":      {env: []string{"STEAD_CWD=/no/where"}, command: "pwd", stderr: "working directory /no/where: no such file or directory", status: 126},
-		"an unknown user is an error":                  {env: []string{"STEAD_USER=nobody-here"}, command: "true", stderr: `user "nobody-here" is not in this machine's /etc/passwd`, status: 126},
-		"variables of the client are passed on":        {env: []string{"COLOR=blue green"}, command: `echo "$COLOR"`, stdout: "blue green\n"},
-		"the client's variables win":                   {env: []string{"HOME=/elsewhere"}, command: `echo "$HOME"`, stdout: "/elsewhere\n"},
-		"variables that direct are not passed on":      {env: []string{"STEAD_CWD=/"}, command: `env | grep -c ^STEAD_`, stdout: "0\n", status: 1},
-		"the image's variables are there":              {command: `echo "$FROM_IMAGE"`, stdout: "yes\n"},
-		"the session knows its user":                   {command: `echo "$USER $LOGNAME $SHELL $HOME"`, stdout: me + " " + me + " /bin/sh " + m.home + "\n"},
-		"stdin that is not given is empty":             {command: "cat; echo done", stdout: "done\n"},
+		"the exit status is the command's":        {command: "exit 42", status: 42},
+		"stdout and stderr stay apart":            {command: "echo out; echo err >&2", stdout: "out\n", stderr: "err\n"},
+		"the user's shell expands the command":    {command: `x=1; echo $((x+1))`, stdout: "2\n"},
+		"the working directory is the home":       {command: "pwd -P", stdout: m.home + "\n"},
+		"the working directory can be chosen":     {env: []string{"STEAD_CWD=/usr"}, command: "pwd", stdout: "/usr\n"},
+		"a missing working directory is an error": {env: []string{"STEAD_CWD=/no/where"}, command: "pwd", stderr: "working directory /no/where: no such file or directory", status: 126},
+		"an unknown user is an error":             {env: []string{"STEAD_USER=nobody-here"}, command: "true", stderr: `user "nobody-here" is not in this machine's /etc/passwd`, status: 126},
+		"variables of the client are passed on":   {env: []string{"COLOR=blue green"}, command: `echo "$COLOR"`, stdout: "blue green\n"},
+		"the client's variables win":              {env: []string{"HOME=/elsewhere"}, command: `echo "$HOME"`, stdout: "/elsewhere\n"},
+		"variables that direct are not passed on": {env: []string{"STEAD_CWD=/"}, command: `env | grep -c ^STEAD_`, stdout: "0\n", status: 1},
+		"the image's variables are there":         {command: `echo "$FROM_IMAGE"`, stdout: "yes\n"},
+		"the session knows its user":              {command: `echo "$USER $LOGNAME $SHELL $HOME"`, stdout: me + " " + me + " /bin/sh " + m.home + "\n"},
+		"stdin that is not given is empty":        {command: "cat; echo done", stdout: "done\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

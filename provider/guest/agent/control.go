@@ -1,0 +1,191 @@
+//go:build linux
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"golang.org/x/sys/unix"
+)
+
+// longPoll is how long a request may wait for readiness before it is answered with
+// what there is; the client asks again.
+const longPoll = 20 * time.Second
+
+// control answers the host's questions about the machine. It is safe for concurrent
+// use.
+type control struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	status  guest.Status
+	settled chan struct{} // closed once the machine is ready or cannot become so
+
+	// The following are nil before the machine has a root of its own.
+	initState func(context.Context) string
+	services  services
+	shutdown  func(ctx context.Context, reboot bool) error
+}
+
+// services is what the control API needs of initsys.Services.
+type services interface {
+	Apply(ctx context.Context, want []string) ([]guest.ServiceState, error)
+	List(ctx context.Context) ([]guest.ServiceState, error)
+}
+
+func newControl(log *slog.Logger, init string) *control {
+	return &control{
+		log:     log,
+		status:  guest.Status{Init: init, Hello: hello()},
+		settled: make(chan struct{}),
+	}
+}
+
+// settle says that the machine is ready, or why it cannot become so. Call it once.
+func (c *control) settle(problem string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Ready, c.status.Error = problem == "", problem
+	close(c.settled)
+}
+
+// handler routes the control API.
+func (c *control) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", c.getStatus)
+	mux.HandleFunc("PUT /v1/clock", c.putClock)
+	if c.services != nil {
+		mux.HandleFunc("GET /v1/services", c.getServices)
+		mux.HandleFunc("PUT /v1/services", c.putServices)
+	}
+	if c.shutdown != nil {
+		mux.HandleFunc("POST /v1/shutdown", c.postShutdown)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answerError(w, http.StatusNotFound, "this agent does not know "+r.Method+" "+r.URL.Path)
+	})
+	return http.MaxBytesHandler(mux, 1<<20)
+}
+
+func (c *control) getStatus(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("wait") == "ready" {
+		select {
+		case <-c.settled:
+		case <-r.Context().Done():
+		case <-time.After(longPoll):
+		}
+	}
+	c.mu.Lock()
+	s := c.status
+	c.mu.Unlock()
+	if c.initState != nil {
+		s.InitState = c.initState(r.Context())
+	}
+	answer(w, s)
+}
+
+func (c *control) putClock(w http.ResponseWriter, r *http.Request) {
+	var body guest.Clock
+	if !decode(w, r, &body) {
+		return
+	}
+	setClock(c.log, body.Time)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (c *control) getServices(w http.ResponseWriter, r *http.Request) {
+	states, err := c.services.List(r.Context())
+	if err != nil {
+		answerError(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	answer(w, states)
+}
+
+func (c *control) putServices(w http.ResponseWriter, r *http.Request) {
+	var body guest.Services
+	if !decode(w, r, &body) {
+		return
+	}
+	states, err := c.services.Apply(r.Context(), body.Want)
+	if err != nil {
+		answerError(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	answer(w, states)
+}
+
+// orderDeadline bounds how long an init may take to accept an order.
+const orderDeadline = 30 * time.Second
+
+func (c *control) postShutdown(w http.ResponseWriter, r *http.Request) {
+	var body guest.Shutdown
+	if !decode(w, r, &body) {
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+	_ = http.NewResponseController(w).Flush() // the machine may be gone before the handler returns
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), orderDeadline)
+		defer cancel()
+		if err := c.shutdown(ctx, body.Reboot); err != nil {
+			c.log.Error("init does not take the order to shut down", "error", err)
+		}
+	}()
+}
+
+func decode(w http.ResponseWriter, r *http.Request, body any) bool {
+	if err := json.NewDecoder(r.Body).Decode(body); err != nil {
+		answerError(w, http.StatusBadRequest, "the body is not what this request needs: "+err.Error())
+		return false
+	}
+	return true
+}
+
+func answer(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(body) // fails only when the host is gone
+}
+
+func answerError(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(guest.Error{Message: message})
+}
+
+func hello() guest.Hello {
+	h := guest.Hello{Version: Version}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		h.Release = unix.ByteSliceToString(u.Release[:])
+	}
+	id, _ := readOptional("/proc/sys/kernel/random/boot_id")
+	if len(id) >= 36 {
+		h.BootID = id[:36]
+	}
+	return h
+}
+
+// clockTolerance is how far the guest's clock may be off before it is set: stepping
+// it for less would trouble programs more than it helps.
+const clockTolerance = 100 * time.Millisecond
+
+// setClock steps the clock if it is off.
+func setClock(log *slog.Logger, now time.Time) {
+	off := time.Until(now)
+	if now.IsZero() || off.Abs() <= clockTolerance {
+		return
+	}
+	ts := unix.NsecToTimespec(now.UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		log.Warn("clock not set", "error", err)
+		return
+	}
+	log.Info("clock set", "by", off.Round(time.Millisecond))
+}

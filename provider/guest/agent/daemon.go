@@ -1,0 +1,150 @@
+//go:build linux
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/account"
+	"github.com/stead-vm/stead/provider/guest/agent/initsys"
+	"github.com/stead-vm/stead/provider/guest/agent/sshd"
+)
+
+// startDaemon starts the daemon beside process 1. The file it returns closes by
+// itself when process 1 becomes the init, which is how the daemon learns of that;
+// text written to it is why that failed.
+func startDaemon() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	cmd := &exec.Cmd{
+		Path: programPath,
+		// systemd's last killing spree spares root's processes whose name starts so: the
+		// daemon stays until the power goes, also over a soft reboot.
+		Args:        []string{"@stead-agent", partDaemon},
+		Env:         []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Dir:         "/",
+		Stdout:      os.Stdout,
+		Stderr:      os.Stderr,
+		ExtraFiles:  []*os.File{r},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if err := cmd.Start(); err != nil {
+		w.Close()
+		return nil, fmt.Errorf("start the daemon: %w", err)
+	}
+	return w, nil
+}
+
+// startedFD is the daemon's end of the pipe of startDaemon.
+const startedFD = 3
+
+func runDaemon() error {
+	log := newLog()
+	text, err := os.ReadFile(handoverPath)
+	if err != nil {
+		return fmt.Errorf("read what process 1 left: %w", err)
+	}
+	var h handover
+	if err := json.Unmarshal(text, &h); err != nil {
+		return fmt.Errorf("read what process 1 left: %w", err)
+	}
+	// Inits end everything by signal when they shut down; the daemon goes last. Signals
+	// are caught, not ignored: sessions would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+	syscall.CloseOnExec(startedFD)
+
+	c := newControl(log, string(h.Init.Kind))
+	state, err := initsys.NewState(h.Init)
+	if err != nil {
+		log.Warn("systemd's state will not be known", "error", err)
+	}
+	c.initState = state.Get
+	c.services = initsys.NewServices(h.Init.Kind, filepath.Join(stateDir, "services.json"))
+	c.shutdown = func(ctx context.Context, reboot bool) error {
+		return h.Init.Shutdown(ctx, reboot, h.Boot.StopSignal)
+	}
+	sessions, err := newSessions(log, h.Boot)
+	if err != nil {
+		h.Problem = errors.Join(errors.New(h.Problem), err).Error()
+	}
+	go c.awaitInit(h.Problem)
+	if h.Init.PID1 == initsys.Systemd || h.Init.PID1 == initsys.Unknown {
+		go keepSentinel(log)
+	}
+	servers := map[uint32]server{guest.ControlPort: serveHTTP(c)}
+	if sessions != nil {
+		servers[guest.SSHPort] = sessions.Serve
+	}
+	return serveHost(log, servers)
+}
+
+// awaitInit settles the machine's state once process 1 has become the init.
+func (c *control) awaitInit(problem string) {
+	failure, _ := io.ReadAll(os.NewFile(startedFD, "started"))
+	if problem == "" {
+		problem = string(failure)
+	}
+	c.settle(problem)
+}
+
+func newSessions(log *slog.Logger, conf guest.Boot) (*sshd.Server, error) {
+	hostKey, err := guest.Key{Private: conf.HostKey}.Signer()
+	if err != nil {
+		return nil, err
+	}
+	clientKey, err := guest.Key{Public: conf.ClientKey}.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	name := conf.User.Name
+	if conf.User.UID == 0 {
+		name = "root"
+	}
+	return sshd.New(sshd.Options{
+		HostKey: hostKey, ClientKey: clientKey, Users: account.NewDB("/etc"), DefaultUser: name, Env: conf.Env,
+		SFTP: []string{"/proc/self/exe", partSFTP}, Log: log,
+	})
+}
+
+func serveHTTP(c *control) server {
+	s := &http.Server{Handler: c.handler()}
+	return func(l net.Listener) error { return s.Serve(l) }
+}
+
+// serveProbe answers from the initramfs that the guest runs, until the host ends it.
+func serveProbe(log *slog.Logger) {
+	c := newControl(log, "")
+	c.settle("")
+	serveForever(log, c)
+}
+
+// serveFailure tells the host why the machine cannot boot, until the host ends it.
+func serveFailure(log *slog.Logger, why error) {
+	c := newControl(log, "")
+	c.settle(why.Error())
+	serveForever(log, c)
+}
+
+// serveForever is for process 1, whose end would be the kernel's.
+func serveForever(log *slog.Logger, c *control) {
+	if err := serveHost(log, map[uint32]server{guest.ControlPort: serveHTTP(c)}); err != nil {
+		log.Error("the host cannot be told", "error", err)
+	}
+	select {}
+}

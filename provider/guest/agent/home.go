@@ -1,0 +1,149 @@
+//go:build linux
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/stead-vm/stead/provider/guest/agent/account"
+	"golang.org/x/sys/unix"
+)
+
+// ensureHome makes the user's home on the machine's own disk and fills a new one from
+// /etc/skel. A home that is elsewhere is the host's: nothing is ever written there.
+func ensureHome(root string, u account.User) error {
+	home := filepath.Join(root, u.Home)
+	own, err := onDiskOf(root, home)
+	if err != nil || !own {
+		return err
+	}
+	if fresh, err := isFresh(home); err != nil || !fresh {
+		return err
+	}
+	// Made aside and moved in: a home that is there is whole.
+	aside := home + ".stead-new"
+	if err := errors.Join(os.RemoveAll(aside), os.MkdirAll(aside, 0o700)); err != nil {
+		return err
+	}
+	if err := copySkel(filepath.Join(root, "etc/skel"), aside, u); err != nil {
+		return fmt.Errorf("fill the home %s: %w", u.Home, err)
+	}
+	if err := errors.Join(os.Chmod(aside, 0o750), os.Lchown(aside, u.UID, u.GID)); err != nil {
+		return err
+	}
+	return os.Rename(aside, home)
+}
+
+// onDiskOf tells whether path, or where it would be made, is on the same file system
+// as root.
+func onDiskOf(root, path string) (bool, error) {
+	var r, p unix.Stat_t
+	if err := unix.Stat(root, &r); err != nil {
+		return false, err
+	}
+	for {
+		err := unix.Stat(path, &p)
+		if err == nil {
+			return p.Dev == r.Dev, nil
+		}
+		if !errors.Is(err, unix.ENOENT) {
+			return false, fmt.Errorf("look at the home %s: %w", path, err)
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// isFresh reports a home that is missing, or that was made as a place to mount on and
+// never used.
+func isFresh(home string) (bool, error) {
+	info, err := os.Stat(home)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		return false, err
+	}
+	entries, err := os.ReadDir(home)
+	return err == nil && len(entries) == 0, err
+}
+
+// copySkel copies files, folders and links for the user.
+func copySkel(skel, home string, u account.User) error {
+	return filepath.WalkDir(skel, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path == skel {
+			return nil
+		}
+		if err != nil || path == skel {
+			return err
+		}
+		to := filepath.Join(home, strings.TrimPrefix(path, skel))
+		if err := copyEntry(path, to, e); err != nil {
+			return err
+		}
+		return os.Lchown(to, u.UID, u.GID)
+	})
+}
+
+func copyEntry(from, to string, e fs.DirEntry) error {
+	info, err := e.Info()
+	if err != nil {
+		return err
+	}
+	switch {
+	case e.IsDir():
+		return os.Mkdir(to, info.Mode().Perm())
+	case e.Type() == fs.ModeSymlink:
+		target, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, to)
+	case e.Type().IsRegular():
+		return copyFile(from, to, info.Mode().Perm())
+	default:
+		return nil // no skeleton has devices
+	}
+}
+
+func copyFile(from, to string, mode os.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// renumber gives the user what the account's former uid owned in a home of the
+// machine's own disk.
+func renumber(home string, former int, u account.User) error {
+	own, err := onDiskOf("/", home)
+	if err != nil || !own {
+		return err
+	}
+	return filepath.WalkDir(home, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // not there, or gone meanwhile
+		}
+		info, err := e.Info()
+		if err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != former {
+			return nil
+		}
+		if same, err := onDiskOf("/", path); e.IsDir() && (err != nil || !same) {
+			return fs.SkipDir
+		}
+		return os.Lchown(path, u.UID, u.GID)
+	})
+}

@@ -1,0 +1,185 @@
+//go:build linux
+
+package initsys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/stead-vm/stead/provider/guest"
+)
+
+// ErrNoServices is returned where the init has no notion of a service to enable.
+var ErrNoServices = errors.New("services need an image with systemd or OpenRC")
+
+// manager is what Services asks of an init. Each method acts on one service and
+// returns the init's own words as the error.
+type manager interface {
+	// ready returns once the init takes commands.
+	ready(ctx context.Context) error
+	enable(ctx context.Context, name string) error
+	disable(ctx context.Context, name string) error
+	active(ctx context.Context, name string) bool
+}
+
+// Services keeps the list of services that the host declared. It is safe for
+// concurrent use.
+type Services struct {
+	manager manager // nil: none
+	kind    Kind
+	record  string // file that remembers the list over boots, on the machine's disk
+	mu      sync.Mutex
+}
+
+// NewServices returns the services of an image's init; record is a file of the
+// machine's own disk.
+func NewServices(kind Kind, record string) *Services {
+	s := &Services{kind: kind, record: record}
+	switch kind {
+	case Systemd:
+		s.manager = systemd{}
+	case OpenRC:
+		s.manager = openrc{}
+	case Busybox, SysVinit, Agent, Unknown:
+	}
+	return s
+}
+
+// deadline bounds what one service may take to start or stop.
+const deadline = 3 * time.Minute
+
+// Apply makes want the services that are enabled and run because of this list: those
+// of an earlier list that are not in it are stopped and disabled.
+func (s *Services) Apply(ctx context.Context, want []string) ([]guest.ServiceState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	had, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	if len(want) == 0 && len(had) == 0 {
+		return []guest.ServiceState{}, nil
+	}
+	if s.manager == nil {
+		return nil, fmt.Errorf("%w; this one has %s", ErrNoServices, s.kind)
+	}
+	if err := s.manager.ready(ctx); err != nil {
+		return nil, err
+	}
+	want, drop := diff(want, had)
+	// Both lists are remembered first: what fails half-way is undone by a later list.
+	if err := s.save(append(slices.Clone(want), drop...)); err != nil {
+		return nil, err
+	}
+	kept := slices.Clone(want)
+	states := []guest.ServiceState{}
+	for _, name := range drop {
+		if err := s.each(ctx, name, s.manager.disable); err != nil {
+			states = append(states, guest.ServiceState{Name: name, Active: s.manager.active(ctx, name), Error: err.Error()})
+			kept = append(kept, name)
+		}
+	}
+	for _, name := range want {
+		err := s.each(ctx, name, s.manager.enable)
+		state := guest.ServiceState{Name: name, Active: err == nil || s.manager.active(ctx, name)}
+		if err != nil {
+			state.Error = err.Error()
+		}
+		states = append(states, state)
+	}
+	return states, s.save(kept)
+}
+
+// List reports on the services of the last list.
+func (s *Services) List(ctx context.Context) ([]guest.ServiceState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	states := []guest.ServiceState{}
+	for _, name := range names {
+		states = append(states, guest.ServiceState{Name: name, Active: s.manager != nil && s.manager.active(ctx, name)})
+	}
+	return states, nil
+}
+
+func (s *Services) each(ctx context.Context, name string, act func(context.Context, string) error) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("%q is no name of a service", name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	return act(ctx, name)
+}
+
+// validName keeps a name from being an option or a path.
+var validName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:@\\-]*$`)
+
+// diff returns want without repetitions and what had holds beyond it.
+func diff(want, had []string) (keep, drop []string) {
+	for _, name := range want {
+		if !slices.Contains(keep, name) {
+			keep = append(keep, name)
+		}
+	}
+	for _, name := range had {
+		if !slices.Contains(keep, name) {
+			drop = append(drop, name)
+		}
+	}
+	return keep, drop
+}
+
+func (s *Services) load() ([]string, error) {
+	b, err := os.ReadFile(s.record)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read which services were enabled: %w", err)
+	}
+	var r guest.Services
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("%s is damaged (%w); remove it and disable services by hand", s.record, err)
+	}
+	return r.Want, nil
+}
+
+func (s *Services) save(names []string) error {
+	if had, err := s.load(); err == nil && slices.Equal(had, names) {
+		return nil
+	}
+	b, err := json.Marshal(guest.Services{Want: names})
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(s.record), 0o755)
+	}
+	if err == nil {
+		err = renameio.WriteFile(s.record, append(b, '\n'), 0o644, renameio.WithTempDir(filepath.Dir(s.record)))
+	}
+	if err != nil {
+		return fmt.Errorf("remember which services are enabled: %w", err)
+	}
+	return nil
+}
+
+// words is a command's complaint in one line.
+func words(out []byte, err error) error {
+	text := strings.Join(strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	if text = strings.TrimSpace(text); text == "" {
+		return err
+	}
+	return errors.New(text)
+}

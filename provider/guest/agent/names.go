@@ -1,0 +1,94 @@
+//go:build linux
+
+package agent
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"golang.org/x/sys/unix"
+)
+
+// writeNames tells the machine its own name, its address and where to ask for others.
+func writeNames(conf guest.Boot) error {
+	var problems []error
+	if conf.Hostname != "" {
+		if err := unix.Sethostname([]byte(conf.Hostname)); err != nil {
+			problems = append(problems, fmt.Errorf("set the host name: %w", err))
+		}
+		problems = append(problems, replaceFile("/etc/hostname", conf.Hostname+"\n", 0o644))
+		old, err := readOptional("/etc/hosts")
+		if err == nil {
+			err = replaceFile("/etc/hosts", hosts(old, conf.Hostname, conf.Network), 0o644)
+		}
+		problems = append(problems, err)
+	}
+	if conf.Network != nil && len(conf.Network.DNS) > 0 {
+		// A link to a resolver's own file is replaced: the resolver may not run, and
+		// systemd-resolved takes its servers from a file that it finds here.
+		problems = append(problems, replaceFile("/etc/resolv.conf", resolvConf(conf.Network.DNS), 0o644))
+	}
+	return errors.Join(problems...)
+}
+
+// hosts returns the text of /etc/hosts: loopback and the machine first, as Apple's
+// container machine writes them, then what the image has for other names.
+func hosts(old, name string, network *guest.Network) string {
+	address := "127.0.1.1" // Debian's way to have a name without a network
+	if network != nil {
+		address, _, _ = strings.Cut(network.Address, "/")
+	}
+	lines := []string{"127.0.0.1\tlocalhost", fmt.Sprintf("%s\t%s %s.machine", address, name, name)}
+	v6 := false
+	for line := range strings.Lines(old) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) > 1 && (slices.Equal(f, []string{"127.0.0.1", "localhost"}) || slices.Contains(f[1:], name)):
+			continue
+		case len(f) > 1 && f[0] == "::1":
+			v6 = true
+		}
+		lines = append(lines, strings.TrimRight(line, "\r\n"))
+	}
+	if !v6 {
+		lines = append(lines, "::1\tlocalhost ip6-localhost ip6-loopback")
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func resolvConf(servers []string) string {
+	var b strings.Builder
+	b.WriteString("# Written by stead at each boot.\n")
+	for _, s := range servers {
+		fmt.Fprintf(&b, "nameserver %s\n", s)
+	}
+	return b.String()
+}
+
+// prepareSystemd gives the machine its id. Without one systemd takes the boot for an
+// installation's first, where some distributions ask questions on the console.
+func prepareSystemd() error {
+	const path = "/etc/machine-id"
+	old, err := readOptional(path)
+	if err != nil {
+		return err
+	}
+	if id := strings.TrimSpace(old); len(id) == 32 {
+		return nil
+	}
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	// The form of a random UUID, as machine-id(5) asks.
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	if err := os.RemoveAll(path); err != nil { // images have it read-only, or as a link
+		return err
+	}
+	return replaceFile(path, hex.EncodeToString(id)+"\n", 0o444)
+}

@@ -1,0 +1,96 @@
+//go:build linux
+
+package agent
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/portmux"
+	"golang.org/x/sys/unix"
+)
+
+// server answers on one port until its listener ends.
+type server func(net.Listener) error
+
+// serveHost offers servers to the host over the virtio-serial port. It returns only
+// if there is no such port; a connection that the host ends is followed by another.
+func serveHost(log *slog.Logger, servers map[uint32]server) error {
+	var device string
+	if err := await("a virtio-serial port named "+guest.AgentPortName, func() (ok bool) {
+		device, ok = findPort("/sys", guest.AgentPortName)
+		return ok
+	}); err != nil {
+		return err
+	}
+	for {
+		if err := serveConnection(device, servers); err != nil && !errors.Is(err, io.EOF) {
+			log.Info("connection to the host ended", "error", err)
+		}
+		time.Sleep(devicePoll)
+	}
+}
+
+// serveConnection serves for as long as one connection lasts.
+func serveConnection(device string, servers map[uint32]server) error {
+	f, err := openPort(device)
+	if err != nil {
+		return err
+	}
+	mux, err := portmux.NewMux(f)
+	if err != nil {
+		f.Close()
+		return err
+	}
+	defer mux.Close()
+	for port, serve := range servers {
+		l, err := mux.Listen(port)
+		if err != nil {
+			return err
+		}
+		go func() { _ = serve(l) }() // ends with the connection, whose end Serve reports
+	}
+	return mux.Serve()
+}
+
+// findPort returns the device of the port named name, looking beneath sys.
+func findPort(sys, name string) (string, bool) {
+	files, _ := filepath.Glob(filepath.Join(sys, "class/virtio-ports/*/name")) // the pattern is sound
+	for _, f := range files {
+		if text, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(text)) == name {
+			return filepath.Join("/dev", filepath.Base(filepath.Dir(f))), true
+		}
+	}
+	return "", false
+}
+
+// openPort opens a virtio-serial port for Go's poller and returns once the host is at
+// its other end: until then reading would only find the end of the file.
+func openPort(device string) (*os.File, error) {
+	fd, err := unix.Open(device, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: device, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), device)
+	raw, err := f.SyscallConn()
+	if err == nil {
+		err = raw.Write(func(fd uintptr) bool {
+			state := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+			n, err := unix.Poll(state, 0)
+			return err == nil && n == 1 && state[0].Revents&unix.POLLHUP == 0
+		})
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,0 +1,156 @@
+//go:build linux
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/account"
+)
+
+// createUserScript replaces our own way of making the user, if an image has it
+// (Apple's container machine, which defines its CONTAINER_* variables).
+const createUserScript = "/etc/machine/create-user.sh"
+
+// scriptDeadline bounds createUserScript: nothing else happens while it runs.
+const scriptDeadline = 5 * time.Minute
+
+// ensureUser makes the machine's user. It runs at each boot and changes nothing when
+// all is in place.
+func ensureUser(conf guest.Boot) error {
+	if conf.User.UID == 0 {
+		return nil // root is there
+	}
+	want := account.User{
+		Name: conf.User.Name, UID: conf.User.UID, GID: conf.User.GID,
+		Home: "/home/" + conf.User.Name, Shell: defaultShell("/"),
+	}
+	if info, err := os.Stat(createUserScript); err == nil && info.Mode()&0o111 != 0 {
+		return runCreateUserScript(conf, want)
+	}
+	old, existed := account.NewDB("/etc").ByName(want.Name)
+	u, err := writeAccount("/etc", want)
+	if err != nil {
+		return err
+	}
+	if existed && old.UID != u.UID {
+		if err := renumber(u.Home, old.UID, u); err != nil {
+			return err
+		}
+	}
+	if err := ensureHome("/", u); err != nil {
+		return err
+	}
+	return grantSudo("/etc", u.Name)
+}
+
+// writeAccount edits the user database in etc and returns the account as it is then.
+func writeAccount(etc string, want account.User) (account.User, error) {
+	var have account.Files
+	files := []struct {
+		name string
+		text *string
+		mode os.FileMode
+	}{{"group", &have.Group, 0o644}, {"gshadow", &have.GShadow, 0o640}, {"shadow", &have.Shadow, 0o640}, {"passwd", &have.Passwd, 0o644}}
+	for _, f := range files {
+		text, err := readOptional(filepath.Join(etc, f.name))
+		if err != nil {
+			return want, err
+		}
+		*f.text = text
+	}
+	then, u, err := have.Ensure(want)
+	if err != nil {
+		return want, err
+	}
+	have = then               // files points into it
+	for _, f := range files { // passwd last: an account that is seen is whole
+		if *f.text == "" {
+			continue
+		}
+		if err := replaceFile(filepath.Join(etc, f.name), *f.text, f.mode); err != nil {
+			return want, err
+		}
+	}
+	return u, nil
+}
+
+// grantSudo lets the user become root without a password. The folder is made where
+// sudo is not installed: it may be later.
+func grantSudo(etc, name string) error {
+	path := filepath.Join(etc, "sudoers.d", strings.ReplaceAll(name, ".", "_"))
+	return replaceFile(path, name+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+}
+
+// runCreateUserScript lets the image make the user, once: what the script recorded as
+// done is not done again for the same user.
+func runCreateUserScript(conf guest.Boot, want account.User) error {
+	record := filepath.Join(stateDir, "user.json")
+	mark, err := json.Marshal(conf.User)
+	if err != nil {
+		return err
+	}
+	if done, _ := readOptional(record); strings.TrimSpace(done) == string(mark) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scriptDeadline)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, createUserScript)
+	cmd.Env = append(os.Environ(),
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"CONTAINER_USER="+want.Name, "CONTAINER_UID="+strconv.Itoa(want.UID), "CONTAINER_GID="+strconv.Itoa(want.GID),
+		"CONTAINER_HOME="+want.Home, "CONTAINER_MACHINE_ID="+conf.Hostname, "CONTAINER_SHELL="+want.Shell)
+	cmd.Dir = "/"
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		return fmt.Errorf("the image's %s failed (%w): %s", createUserScript, err, strings.TrimSpace(string(out)))
+	}
+	if u, ok := account.NewDB("/etc").ByName(want.Name); !ok || u.UID != want.UID {
+		return fmt.Errorf("the image's %s made no user %s with uid %d: %s", createUserScript, want.Name, want.UID, strings.TrimSpace(string(out)))
+	}
+	return replaceFile(record, string(mark)+"\n", 0o644)
+}
+
+// defaultShell is the shell for new users of the image at root: what adduser gives
+// where there is adduser (its own default is bash), else what useradd gives.
+func defaultShell(root string) string {
+	usable := func(shell string) bool {
+		info, err := os.Stat(filepath.Join(root, shell))
+		return shell != "" && err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+	}
+	if text, err := os.ReadFile(filepath.Join(root, "etc/adduser.conf")); err == nil {
+		if shell := setting(string(text), "DSHELL"); usable(shell) {
+			return shell
+		}
+	} else if text, err := os.ReadFile(filepath.Join(root, "etc/default/useradd")); err == nil {
+		if shell := setting(string(text), "SHELL"); usable(shell) {
+			return shell
+		}
+	}
+	if usable("/bin/bash") {
+		return "/bin/bash"
+	}
+	return "/bin/sh"
+}
+
+// setting reads a shell-like assignment; the last one counts.
+func setting(text, key string) string {
+	value := ""
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), key+"="); ok {
+			value = strings.Trim(strings.TrimSpace(v), `"'`)
+		}
+	}
+	return value
+}
