@@ -17,7 +17,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 suite=bookworm
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-# openrc_root FILE. The gettys go: a machine has no screen to log in on.
+# openrc_root FILE. The gettys go: a machine has no screen to log in on. So do the
+# services that look after disks, network file systems and hardware clocks, which a
+# machine has not, and which take half a minute to find that out where it is emulated.
 openrc_root() {
 	mkdir -p "$work/overlay/etc/init.d"
 	cat >"$work/overlay/etc/init.d/heartbeat" <<-'SERVICE'
@@ -31,7 +33,9 @@ openrc_root() {
 	chmod 755 "$work/overlay/etc/init.d/heartbeat"
 	rootfs "$1" sysvinit-core,openrc,sudo,procps,iproute2,bash \
 		--customize-hook="copy-in $work/overlay/etc/init.d/heartbeat /etc/init.d" \
-		--customize-hook='sed -i "/getty/d" "$1"/etc/inittab'
+		--customize-hook='sed -i "/getty/d" "$1"/etc/inittab' \
+		--customize-hook='cd "$1"/etc/runlevels/sysinit && for s in *; do
+			case $s in mountkernfs.sh | mountdevsubfs.sh | hostname.sh) ;; *) rm "$s" ;; esac; done'
 }
 
 # busybox_root DIR: the static busybox of the distribution and links for its applets.
