@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -201,5 +202,17 @@ func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestEveryAttributeIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/machines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(names(projectAttributes), names(machineAttributes)...) {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/machines.md does not explain %s", name)
+		}
 	}
 }

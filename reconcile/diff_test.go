@@ -80,11 +80,14 @@ func TestDiffDecides(t *testing.T) {
 		attrs  string // what differs, as shown
 	}{
 		"nothing is created": {
-			[]provider.Spec{dev}, nil, Create,
+			[]provider.Spec{dev},
+			nil, Create,
 			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
 		},
 		"a machine that is gone is created": {
-			[]provider.Spec{dev}, []provider.Machine{in(provider.Absent, stopped(dev))}, Create,
+			[]provider.Spec{dev},
+			[]provider.Machine{in(provider.Absent, stopped(dev))},
+			Create,
 			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
 		},
 		"equal and running is left alone": {[]provider.Spec{dev}, []provider.Machine{running(dev)}, None, ""},
@@ -95,23 +98,33 @@ func TestDiffDecides(t *testing.T) {
 		},
 
 		"other services update a running machine": {
-			[]provider.Spec{spec("dev", services("redis", "postgresql"))}, []provider.Machine{running(dev)}, Update,
+			[]provider.Spec{spec("dev", services("redis", "postgresql"))},
+			[]provider.Machine{running(dev)},
+			Update,
 			"services + redis",
 		},
 		"other services update a booting machine": {
-			[]provider.Spec{spec("dev", services())}, []provider.Machine{in(provider.Booting, running(dev))}, Update,
+			[]provider.Spec{spec("dev", services())},
+			[]provider.Machine{in(provider.Booting, running(dev))},
+			Update,
 			"services - postgresql",
 		},
 		"other services reconfigure a stopped machine": {
-			[]provider.Spec{spec("dev", services("redis"))}, []provider.Machine{stopped(dev)}, Reconfigure,
+			[]provider.Spec{spec("dev", services("redis"))},
+			[]provider.Machine{stopped(dev)},
+			Reconfigure,
 			"services + redis, - postgresql",
 		},
 		"another order of services is a difference": {
-			[]provider.Spec{spec("dev", services("b", "a"))}, []provider.Machine{running(spec("dev", services("a", "b")))}, Update,
+			[]provider.Spec{spec("dev", services("b", "a"))},
+			[]provider.Machine{running(spec("dev", services("a", "b")))},
+			Update,
 			"services in the order b, a",
 		},
 		"services that were written but not taken are tried again": {
-			[]provider.Spec{dev}, []provider.Machine{set(running(spec("dev", services())), services("postgresql"))}, Update,
+			[]provider.Spec{dev},
+			[]provider.Machine{set(running(spec("dev", services())), services("postgresql"))},
+			Update,
 			"services + postgresql",
 		},
 
@@ -128,11 +141,15 @@ func TestDiffDecides(t *testing.T) {
 			[]provider.Spec{dev}, []provider.Machine{set(running(dev), cpus(8))}, Reconfigure, "cpus 8 -> 2",
 		},
 		"a restart brings other services along": {
-			[]provider.Spec{spec("dev", cpus(4), services())}, []provider.Machine{running(dev)}, Restart,
+			[]provider.Spec{spec("dev", cpus(4), services())},
+			[]provider.Machine{running(dev)},
+			Restart,
 			"cpus 2 -> 4; services - postgresql",
 		},
 		"another kernel restarts": {
-			[]provider.Spec{spec("dev", func(s *provider.Spec) { s.Kernel = "/k" })}, []provider.Machine{running(dev)}, Restart,
+			[]provider.Spec{spec("dev", func(s *provider.Spec) { s.Kernel = "/k" })},
+			[]provider.Machine{running(dev)},
+			Restart,
 			"kernel (default) -> /k",
 		},
 		"a disk grows with a restart": {
@@ -142,32 +159,46 @@ func TestDiffDecides(t *testing.T) {
 			[]provider.Spec{dev}, []provider.Machine{set(running(dev), disk(128))}, Reconfigure, "disk 128G -> 64G",
 		},
 		"a disk cannot shrink": {
-			[]provider.Spec{spec("dev", disk(32))}, []provider.Machine{running(dev)}, Replace,
+			[]provider.Spec{spec("dev", disk(32))},
+			[]provider.Machine{running(dev)},
+			Replace,
 			"disk 64G -> 32G  # forces replacement",
 		},
 
 		"another image replaces": {
-			[]provider.Spec{spec("dev", image("debian:13"), twos)}, []provider.Machine{running(dev)}, Replace,
+			[]provider.Spec{spec("dev", image("debian:13"), twos)},
+			[]provider.Machine{running(dev)},
+			Replace,
 			"image debian:12 -> debian:13; digest sha256:111111111111 -> sha256:222222222222  # forces replacement",
 		},
 		"a tag that has moved replaces": {
-			[]provider.Spec{spec("dev", twos)}, []provider.Machine{stopped(dev)}, Replace,
+			[]provider.Spec{spec("dev", twos)},
+			[]provider.Machine{stopped(dev)},
+			Replace,
 			"digest sha256:111111111111 -> sha256:222222222222  # forces replacement",
 		},
 		"another name of the same image is only noted": {
-			[]provider.Spec{spec("dev", image("debian:bookworm"), ones)}, []provider.Machine{running(dev)}, Reconfigure,
+			[]provider.Spec{spec("dev", image("debian:bookworm"), ones)},
+			[]provider.Machine{running(dev)},
+			Reconfigure,
 			"image debian:12 -> debian:bookworm",
 		},
 		"another name of the image does not hide other services": {
-			[]provider.Spec{spec("dev", image("debian:bookworm"), services())}, []provider.Machine{running(dev)}, Update,
+			[]provider.Spec{spec("dev", image("debian:bookworm"), services())},
+			[]provider.Machine{running(dev)},
+			Update,
 			"image debian:12 -> debian:bookworm; services - postgresql",
 		},
 		"another platform replaces": {
-			[]provider.Spec{spec("dev", platform("linux/arm64"))}, []provider.Machine{running(dev)}, Replace,
+			[]provider.Spec{spec("dev", platform("linux/arm64"))},
+			[]provider.Machine{running(dev)},
+			Replace,
 			"platform linux/amd64 -> linux/arm64  # forces replacement",
 		},
 		"another user replaces": {
-			[]provider.Spec{spec("dev", user(provider.User{Name: "ada", UID: 1001, GID: 1000}))}, []provider.Machine{running(dev)}, Replace,
+			[]provider.Spec{spec("dev", user(provider.User{Name: "ada", UID: 1001, GID: 1000}))},
+			[]provider.Machine{running(dev)},
+			Replace,
 			"user ada (1000:1000) -> ada (1001:1000)  # forces replacement",
 		},
 
