@@ -1,0 +1,66 @@
+# stead: Linux machines, checked in. The targets that people use come first.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PREFIX  ?= /usr/local
+GO      ?= go
+CACHE   := $(CURDIR)/.cache
+IMAGES  := $(CACHE)/images
+AGENTS  := provider/guest/embedded/bin
+LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
+LINT    := $(CACHE)/golangci-lint
+
+.PHONY: build test lint bench demo install clean help deps test-deps unit vm agents images darwin
+
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-9s %s\n", $$1, $$2}'
+
+build: agents ## Build bin/stead
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/stead ./cmd/stead
+
+demo: deps build ## Make a machine from nothing and be in it
+	./examples/quickstart/demo.sh $(IMAGES)
+
+test: test-deps lint unit vm ## Run every test and the linters
+
+bench: test-deps build images ## Measure, side by side with a VM made by hand
+	STEAD_BENCH=1 $(GO) test -count=1 -run TestBench -v -timeout 30m ./cmd/stead
+
+install: build ## Install to $(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 bin/stead $(DESTDIR)$(PREFIX)/bin/stead
+
+clean: ## Remove what was built; machines stay
+	rm -rf bin $(CACHE) $(AGENTS)/stead-agent-*
+
+# What the parts above are made of.
+
+agents:
+	CGO_ENABLED=0 GOOS=linux GOARCH=$$($(GO) env GOARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' \
+		-o $(AGENTS)/stead-agent-linux-$$($(GO) env GOARCH) ./cmd/stead-agent
+
+deps:
+	@./.ci/packages run
+
+test-deps:
+	@./.ci/packages test
+
+images: $(IMAGES)/debian-systemd/index.json $(IMAGES)/small/index.json
+
+$(IMAGES)/debian-systemd/index.json: examples/images/debian-systemd.sh examples/images/common.sh
+	./examples/images/debian-systemd.sh $(IMAGES)/debian-systemd
+
+$(IMAGES)/small/index.json: examples/images/small.sh examples/images/common.sh
+	./examples/images/small.sh $(IMAGES)/small
+
+$(LINT): .ci/tools/go.mod
+	cd .ci/tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+lint: $(LINT) agents
+	$(LINT) run ./...
+	GOOS=darwin $(LINT) run ./...
+
+unit: agents
+	$(GO) test -race -timeout 15m ./...
+
+vm: agents images
+	STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 25m -run TestMachines ./cmd/stead

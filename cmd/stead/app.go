@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/charmbracelet/fang"
+	"github.com/charmbracelet/log"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/stead-vm/stead/provider"
+)
+
+// app is what the commands share.
+type app struct {
+	in       *os.File
+	out, err io.Writer
+
+	debug    bool
+	provider *provider.Provider // opened by open
+}
+
+// exitError ends the program with a code and without a message, as when a command in
+// a machine failed: it has said its own.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// run executes the command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := newRootCmd(a)
+	root.SetArgs(args)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(a.printError), fang.WithoutManpage())
+	var exit exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	}
+	return 1
+}
+
+// printError is the one place that prints errors.
+func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
+	var exit exitError
+	if errors.As(err, &exit) {
+		return
+	}
+	style := styles(w)
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(w, style.err("Interrupted."))
+		return
+	}
+	fmt.Fprintf(w, "%s %v\n", style.err("Error:"), err)
+	for _, hint := range remedies(err) {
+		fmt.Fprintf(w, "%s %s\n", style.hint("Hint:"), hint)
+	}
+}
+
+// remedies collects what each joined error says to do about it, each once.
+func remedies(err error) []string {
+	var found []string
+	seen := map[string]bool{}
+	var walk func(error)
+	walk = func(err error) {
+		if r, ok := err.(interface{ Remedy() string }); ok { //nolint:errorlint // walks the tree itself
+			if text := r.Remedy(); text != "" && !seen[text] {
+				seen[text] = true
+				found = append(found, text)
+			}
+			return
+		}
+		switch u := err.(type) { //nolint:errorlint // as above
+		case interface{ Unwrap() error }:
+			if inner := u.Unwrap(); inner != nil {
+				walk(inner)
+			}
+		case interface{ Unwrap() []error }:
+			for _, inner := range u.Unwrap() {
+				walk(inner)
+			}
+		}
+	}
+	walk(err)
+	return found
+}
+
+// open gives the provider of this user's state folder.
+func (a *app) open() (*provider.Provider, error) {
+	if a.provider != nil {
+		return a.provider, nil
+	}
+	home, err := stateFolder()
+	if err != nil {
+		return nil, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	a.provider, err = provider.New(provider.Options{
+		Home: home, Exe: exe, Version: version(), Accel: os.Getenv("STEAD_ACCEL"), Log: a.logger(),
+	})
+	return a.provider, err
+}
+
+func (a *app) logger() *slog.Logger {
+	level := log.WarnLevel
+	if a.debug {
+		level = log.DebugLevel
+	}
+	return slog.New(log.NewWithOptions(a.err, log.Options{Level: level}))
+}
+
+// stateFolder is $STEAD_HOME, else the system's place for a program's data.
+func stateFolder() (string, error) {
+	if dir := os.Getenv("STEAD_HOME"); dir != "" {
+		return dir, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("where to keep machines: %w; set STEAD_HOME", err)
+	}
+	if runtime.GOOS == "darwin" {
+		return filepath.Join(home, "Library", "Application Support", "stead"), nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "stead"), nil
+	}
+	return filepath.Join(home, ".local", "share", "stead"), nil
+}
+
+// isTerminal reports whether a person reads what is written to w.
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// target is the machine that a command means: the named one, else the default, else
+// the only one.
+func (a *app) target(ctx context.Context, name string) (*provider.Provider, string, error) {
+	p, err := a.open()
+	if err != nil || name != "" {
+		return p, name, err
+	}
+	id, err := p.Default()
+	if err != nil || id != "" {
+		return p, id, err
+	}
+	machines, err := p.Observe(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(machines) == 1 {
+		return p, machines[0].ID, nil
+	}
+	return nil, "", &noTargetError{len(machines)}
+}
+
+type noTargetError struct{ machines int }
+
+func (e *noTargetError) Error() string {
+	if e.machines == 0 {
+		return "there is no machine yet"
+	}
+	return fmt.Sprintf("there are %d machines and none is the default: say which one", e.machines)
+}
+
+func (e *noTargetError) Remedy() string {
+	if e.machines == 0 {
+		return `write a machines.hcl and run "stead apply", or "stead machine create IMAGE"`
+	}
+	return `name it, as in "stead run -n NAME"; "stead ls" lists them`
+}
+
+// nameArg completes machine names.
+func (a *app) nameArg(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	p, err := a.open()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	machines, err := p.Observe(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, m := range machines {
+		names = append(names, m.ID)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

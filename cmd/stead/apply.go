@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+func newApplyCmd(a *app) *cobra.Command {
+	var o projectOptions
+	var approved, wait bool
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Make the machines be as the project file says",
+		Long: "Make the machines be as the project file says: create, reconfigure, restart or remove them.\n" +
+			"The plan is shown first and needs the literal answer yes. A machine is done when you can be in\n" +
+			"it; its services may still be starting unless --wait is given.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			pr, err := a.load(ctx, o)
+			if err != nil {
+				return err
+			}
+			plan, err := pr.plan(ctx, o.pull)
+			if err != nil {
+				return err
+			}
+			if err := a.carryOut(ctx, pr.provider, plan, approved); err != nil || !wait {
+				return err
+			}
+			var errs []error
+			for _, m := range pr.Machines {
+				errs = append(errs, pr.provider.WaitServices(ctx, m.Name))
+			}
+			return errors.Join(errs...)
+		},
+	}
+	o.flags(cmd)
+	o.pullFlag(cmd)
+	cmd.Flags().BoolVar(&approved, "auto-approve", false, "do not ask")
+	cmd.Flags().BoolVar(&wait, "wait", false, "return when the declared services are up")
+	return cmd
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/stead-vm/stead/provider"
+)
+
+// lsItem is one machine in `ls --format json` (Apple's keys).
+type lsItem struct {
+	ID          string    `json:"id"`
+	Status      string    `json:"status"`
+	Default     bool      `json:"default"`
+	IPAddress   string    `json:"ipAddress,omitempty"`
+	CPUs        int       `json:"cpus"`
+	Memory      int64     `json:"memory"`   // bytes
+	DiskSize    int64     `json:"diskSize"` // bytes that it occupies
+	CreatedDate time.Time `json:"createdDate"`
+}
+
+func newLsCmd(a *app) *cobra.Command {
+	var quiet bool
+	var format string
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the machines of this host",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := a.open()
+			if err != nil {
+				return err
+			}
+			machines, err := p.Observe(cmd.Context())
+			if err != nil {
+				return err
+			}
+			switch {
+			case quiet:
+				for _, m := range machines {
+					fmt.Fprintln(a.out, m.ID)
+				}
+				return nil
+			case format == "json":
+				return listJSON(a.out, machines)
+			case format == "table":
+				return listTable(a.out, machines)
+			}
+			return fmt.Errorf("--format %s: it must be table or json", format)
+		},
+	}
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "only names")
+	cmd.Flags().StringVar(&format, "format", "table", "table or json")
+	return cmd
+}
+
+func listTable(w io.Writer, machines []provider.Machine) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tCREATED\tIP\tCPUS\tMEMORY\tDISK\tSTATE\tDEFAULT")
+	for _, m := range machines {
+		created, mark := "-", ""
+		if !m.Created.IsZero() {
+			created = units.HumanDuration(time.Since(m.Created)) + " ago"
+		}
+		if m.Default {
+			mark = "*"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", m.ID, created, dash(m.Address),
+			m.CPUs, size(m.Memory), size(m.DiskUsed), m.State, mark)
+	}
+	return t.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// size shows bytes for a person, in binary units.
+func size(n int64) string {
+	return units.CustomSize("%.4g%s", float64(n), 1024, []string{"B", "K", "M", "G", "T", "P"})
+}
+
+func listJSON(w io.Writer, machines []provider.Machine) error {
+	items := make([]lsItem, 0, len(machines))
+	for _, m := range machines {
+		items = append(items, lsItem{
+			ID: m.ID, Status: m.State.String(), Default: m.Default, IPAddress: m.Address,
+			CPUs: m.CPUs, Memory: m.Memory, DiskSize: m.DiskUsed, CreatedDate: m.Created,
+		})
+	}
+	return writeIndented(w, items)
+}
+
+func writeIndented(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+)
+
+// newMachineCmd is the group of imperative commands, named as in Apple's `container
+// machine`. Those used every day have short forms at the top.
+func newMachineCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "machine",
+		Aliases: []string{"m"},
+		Short:   "Make and handle single machines by hand",
+	}
+	cmd.AddCommand(newCreateCmd(a), newRunCmd(a), newLsCmd(a), newInspectCmd(a),
+		newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a))
+	return cmd
+}
+
+// startOne boots a machine that may be running already, telling a person what takes
+// the time.
+func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) error {
+	m, err := p.Machine(ctx, id)
+	if err != nil {
+		return err
+	}
+	if m.State != provider.Running {
+		if err := a.warnEmulation(ctx, p); err != nil {
+			return err
+		}
+		if isTerminal(a.err) {
+			fmt.Fprintf(a.err, "Starting %s ...\n", id)
+		}
+	}
+	return p.Start(ctx, id)
+}
+
+// warnEmulation says once per command what makes machines slow on this host.
+func (a *app) warnEmulation(ctx context.Context, p *provider.Provider) error {
+	caps, err := p.Capabilities(ctx)
+	if err == nil && caps.Warning != "" {
+		fmt.Fprintf(a.err, "%s %s\n", styles(a.err).change("Warning:"), caps.Warning)
+	}
+	return err
+}
+
+func newStartCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "start [NAME]",
+		Short:             "Boot a machine",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.nameArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, id, err := a.target(cmd.Context(), optional(args))
+			if err != nil {
+				return err
+			}
+			if err := a.startOne(cmd.Context(), p, id); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, id)
+			return err
+		},
+	}
+}
+
+func optional(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+func newStopCmd(a *app) *cobra.Command {
+	var how provider.StopOptions
+	var o projectOptions
+	var all bool
+	cmd := &cobra.Command{
+		Use:               "stop [NAME]",
+		Short:             "Shut a machine down; its disk stays",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.nameArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all {
+				return a.stopProject(cmd.Context(), o)
+			}
+			p, id, err := a.target(cmd.Context(), optional(args))
+			if err != nil {
+				return err
+			}
+			if err := p.Stop(cmd.Context(), id, how); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, id)
+			return err
+		},
+	}
+	cmd.Flags().DurationVarP(&how.Grace, "time", "t", 0, "how long its init may take before the power button (default 1m)")
+	cmd.Flags().BoolVar(&how.Force, "force", false, "cut the power")
+	cmd.Flags().BoolVar(&all, "project", false, "stop all machines of the project file")
+	o.flags(cmd)
+	return cmd
+}
+
+// stopProject stops every machine that the project owns.
+func (a *app) stopProject(ctx context.Context, o projectOptions) error {
+	pr, err := a.load(ctx, o)
+	if err != nil {
+		return err
+	}
+	plan := reconcile.Halt(pr.found, reconcile.OwnerOf(pr.Project))
+	bars := newProgress(a.err)
+	err = reconcile.Apply(ctx, host{pr.provider, bars}, plan, reconcile.Options{Events: bars.engineEvent})
+	bars.wait()
+	return err
+}
+
+// runningError refuses to remove a machine that runs.
+type runningError struct{ id string }
+
+func (e *runningError) Error() string { return fmt.Sprintf("machine %q is running", e.id) }
+func (e *runningError) Remedy() string {
+	return fmt.Sprintf(`stop it first with "stead stop %s", or use --force`, e.id)
+}
+
+func newRmCmd(a *app) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:               "rm NAME...",
+		Short:             "Remove stopped machines and their disks",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.nameArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := a.open()
+			if err != nil {
+				return err
+			}
+			// All are looked at before the first is removed.
+			for _, id := range args {
+				m, err := p.Machine(cmd.Context(), id)
+				if err != nil {
+					return err
+				}
+				if (m.State == provider.Running || m.State == provider.Booting) && !force {
+					return &runningError{id}
+				}
+			}
+			for _, id := range args {
+				if err := p.Delete(cmd.Context(), id); err != nil {
+					return err
+				}
+				fmt.Fprintln(a.out, id)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "stop running machines first")
+	return cmd
+}

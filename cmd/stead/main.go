@@ -1,0 +1,20 @@
+// Command stead keeps a project's Linux machines the way its machines.hcl says.
+//
+// This folder is the shell around the engine: flags, terminals, views. What a machine
+// is and what must change is decided in config, reconcile and provider.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first interrupt finishes or undoes the running step, the second ends at once.
+	context.AfterFunc(ctx, stop)
+	app := &app{out: os.Stdout, err: os.Stderr, in: os.Stdin}
+	os.Exit(app.run(ctx, os.Args[1:]))
+}

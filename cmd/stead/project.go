@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/image"
+	"github.com/stead-vm/stead/reconcile"
+)
+
+// projectOptions are the flags of the commands that work on a project file.
+type projectOptions struct {
+	file string
+	pull bool
+}
+
+func (o *projectOptions) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.file, "file", "f", "", "project file (default: machines.hcl here or in a parent folder)")
+	_ = cmd.MarkFlagFilename("file", "hcl")
+}
+
+func (o *projectOptions) pullFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.pull, "pull", false, "ask registries what tags mean now, instead of what they meant when pulled")
+}
+
+// project is a project file beside what was found on the host.
+type project struct {
+	*config.Project
+	provider *provider.Provider
+	found    []provider.Machine
+}
+
+// load reads the project file and looks at the host.
+func (a *app) load(ctx context.Context, o projectOptions) (*project, error) {
+	file := o.file
+	if file == "" {
+		cwd, err := os.Getwd()
+		if err != nil {
+			return nil, err
+		}
+		if file, err = config.Find(cwd); err != nil {
+			return nil, err
+		}
+	}
+	declared, err := config.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.open()
+	if err != nil {
+		return nil, err
+	}
+	found, err := p.Observe(ctx)
+	return &project{declared, p, found}, err
+}
+
+// plan compares the file with the host.
+func (pr *project) plan(ctx context.Context, pull bool) (reconcile.Plan, error) {
+	user, err := provider.HostUser()
+	if err != nil {
+		return reconcile.Plan{}, err
+	}
+	platform := image.HostPlatform()
+	want, err := reconcile.Desired(pr.Project, reconcile.Defaults{
+		Settings: provider.DefaultSettings(),
+		Platform: platform.String(),
+		User:     user,
+		Found:    pr.found,
+		Digest: func(reference string) (string, error) {
+			img, err := pr.provider.Images().Resolve(ctx, reference, platform, pull)
+			return img.Digest, err
+		},
+	})
+	if err != nil {
+		return reconcile.Plan{}, err
+	}
+	return reconcile.Diff(want, pr.found, reconcile.OwnerOf(pr.Project))
+}
+
+// host is the provider as the engine wants it: with the progress shown.
+type host struct {
+	*provider.Provider
+	bars *progress
+}
+
+func (h host) Create(ctx context.Context, s provider.Spec) error {
+	return h.Provider.Create(ctx, s, h.bars.event(s.ID))
+}
+
+func (h host) Replace(ctx context.Context, s provider.Spec) error {
+	return h.Provider.Replace(ctx, s, h.bars.event(s.ID))
+}
+
+func (h host) Repair(ctx context.Context, s provider.Spec) error {
+	return h.Provider.Repair(ctx, s, h.bars.event(s.ID))
+}
+
+func (h host) Stop(ctx context.Context, id string) error {
+	return h.Provider.Stop(ctx, id, provider.StopOptions{})
+}
+
+// notApprovedError ends a command that a person did not approve.
+type notApprovedError struct{ asked bool }
+
+func (e *notApprovedError) Error() string {
+	if e.asked {
+		return "not approved: nothing was changed"
+	}
+	return "nobody can approve here, as there is no terminal: nothing was changed"
+}
+
+func (e *notApprovedError) Remedy() string {
+	if e.asked {
+		return ""
+	}
+	return "look at the plan, then run it with --auto-approve"
+}
+
+// carryOut shows the plan, asks, and applies it.
+func (a *app) carryOut(ctx context.Context, p *provider.Provider, plan reconcile.Plan, approved bool) error {
+	a.showPlan(plan)
+	if plan.Empty() {
+		return nil
+	}
+	if !approved {
+		if err := a.approve(plan); err != nil {
+			return err
+		}
+	}
+	if boots(plan) {
+		if err := a.warnEmulation(ctx, p); err != nil {
+			return err
+		}
+	}
+	bars := newProgress(a.err)
+	err := reconcile.Apply(ctx, host{p, bars}, plan, reconcile.Options{Events: bars.engineEvent})
+	bars.wait()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "\n%s %s\n", styles(a.out).add("Done:"), outcome(plan))
+	return nil
+}
+
+// boots tells whether the plan starts a machine.
+func boots(plan reconcile.Plan) bool {
+	return plan.Count(reconcile.None, reconcile.Delete, reconcile.Stop, reconcile.Update) != len(plan.Changes)
+}
+
+// outcome says what was done, an action a word.
+func outcome(plan reconcile.Plan) string {
+	words := []struct {
+		word    string
+		actions []reconcile.Action
+	}{
+		{"created", []reconcile.Action{reconcile.Create}},
+		{"updated", []reconcile.Action{reconcile.Update, reconcile.Reconfigure}},
+		{"restarted", []reconcile.Action{reconcile.Restart}},
+		{"started", []reconcile.Action{reconcile.Start}},
+		{"stopped", []reconcile.Action{reconcile.Stop}},
+		{"repaired", []reconcile.Action{reconcile.Repair}},
+		{"replaced", []reconcile.Action{reconcile.Replace}},
+		{"deleted", []reconcile.Action{reconcile.Delete}},
+	}
+	var parts []string
+	for _, w := range words {
+		if n := plan.Count(w.actions...); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, w.word))
+		}
+	}
+	return strings.Join(parts, ", ") + "."
+}
+
+// approve asks for the literal yes.
+func (a *app) approve(plan reconcile.Plan) error {
+	if !isTerminal(a.in) {
+		return &notApprovedError{}
+	}
+	question := "Do this?"
+	if plan.Destructive() {
+		question = styles(a.out).remove("Disks will be lost.") + " Do this all the same?"
+	}
+	fmt.Fprintf(a.out, "\n%s Only \"yes\" is taken as approval: ", question)
+	var answer string
+	if _, err := fmt.Fscanln(a.in, &answer); err != nil && answer != "" {
+		return errors.Join(&notApprovedError{asked: true}, err)
+	}
+	if answer != "yes" {
+		return &notApprovedError{asked: true}
+	}
+	return nil
+}
+
+// showPlan prints the plan in the colours of its symbols.
+func (a *app) showPlan(plan reconcile.Plan) {
+	style := styles(a.out)
+	for line := range strings.Lines(reconcile.Text(plan)) {
+		text, end := strings.CutSuffix(line, "\n")
+		switch symbol, _, _ := strings.Cut(strings.TrimLeft(text, " "), " "); {
+		case !strings.Contains(text, "machine."):
+		case symbol == "+":
+			text = style.add(text)
+		case symbol == "~":
+			text = style.change(text)
+		case symbol == "-" || symbol == "-/+":
+			text = style.remove(text)
+		}
+		fmt.Fprint(a.out, text)
+		if end {
+			fmt.Fprintln(a.out)
+		}
+	}
+}

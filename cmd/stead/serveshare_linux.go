@@ -1,0 +1,30 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/stead-vm/stead/provider/share"
+)
+
+// systemCommands are the commands that only this system has.
+func systemCommands(a *app) []*cobra.Command { return []*cobra.Command{newServeShareCmd(a)} }
+
+// newServeShareCmd is the file server of one shared folder. A supervisor re-executes
+// the program with it; a person never needs to.
+func newServeShareCmd(a *app) *cobra.Command {
+	var o share.Options
+	cmd := &cobra.Command{
+		Use:    "serve-share",
+		Short:  "Serve one folder to a machine",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Log = a.logger()
+			return share.Serve(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().StringVar(&o.Dir, "dir", "", "folder to serve")
+	cmd.Flags().StringVar(&o.Socket, "socket", "", "unix socket to listen on")
+	cmd.Flags().BoolVar(&o.ReadOnly, "read-only", false, "refuse every change")
+	return cmd
+}

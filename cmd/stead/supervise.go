@@ -1,0 +1,27 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stead-vm/stead/provider"
+)
+
+// newSuperviseCmd is the process of one running machine. Start re-executes the program
+// with it; a person never needs to.
+func newSuperviseCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:    "supervise MACHINE",
+		Short:  "Own one running machine",
+		Args:   cobra.ExactArgs(1),
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := a.open()
+			if err != nil {
+				return err
+			}
+			return p.Supervise(cmd.Context(), args[0], os.NewFile(provider.ReportFD, "report"))
+		},
+	}
+}

@@ -1,0 +1,231 @@
+package provider
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func newBundle(t *testing.T, files map[string]string) bundle {
+	t.Helper()
+	b := bundle{t.TempDir()}
+	for name, text := range files {
+		if err := os.WriteFile(b.path(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+func TestBootConfigIsReadAsApplesToolWritesIt(t *testing.T) {
+	defaults := DefaultSettings()
+	tests := map[string]struct {
+		file string
+		want func(*Settings)
+	}{
+		"an empty object is all defaults": {`{}`, func(*Settings) {}},
+		"Apple's five keys": {
+			`{"cpus":6,"memory":"8gb","homeMount":"ro","virtualization":true,"kernelPath":"/k/vmlinux"}`,
+			func(s *Settings) {
+				s.CPUs, s.Memory, s.HomeMount, s.Virtualization, s.Kernel = 6, 8*gib, HomeReadOnly, true, "/k/vmlinux"
+			},
+		},
+		"memory of a bare number is bytes": {`{"memory":"2147483648"}`, func(s *Settings) { s.Memory = 2 * gib }},
+		"units in any case, always binary": {`{"memory":"2048MiB"}`, func(s *Settings) { s.Memory = 2 * gib }},
+		"our own keys":                     {`{"disk":"10gb","services":["a","b"]}`, func(s *Settings) { s.Disk, s.Services = 10*gib, []string{"a", "b"} }},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			want := defaults
+			tt.want(&want)
+			got, err := newBundle(t, map[string]string{bootConfigFile: tt.file}).settings()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("settings mismatch (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestBootConfigRefusesWhatNoMachineCanHave(t *testing.T) {
+	for name, file := range map[string]string{
+		"zero cpus":            `{"cpus":0}`,
+		"too little memory":    `{"memory":"512mb"}`,
+		"a fraction":           `{"memory":"1.5gb"}`,
+		"an unknown mount":     `{"homeMount":"rx"}`,
+		"memory as a number":   `{"memory":4}`,
+		"no JSON":              `cpus=4`,
+		"a truncated file":     `{"cpus":4`,
+		"a negative disk":      `{"disk":"-4gb"}`,
+		"text that is no size": `{"disk":"big"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if s, err := newBundle(t, map[string]string{bootConfigFile: file}).settings(); err == nil {
+				t.Errorf("no error, but %+v", s)
+			}
+		})
+	}
+}
+
+func TestSettingsSurviveWritingAndReading(t *testing.T) {
+	want := Settings{CPUs: 3, Memory: 1536 * mib, Disk: 10 * gib, Kernel: "/k", Virtualization: true, HomeMount: HomeNone, Services: []string{"x"}}
+	b := newBundle(t, nil)
+	if err := b.writeSettings(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("settings mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestRewritingKeepsUnknownKeysAndDropsResetOnes(t *testing.T) {
+	b := newBundle(t, map[string]string{bootConfigFile: `{"future":{"x":1},"kernelPath":"/old","services":["gone"]}`})
+	s := DefaultSettings()
+	if err := b.writeSettings(s); err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]json.RawMessage
+	if err := b.readJSON(bootConfigFile, &got); err != nil {
+		t.Fatal(err)
+	}
+	var future struct{ X int }
+	if err := json.Unmarshal(got["future"], &future); err != nil || future.X != 1 {
+		t.Errorf("the unknown key became %s (%v)", got["future"], err)
+	}
+	if got["kernelPath"] != nil || got["services"] != nil {
+		t.Errorf("reset keys are still there: %s %s", got["kernelPath"], got["services"])
+	}
+}
+
+func TestMemoryIsWrittenAsApplesToolDoes(t *testing.T) {
+	for n, want := range map[int64]string{2 * gib: "2gb", 1536 * mib: "1536mb", 1: "1b", 3 << 10: "3kb", 5 << 40: "5tb", 1 << 50: "1pb"} {
+		if got := sizeText(n); got != want {
+			t.Errorf("sizeText(%d) = %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestRecordLoadsEveryForm(t *testing.T) {
+	created := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
+	inner := `{"id":"dev","image":{"mediaType":"m","size":3,"digest":"sha256:1","reference":"debian:12"},` +
+		`"platform":{"os":"linux","architecture":"amd64"},"userSetup":{"username":"ann","uid":1000,"gid":1000}}`
+	for name, file := range map[string]string{
+		"with a creation date":           `{"configuration":` + inner + `,"createdDate":"2026-05-01T10:00:00Z"}`,
+		"the inner object alone (older)": inner,
+		"ours":                           `{"configuration":` + inner + `,"createdDate":"2026-05-01T10:00:00Z","stead":{"version":1,"project":"p"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := newBundle(t, map[string]string{configFile: file}).readRecord()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := r.spec(Settings{})
+			if s.ID != "dev" || s.Image != "debian:12" || s.Digest != "sha256:1" || s.User.Name != "ann" || s.Platform != "linux/amd64" {
+				t.Errorf("read %+v", s)
+			}
+			if !r.CreatedDate.IsZero() && !r.CreatedDate.Equal(created) {
+				t.Errorf("created %v", r.CreatedDate)
+			}
+		})
+	}
+}
+
+func TestRecordOfANewerFormIsRefusedWithWhoWroteIt(t *testing.T) {
+	b := newBundle(t, map[string]string{configFile: `{"configuration":{"id":"dev"},"stead":{"version":99,"writtenBy":"7.0"}}`})
+	_, err := b.readRecord()
+	var newer *NewerFormError
+	if !errors.As(err, &newer) || newer.WrittenBy != "7.0" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRewritingARecordKeepsWhatAppleKnowsAboutTheImage(t *testing.T) {
+	b := newBundle(t, map[string]string{configFile: `{"configuration":{"id":"dev","extra":7,"image":{"reference":"a"}}}`})
+	r, err := b.readRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.writeRecord(r); err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Configuration map[string]any }
+	if err := b.readJSON(configFile, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Configuration["extra"] != 7.0 {
+		t.Errorf("extra is %v", got.Configuration["extra"])
+	}
+}
+
+func TestNameForAnImage(t *testing.T) {
+	for reference, want := range map[string]string{
+		"alpine:3.22":                       "alpine-3-22",
+		"docker.io/library/debian:bookworm": "debian-bookworm",
+		"local/Dev_Box":                     "dev-box",
+		"debian@sha256:0123":                "debian",
+		"host:5000/team/tools:1":            "tools-1",
+	} {
+		got, err := NameFor(reference)
+		if err != nil || got != want {
+			t.Errorf("NameFor(%q) = %q, %v; want %q", reference, got, err, want)
+		}
+	}
+	if got, err := NameFor("…"); err == nil {
+		t.Errorf("NameFor of nothing usable gave %q", got)
+	}
+}
+
+func TestValidID(t *testing.T) {
+	for id, want := range map[string]bool{
+		"dev": true, "a": true, "test-alpine": true, "9": true,
+		"": false, "-a": false, "a-": false, "Dev": false, "a.b": false, "../x": false, ".hid": false,
+	} {
+		if got := ValidID(id); got != want {
+			t.Errorf("ValidID(%q) = %v", id, got)
+		}
+	}
+}
+
+func TestCloneKeepsDataAndHoles(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "src")
+	f, err := os.Create(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 30
+	for _, off := range []int64{0, 100 << 20, size - 5} {
+		if _, err := f.WriteAt([]byte("hello"), off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Close()
+	dst := filepath.Join(t.TempDir(), "dst")
+	if err := cloneFile(t.Context(), dst, src); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.Open(dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	for _, off := range []int64{0, 100 << 20, size - 5} {
+		buf := make([]byte, 5)
+		if _, err := got.ReadAt(buf, off); err != nil || string(buf) != "hello" {
+			t.Errorf("at %d: %q, %v", off, buf, err)
+		}
+	}
+	if used := (bundle{filepath.Dir(dst)}).used("dst"); used > 10<<20 {
+		t.Errorf("the copy occupies %d bytes", used)
+	}
+}

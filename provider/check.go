@@ -1,0 +1,64 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stead-vm/stead/provider/guest/embedded"
+	"github.com/stead-vm/stead/provider/hypervisor"
+)
+
+// Check reports everything that would keep a machine of s from being made or booted on
+// this host, as far as it can be known before. It changes nothing.
+func (p *Provider) Check(ctx context.Context, s Spec) error {
+	if !ValidID(s.ID) {
+		return &InvalidIDError{ID: s.ID}
+	}
+	if err := s.Settings.Check(); err != nil {
+		return fmt.Errorf("machine %s: %w", s.ID, err)
+	}
+	if err := p.checkBoot(ctx, s); err != nil {
+		return fmt.Errorf("machine %s: %w", s.ID, err)
+	}
+	return nil
+}
+
+func (p *Provider) checkBoot(ctx context.Context, s Spec) error {
+	if len(p.agent) == 0 {
+		return embedded.ErrMissing
+	}
+	k, err := openKernel(s.Kernel)
+	if err != nil {
+		return err
+	}
+	if _, err := k.Modules(needs(s.Virtualization)); err != nil {
+		return err
+	}
+	if _, _, err := shares(s.Settings, k); err != nil {
+		return err
+	}
+	caps, err := p.driver.Capabilities(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Virtualization && !caps.Nested {
+		return &NoVirtualizationError{Why: caps.NestedWhy}
+	}
+	return p.driver.Validate(ctx, hypervisor.Config{
+		Name: s.ID, CPUs: s.CPUs, Memory: s.Memory, Kernel: k.Path, Nested: s.Virtualization,
+	})
+}
+
+// NoVirtualizationError reports a host that cannot give machines /dev/kvm.
+type NoVirtualizationError struct{ Why string }
+
+func (e *NoVirtualizationError) Error() string {
+	return "virtualization = true: this host cannot give a machine /dev/kvm: " + e.Why
+}
+
+func (e *NoVirtualizationError) Unwrap() error { return hypervisor.ErrUnsupported }
+
+// Remedy says how to go on without it.
+func (e *NoVirtualizationError) Remedy() string {
+	return "enable nested virtualization on the host, or set virtualization = false"
+}

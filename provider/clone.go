@@ -1,0 +1,82 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// cloneFile copies the sparse file src to the new file dst. Where the file system can,
+// the copy shares src's blocks and costs nothing; otherwise only data is copied and
+// holes stay holes.
+func cloneFile(ctx context.Context, dst, src string) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	if shared, err := shareBlocks(dst, in); shared || err != nil {
+		return err
+	}
+	out, err := os.OpenFile(dst, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = copyData(ctx, out, in, info.Size())
+	if err == nil {
+		err = out.Sync()
+	}
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("copy of %s: %w", src, err)
+	}
+	return nil
+}
+
+// copyData copies the data ranges of in; out has in's size afterwards.
+func copyData(ctx context.Context, out, in *os.File, size int64) error {
+	if err := out.Truncate(size); err != nil {
+		return err
+	}
+	for off := int64(0); off < size; {
+		start, end, err := nextData(in, off, size)
+		if err != nil || start >= size {
+			return err
+		}
+		for start < end {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			n, err := copyRange(out, in, start, min(end-start, 64*mib))
+			if err != nil {
+				return err
+			}
+			start += n
+		}
+		off = end
+	}
+	return nil
+}
+
+// nextData finds the first data range of f at or after off; start is size when only a
+// hole is left.
+func nextData(f *os.File, off, size int64) (start, end int64, err error) {
+	start, err = unix.Seek(int(f.Fd()), off, seekData)
+	if errors.Is(err, unix.ENXIO) {
+		return size, size, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	end, err = unix.Seek(int(f.Fd()), start, seekHole)
+	return start, end, err
+}

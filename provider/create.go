@@ -1,0 +1,178 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stead-vm/stead/provider/image"
+)
+
+// ExistsError reports that a machine of that name is there already.
+type ExistsError struct{ ID string }
+
+func (e *ExistsError) Error() string { return fmt.Sprintf("machine %q exists already", e.ID) }
+
+// Remedy says what to do about it.
+func (e *ExistsError) Remedy() string {
+	return fmt.Sprintf(`choose another name, or remove it and its disk with "stead rm %s"`, e.ID)
+}
+
+// Create makes the bundle of s, not running. It exists whole or not at all: it is
+// built under a temporary name and renamed in.
+func (p *Provider) Create(ctx context.Context, s Spec, progress image.Progress) error {
+	unlock, err := p.write(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if p.bundle(s.ID).exists() {
+		return &ExistsError{ID: s.ID}
+	}
+	built, err := p.build(ctx, s, progress)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(built.dir, p.bundle(s.ID).dir); err != nil {
+		return errors.Join(err, os.RemoveAll(built.dir))
+	}
+	if err := syncDir(p.machinesDir()); err != nil {
+		return err
+	}
+	return p.defaultIfFirst(s.ID)
+}
+
+// Replace stops the machine, swaps its bundle for a new one of s and removes the old
+// disk. Until the new bundle is whole the old one is untouched.
+func (p *Provider) Replace(ctx context.Context, s Spec, progress image.Progress) error {
+	unlock, err := p.write(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	built, err := p.build(ctx, s, progress)
+	if err != nil {
+		return err
+	}
+	if err := p.stop(ctx, s.ID, StopOptions{}); err != nil {
+		return errors.Join(err, os.RemoveAll(built.dir))
+	}
+	return p.swap(s.ID, built)
+}
+
+// swap puts a built bundle in the place of the machine's old one, which is removed.
+func (p *Provider) swap(id string, built bundle) error {
+	trash, err := p.discard(id)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(built.dir))
+	}
+	if err := os.Rename(built.dir, p.bundle(id).dir); err != nil {
+		return errors.Join(err, os.Rename(trash, p.bundle(id).dir), os.RemoveAll(built.dir))
+	}
+	return errors.Join(syncDir(p.machinesDir()), os.RemoveAll(trash))
+}
+
+// build makes the bundle of s under a temporary name. On failure nothing is left.
+func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (_ bundle, err error) {
+	if err := p.Check(ctx, s); err != nil {
+		return bundle{}, err
+	}
+	platform, err := image.ParsePlatform(s.Platform)
+	if err != nil {
+		return bundle{}, err
+	}
+	img, err := p.images.Pull(ctx, s.Image, platform, progress)
+	if err != nil {
+		return bundle{}, err
+	}
+	if s.Digest != "" && img.Digest != s.Digest {
+		return bundle{}, fmt.Errorf("image %s changed while it was used: planned %s, found %s; plan again", s.Image, s.Digest, img.Digest)
+	}
+	disk, err := p.images.Disk(ctx, img, s.Disk, progress)
+	if err != nil {
+		return bundle{}, err
+	}
+	dir, err := os.MkdirTemp(p.machinesDir(), ".new-"+s.ID+".*")
+	if err != nil {
+		return bundle{}, err
+	}
+	b := bundle{dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	if err := cloneFile(ctx, b.path(diskFile), disk); err != nil {
+		return bundle{}, diskFull(err, p.opts.Home)
+	}
+	if err := b.writeRecord(newRecord(s, img, p.opts.Version)); err != nil {
+		return bundle{}, diskFull(err, p.opts.Home)
+	}
+	return b, diskFull(b.writeSettings(s.Settings), p.opts.Home)
+}
+
+// discard renames the bundle out of sight, so that it is gone at once and for good
+// even if removing its files is cut short.
+func (p *Provider) discard(id string) (trash string, err error) {
+	trash, err = os.MkdirTemp(p.machinesDir(), ".old-"+id+".*")
+	if err != nil {
+		return "", err
+	}
+	// A rename over an empty folder is atomic.
+	if err := os.Rename(p.bundle(id).dir, trash); err != nil {
+		return "", errors.Join(err, os.Remove(trash))
+	}
+	return trash, syncDir(p.machinesDir())
+}
+
+// Delete stops a machine and removes it with its disk. An absent one is no error.
+func (p *Provider) Delete(ctx context.Context, id string) error {
+	unlock, err := p.write(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if !p.bundle(id).exists() {
+		return nil
+	}
+	if err := p.stop(ctx, id, StopOptions{}); err != nil {
+		return err
+	}
+	trash, err := p.discard(id)
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(trash)
+}
+
+// write makes the caller the machine's one writer, and removes what killed commands
+// left behind for it.
+func (p *Provider) write(ctx context.Context, id string) (unlock func(), err error) {
+	if !ValidID(id) {
+		return nil, &InvalidIDError{ID: id}
+	}
+	if unlock, err = p.lock(ctx, id); err != nil {
+		return nil, err
+	}
+	if err := p.sweep(id); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// sweep removes half-made and half-deleted bundles of the machine. A dot ends the name
+// in theirs, as no machine's name has one: "dev" must not sweep what is "dev-2"'s.
+func (p *Provider) sweep(id string) error {
+	var errs []error
+	for _, kind := range []string{".new-", ".old-"} {
+		left, err := filepath.Glob(filepath.Join(p.machinesDir(), kind+id+".*"))
+		errs = append(errs, err)
+		for _, dir := range left {
+			errs = append(errs, os.RemoveAll(dir))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,124 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/stead-vm/stead/provider/supervisor"
+)
+
+// observeTimeout bounds the question to one supervisor, which answers from memory.
+const observeTimeout = 2 * time.Second
+
+// Observe reports every machine of this host, sorted by name. A bundle that cannot be
+// read is reported as Broken; it is never left out, so that nobody takes it for absent.
+func (p *Provider) Observe(ctx context.Context) ([]Machine, error) {
+	ids, err := p.ids()
+	if err != nil {
+		return nil, err
+	}
+	first, err := p.Default()
+	if err != nil {
+		return nil, err
+	}
+	machines := make([]Machine, 0, len(ids))
+	for _, id := range ids {
+		m := p.observe(ctx, id)
+		m.Default = id == first
+		machines = append(machines, m)
+	}
+	return machines, ctx.Err()
+}
+
+// Machine reports one machine.
+func (p *Provider) Machine(ctx context.Context, id string) (Machine, error) {
+	if !ValidID(id) || !p.bundle(id).exists() {
+		return Machine{}, &NotFoundError{ID: id}
+	}
+	m := p.observe(ctx, id)
+	first, err := p.Default()
+	m.Default = id == first
+	return m, err
+}
+
+func (p *Provider) observe(ctx context.Context, id string) Machine {
+	b := p.bundle(id)
+	broken := func(err error) Machine {
+		return Machine{Spec: Spec{ID: id}, State: Broken, Problem: err.Error(), DiskUsed: b.used(diskFile)}
+	}
+	r, err := b.readRecord()
+	if err != nil {
+		return broken(err)
+	}
+	if r.Configuration.ID != id {
+		return broken(fmt.Errorf("%s is about machine %q", b.path(configFile), r.Configuration.ID))
+	}
+	s, err := b.settings()
+	if err != nil {
+		return broken(err)
+	}
+	if _, err := os.Stat(b.path(diskFile)); err != nil {
+		return broken(fmt.Errorf("disk: %w", err))
+	}
+	m := Machine{Spec: r.spec(s), State: Stopped, Created: r.CreatedDate, DiskUsed: b.used(diskFile)}
+	alive, err := b.supervised()
+	if err != nil {
+		return broken(err)
+	}
+	if alive {
+		p.observeRunning(ctx, b, &m)
+	}
+	return m
+}
+
+// observeRunning adds what the supervisor knows.
+func (p *Provider) observeRunning(ctx context.Context, b bundle, m *Machine) {
+	m.State = Booting
+	booted, err := b.booted()
+	if err == nil {
+		m.Booted = booted
+	}
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	st, err := p.supervisor(m.ID).Status(ctx, "")
+	if err != nil {
+		return // it has just come or is just going
+	}
+	m.Started, m.Address = st.Started, st.Address
+	if st.State == supervisor.StateRunning {
+		m.State = Running
+	}
+}
+
+// used is what a file of the bundle really occupies, in bytes; 0 when there is none.
+func (b bundle) used(name string) int64 {
+	info, err := os.Stat(b.path(name))
+	if err != nil {
+		return 0
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return stat.Blocks * 512 // POSIX: st_blocks counts 512-byte units here
+	}
+	return info.Size()
+}
+
+// awaitSupervisorEnd returns when no supervisor holds the bundle any more.
+func (p *Provider) awaitSupervisorEnd(ctx context.Context, b bundle) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("the supervisor does not end"))
+	defer cancel()
+	for {
+		alive, err := b.supervised()
+		if err != nil || !alive {
+			return err
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/kernel"
+	"github.com/stead-vm/stead/provider/supervisor"
+)
+
+// Tags of the shares of every machine.
+const (
+	homeTag    = "home"
+	modulesTag = "modules"
+)
+
+// report is the one line that a supervisor writes to who started it.
+type report struct {
+	Ready  bool   `json:"ready,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Supervise runs the machine until it ends or ctx does. It is the whole life of the
+// supervisor process. One line on started tells when the machine is ready or why it
+// cannot be.
+func (p *Provider) Supervise(ctx context.Context, id string, started io.WriteCloser) error {
+	say := func(r report) {
+		if started != nil {
+			_ = json.NewEncoder(started).Encode(r) // who started us may be gone
+			_ = started.Close()
+			started = nil
+		}
+	}
+	err := p.supervise(ctx, id, func() { say(report{Ready: true}) })
+	if err != nil {
+		var r interface{ Remedy() string }
+		failure := report{Error: err.Error()}
+		if errors.As(err, &r) {
+			failure.Remedy = r.Remedy()
+		}
+		say(failure)
+	}
+	return err
+}
+
+func (p *Provider) supervise(ctx context.Context, id string, ready func()) error {
+	b := p.bundle(id)
+	if !ValidID(id) || !b.exists() {
+		return &NotFoundError{ID: id}
+	}
+	alive := flock.New(b.path(supervisorLock), flock.SetPermissions(0o600))
+	if ok, err := alive.TryLock(); err != nil || !ok {
+		return errors.Join(fmt.Errorf("machine %s has a supervisor already", id), err)
+	}
+	defer func() { _ = alive.Unlock() }()
+	runDir, err := p.makeRunDir(id)
+	if err != nil {
+		return err
+	}
+	err = supervisor.Run(ctx, supervisor.Options{
+		RunDir:  runDir,
+		Driver:  p.driver,
+		Prepare: func(ctx context.Context) (supervisor.Boot, error) { return p.prepare(ctx, b, runDir) },
+		Ready:   ready,
+		Settled: func(services []string) { p.noteServices(b, services) },
+		Log:     p.log,
+	})
+	return errors.Join(err, os.RemoveAll(runDir), removeIfExists(b.path(bootedFile)))
+}
+
+func removeIfExists(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// prepare turns the bundle into one boot.
+func (p *Provider) prepare(ctx context.Context, b bundle, runDir string) (supervisor.Boot, error) {
+	r, err := b.readRecord()
+	if err != nil {
+		return supervisor.Boot{}, err
+	}
+	s, err := b.settings()
+	if err != nil {
+		return supervisor.Boot{}, err
+	}
+	k, err := openKernel(s.Kernel)
+	if err != nil {
+		return supervisor.Boot{}, err
+	}
+	shares, mounts, err := shares(s, k)
+	if err != nil {
+		return supervisor.Boot{}, err
+	}
+	if err := b.growDisk(s.Disk); err != nil {
+		return supervisor.Boot{}, err
+	}
+	host, client, err := guest.NewKeys()
+	if err != nil {
+		return supervisor.Boot{}, err
+	}
+	network := p.driver.NetworkSettings()
+	tell := guestBoot(r, s, mounts, network)
+	tell.HostKey, tell.ClientKey = host.Private, client.Public
+	initrd := filepath.Join(runDir, "initrd")
+	if err := p.writeInitramfs(initrd, k, tell); err != nil {
+		return supervisor.Boot{}, err
+	}
+	boot := supervisor.Boot{
+		Config: hypervisor.Config{
+			Name: r.Configuration.ID, CPUs: s.CPUs, Memory: s.Memory,
+			Kernel: k.Path, Initrd: initrd,
+			Disks:      []hypervisor.Disk{{Path: b.path(diskFile), Serial: guest.RootSerial}},
+			Shares:     shares,
+			Network:    &hypervisor.Network{MAC: macFor(b.dir)},
+			ConsoleLog: b.path(string(ConsoleLog)),
+			Nested:     s.Virtualization,
+			RunDir:     runDir,
+		},
+		Services: s.Services,
+		Address:  address(network),
+	}
+	if boot.ClientKey, err = client.Signer(); err != nil {
+		return supervisor.Boot{}, err
+	}
+	if boot.HostKey, err = host.PublicKey(); err != nil {
+		return supervisor.Boot{}, err
+	}
+	return boot, b.markBooted(s)
+}
+
+// noteServices records which services the running machine has taken, so that a plan
+// knows what is left to do.
+func (p *Provider) noteServices(b bundle, services []string) {
+	booted, err := b.booted()
+	if err == nil && booted != nil {
+		booted.Services = services
+		err = b.markBooted(*booted)
+	}
+	if err != nil {
+		p.log.Error("cannot record the services", "err", err)
+	}
+}

@@ -1,0 +1,127 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/stead-vm/stead/provider/guest"
+)
+
+// States in Status.
+const (
+	StateBooting  = "booting"
+	StateRunning  = "running"
+	StateStopping = "stopping"
+	StateStopped  = "stopped"
+)
+
+// Conditions that GET /v1/status?wait= waits for.
+const (
+	WaitReady    = "ready"    // the agent answers and the user exists
+	WaitServices = "services" // the declared services were started or failed
+)
+
+// Status is the answer to GET /v1/status.
+type Status struct {
+	State           string               `json:"state"`
+	Started         time.Time            `json:"started"`         // of this boot
+	Ready           time.Time            `json:"ready,omitzero"`  // when this boot was ready
+	Reboots         int                  `json:"reboots"`         // from inside, since the supervisor started
+	VMPID           int                  `json:"vmPid,omitempty"` // the hypervisor's process
+	Address         string               `json:"address,omitempty"`
+	Services        []guest.ServiceState `json:"services,omitempty"`
+	ServicesSettled bool                 `json:"servicesSettled"`
+}
+
+func (st Status) satisfies(condition string) bool {
+	switch condition {
+	case WaitReady:
+		return st.State != StateBooting
+	case WaitServices:
+		return st.State == StateStopped || st.State == StateRunning && st.ServicesSettled
+	}
+	return true
+}
+
+// update changes the status and wakes who waits for a change.
+func (s *supervisor) update(change func(*Status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.status)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *supervisor) snapshot() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// await blocks until the status satisfies condition or ctx ends.
+func (s *supervisor) await(ctx context.Context, condition string) Status {
+	for {
+		s.mu.Lock()
+		status, changed := s.status, s.changed
+		s.mu.Unlock()
+		if status.satisfies(condition) {
+			return status
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return status
+		}
+	}
+}
+
+// handler is the machine's local API. Whoever can open the socket is the machine's
+// user: the run folder is 0700.
+func (s *supervisor) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, s.await(r.Context(), r.FormValue("wait")))
+	})
+	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, r *http.Request) {
+		var how Stop
+		if !decode(w, r, &how) {
+			return
+		}
+		// A caller who hangs up has not changed his mind.
+		s.stop(context.WithoutCancel(r.Context()), how)
+		answer(w, s.snapshot())
+	})
+	mux.HandleFunc("PUT /v1/services", func(w http.ResponseWriter, r *http.Request) {
+		var body guest.Services
+		if !decode(w, r, &body) {
+			return
+		}
+		if st := s.await(r.Context(), WaitReady); st.State != StateRunning {
+			fail(w, http.StatusConflict, "the machine is "+st.State)
+			return
+		}
+		answer(w, s.applyServices(r.Context(), body.Want))
+	})
+	return mux
+}
+
+func decode(w http.ResponseWriter, r *http.Request, v any) bool {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(v); err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return false
+	}
+	return true
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // a caller who left needs no answer
+}
+
+func fail(w http.ResponseWriter, code int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(guest.Error{Message: message})
+}

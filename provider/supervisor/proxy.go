@@ -1,0 +1,219 @@
+package supervisor
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// agentChannel and agentRequest are OpenSSH's names (PROTOCOL.agent, section 3 of
+// draft-miller-ssh-agent).
+const (
+	agentChannel = "auth-agent@openssh.com"
+	agentRequest = "auth-agent-req@openssh.com"
+)
+
+// dialTimeout bounds the handshake with the guest.
+const dialTimeout = 30 * time.Second
+
+// proxy lets many SSH clients on the host share one SSH connection to the guest: the
+// key exchange, slow in an emulated guest, is done once. It passes channels and their
+// requests through unread, but for agent forwarding, where a token in the otherwise
+// empty request tells whose agent the guest means later.
+type proxy struct {
+	dial func(context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error)
+
+	mu      sync.Mutex
+	guest   ssh.Conn // nil: to be dialled
+	clients map[string]ssh.Conn
+	next    int
+}
+
+func (p *proxy) serve(l net.Listener) error {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		return err
+	}
+	// No authentication: the socket's folder admits its owner alone.
+	config := &ssh.ServerConfig{NoClientAuth: true}
+	config.AddHostKey(signer)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go p.handle(conn, config)
+	}
+}
+
+func (p *proxy) handle(conn net.Conn, config *ssh.ServerConfig) {
+	defer conn.Close()
+	client, channels, requests, err := ssh.NewServerConn(conn, config)
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	token := p.enter(client)
+	defer p.leave(token)
+	go ssh.DiscardRequests(requests)
+	var open sync.WaitGroup
+	for ch := range channels {
+		open.Go(func() {
+			guest, err := p.connection()
+			if err != nil {
+				_ = ch.Reject(ssh.ConnectionFailed, err.Error())
+				return
+			}
+			join(ch, guest, ch.ExtraData(), token)
+		})
+	}
+	open.Wait()
+}
+
+func (p *proxy) enter(client ssh.Conn) (token string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.clients == nil {
+		p.clients = map[string]ssh.Conn{}
+	}
+	p.next++
+	token = strconv.Itoa(p.next)
+	p.clients[token] = client
+	return token
+}
+
+func (p *proxy) leave(token string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.clients, token)
+}
+
+// connection is the shared connection to the guest, dialled when there is none.
+func (p *proxy) connection() (ssh.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.guest != nil {
+		return p.guest, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	conn, channels, requests, err := p.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.guest = conn
+	go ssh.DiscardRequests(requests)
+	go p.agents(channels)
+	go func() {
+		_ = conn.Wait()
+		p.drop(conn)
+	}()
+	return conn, nil
+}
+
+// agents joins the channels that the guest opens to the agents of the clients.
+func (p *proxy) agents(channels <-chan ssh.NewChannel) {
+	for ch := range channels {
+		p.mu.Lock()
+		client := p.clients[string(ch.ExtraData())]
+		p.mu.Unlock()
+		if ch.ChannelType() != agentChannel || client == nil {
+			_ = ch.Reject(ssh.Prohibited, "only the SSH agent of a session can be reached")
+			continue
+		}
+		go join(ch, client, nil, "")
+	}
+}
+
+func (p *proxy) drop(conn ssh.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.guest == conn {
+		p.guest = nil
+	}
+}
+
+// reset forgets the connection to a guest that is gone.
+func (p *proxy) reset() {
+	p.mu.Lock()
+	guest := p.guest
+	p.guest = nil
+	p.mu.Unlock()
+	if guest != nil {
+		_ = guest.Close()
+	}
+}
+
+// close ends every connection.
+func (p *proxy) close() error {
+	p.reset()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, c := range p.clients {
+		errs = append(errs, ignoreClosed(c.Close()))
+	}
+	return errors.Join(errs...)
+}
+
+// join opens the same channel on the other side and passes everything between the two
+// until both are done. With a token, requests for agent forwarding carry it.
+func join(asked ssh.NewChannel, to ssh.Conn, extra []byte, token string) {
+	far, farRequests, err := to.OpenChannel(asked.ChannelType(), extra)
+	if err != nil {
+		reason, message := ssh.ConnectionFailed, err.Error()
+		var refused *ssh.OpenChannelError
+		if errors.As(err, &refused) {
+			reason, message = refused.Reason, refused.Message
+		}
+		_ = asked.Reject(reason, message)
+		return
+	}
+	defer far.Close()
+	near, nearRequests, err := asked.Accept()
+	if err != nil {
+		return
+	}
+	defer near.Close()
+	// What the far side says, data and exit status, must arrive whole before near is
+	// closed; when near is closed, far has nobody to talk to any more.
+	var toNear sync.WaitGroup
+	toNear.Go(func() { passRequests(near, farRequests, "") })
+	toNear.Go(func() { _, _ = io.Copy(near.Stderr(), far.Stderr()) })
+	toNear.Go(func() {
+		_, _ = io.Copy(near, far)
+		_ = near.CloseWrite()
+	})
+	go func() {
+		_, _ = io.Copy(far, near)
+		_ = far.CloseWrite()
+	}()
+	go func() {
+		passRequests(far, nearRequests, token)
+		_ = far.Close()
+	}()
+	toNear.Wait()
+}
+
+func passRequests(to ssh.Channel, requests <-chan *ssh.Request, token string) {
+	for r := range requests {
+		if r.Type == agentRequest && token != "" {
+			r.Payload = []byte(token)
+		}
+		ok, err := to.SendRequest(r.Type, r.WantReply, r.Payload)
+		if r.WantReply {
+			_ = r.Reply(ok && err == nil, nil)
+		}
+	}
+}

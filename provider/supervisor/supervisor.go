@@ -1,0 +1,255 @@
+// Package supervisor is the process that owns one running machine.
+//
+// Something has to outlive the command that starts a machine, hold its hypervisor and
+// speak for it. That is a process per machine instead of one daemon for all: nothing
+// has to be installed, and what goes wrong in one machine stays there. When the
+// supervisor dies, its machine dies with it.
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/hypervisor"
+)
+
+// Sockets in the run folder: the API (HTTP with JSON) and SSH into the machine.
+const (
+	apiSocket = "api.sock"
+	sshSocket = "ssh.sock"
+)
+
+const (
+	// readyTimeout bounds a boot. It is long because an emulated machine on a busy host
+	// is slow, and a person can always interrupt.
+	readyTimeout = 5 * time.Minute
+	// clockInterval is how often the guest's clock is compared with the host's.
+	clockInterval = 10 * time.Second
+	// servicesTimeout bounds enabling and starting the declared services.
+	servicesTimeout = 5 * time.Minute
+)
+
+// Boot is one start of the machine.
+type Boot struct {
+	Config    hypervisor.Config
+	HostKey   ssh.PublicKey // the agent's
+	ClientKey ssh.Signer    // ours
+	Services  []string
+	Address   string // of the guest; for showing
+}
+
+// Options for Run.
+type Options struct {
+	RunDir  string // required: exists; the sockets are made in it
+	Driver  hypervisor.Driver
+	Prepare func(context.Context) (Boot, error) // called before each boot, a reboot from inside too
+	Ready   func()                              // called once, when the first boot is ready
+	Settled func(services []string)             // called with those that the guest has taken, after each try
+	Log     *slog.Logger                        // default: discard
+}
+
+// Run boots the machine and returns when it is gone: nil after an orderly end, an
+// error when it could not become ready or crashed. A reboot from inside boots it
+// anew. When ctx ends the machine is stopped gracefully.
+func Run(ctx context.Context, o Options) error {
+	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), changed: make(chan struct{})}
+	s.proxy.dial = s.dialSSH
+	api, err := net.Listen("unix", filepath.Join(o.RunDir, apiSocket))
+	if err != nil {
+		return err
+	}
+	sshd, err := net.Listen("unix", filepath.Join(o.RunDir, sshSocket))
+	if err != nil {
+		return errors.Join(err, api.Close())
+	}
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	var g errgroup.Group
+	g.Go(func() error { return ignoreClosed(server.Serve(api)) })
+	g.Go(func() error { return ignoreClosed(s.proxy.serve(sshd)) })
+	err = s.run(ctx)
+	s.update(func(st *Status) { st.State = StateStopped })
+	// Requests that wait for the stop get their answer before the sockets go.
+	closing, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return errors.Join(err, ignoreClosed(server.Shutdown(closing)), ignoreClosed(sshd.Close()), s.proxy.close(), g.Wait())
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+type supervisor struct {
+	opts  Options
+	log   *slog.Logger
+	proxy proxy
+
+	mu       sync.Mutex
+	status   Status
+	changed  chan struct{} // closed and replaced at each change of status
+	boot     Boot
+	vm       hypervisor.VM // nil before the first start
+	client   *guest.Client
+	stopping bool
+}
+
+// run boots until the machine ends for another reason than a reboot.
+func (s *supervisor) run(ctx context.Context) error {
+	for {
+		exit, err := s.once(ctx)
+		if err != nil {
+			return err
+		}
+		s.log.Info("machine ended", "reason", exit.Reason, "err", exit.Err)
+		s.mu.Lock()
+		again := exit.Reason == hypervisor.Rebooted && !s.stopping && ctx.Err() == nil
+		s.mu.Unlock()
+		if !again {
+			return exit.Err
+		}
+		s.update(func(st *Status) { st.Reboots++ })
+	}
+}
+
+// once boots the machine and returns when it is gone.
+func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
+	s.update(func(st *Status) { *st = Status{State: StateBooting, Started: time.Now(), Reboots: st.Reboots} })
+	boot, err := s.opts.Prepare(ctx)
+	if err != nil {
+		return hypervisor.Exit{}, err
+	}
+	vm, err := s.opts.Driver.Start(ctx, boot.Config)
+	if err != nil {
+		return hypervisor.Exit{}, err
+	}
+	s.mu.Lock()
+	s.boot, s.vm, s.client = boot, vm, guest.NewClient(vm.Dial)
+	s.mu.Unlock()
+	s.update(func(st *Status) { st.VMPID, st.Address = vm.PID(), boot.Address })
+
+	alive, gone := context.WithCancel(ctx)
+	defer gone()
+	defer context.AfterFunc(ctx, func() { s.stop(context.WithoutCancel(ctx), Stop{}) })()
+	go func() {
+		<-vm.Done()
+		gone()
+	}()
+	tendErr := s.tend(alive, boot)
+	if tendErr != nil && alive.Err() == nil {
+		_ = vm.Kill(context.WithoutCancel(ctx))
+		<-vm.Done()
+		return hypervisor.Exit{}, tendErr
+	}
+	<-vm.Done()
+	s.client.Close()
+	s.proxy.reset()
+	exit := vm.Exit()
+	if tendErr != nil && exit.Err == nil && exit.Reason != hypervisor.Rebooted && !s.isStopping() {
+		exit.Err = fmt.Errorf("the machine %s before it was ready", exit.Reason)
+	}
+	return exit, nil
+}
+
+// tend waits until the guest is ready, then keeps it so until alive ends. It fails when
+// the guest cannot become ready.
+func (s *supervisor) tend(alive context.Context, boot Boot) error {
+	ready, cancel := context.WithTimeoutCause(alive, readyTimeout,
+		fmt.Errorf("the agent did not answer within %v", readyTimeout))
+	defer cancel()
+	if _, err := s.client.WaitReady(ready); err != nil {
+		return err
+	}
+	s.update(func(st *Status) { st.State, st.Ready = StateRunning, time.Now() })
+	s.log.Info("ready", "after", time.Since(s.snapshot().Started).Round(time.Millisecond))
+	if s.opts.Ready != nil {
+		s.opts.Ready()
+		s.opts.Ready = nil
+	}
+	var g errgroup.Group
+	g.Go(func() error { s.applyServices(alive, boot.Services); return nil })
+	g.Go(func() error { s.keepClock(alive); return nil })
+	return g.Wait()
+}
+
+// keepClock sets the guest's clock until alive ends: a guest that slept with its host
+// or whose init skips time synchronisation would drift.
+func (s *supervisor) keepClock(alive context.Context) {
+	tick := time.NewTicker(clockInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-alive.Done():
+			return
+		case <-tick.C:
+		}
+		ctx, cancel := context.WithTimeout(alive, clockInterval)
+		if err := s.client.SetClock(ctx, time.Now()); err != nil && alive.Err() == nil {
+			s.log.Warn("clock of the guest", "err", err)
+		}
+		cancel()
+	}
+}
+
+// applyServices makes the guest run the wanted services and records how it went.
+func (s *supervisor) applyServices(ctx context.Context, want []string) []guest.ServiceState {
+	ctx, cancel := context.WithTimeout(ctx, servicesTimeout)
+	defer cancel()
+	s.update(func(st *Status) { st.ServicesSettled = false })
+	states, err := s.client.ApplyServices(ctx, want)
+	if err != nil {
+		states = failed(want, err)
+	}
+	if s.opts.Settled != nil {
+		s.opts.Settled(taken(want, states))
+	}
+	s.update(func(st *Status) { st.Services, st.ServicesSettled = states, true })
+	return states
+}
+
+// taken are the wanted services that did not fail.
+func taken(want []string, states []guest.ServiceState) []string {
+	return slices.DeleteFunc(slices.Clone(want), func(name string) bool {
+		return slices.ContainsFunc(states, func(st guest.ServiceState) bool { return st.Name == name && st.Error != "" })
+	})
+}
+
+// failed says the same error of every service.
+func failed(want []string, err error) []guest.ServiceState {
+	states := make([]guest.ServiceState, len(want))
+	for i, name := range want {
+		states[i] = guest.ServiceState{Name: name, Error: err.Error()}
+	}
+	return states
+}
+
+func (s *supervisor) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// dialSSH opens an SSH connection to the agent.
+func (s *supervisor) dialSSH(ctx context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+	s.mu.Lock()
+	vm, boot := s.vm, s.boot
+	s.mu.Unlock()
+	if vm == nil {
+		return nil, nil, nil, errors.New("the machine is not up yet")
+	}
+	return guest.DialSSH(ctx, vm.Dial, boot.ClientKey, boot.HostKey)
+}
