@@ -40,8 +40,8 @@ func (f folder) open(name string) (io.ReadCloser, int64, error) {
 
 func (folder) Close() error { return nil }
 
-// tarball gives random access to the members of a tar file.
-type tarball struct {
+// tarFile gives random access to the members of a tar file.
+type tarFile struct {
 	f       *os.File
 	members map[string]member
 }
@@ -59,7 +59,7 @@ const maxLinks = 8
 
 // openTarball reads the headers of a tar file. A compressed one is unpacked first, into
 // a file in tmp that is gone when the tarball is closed.
-func openTarball(ctx context.Context, file, tmp string) (*tarball, error) {
+func openTarball(ctx context.Context, file, tmp string) (*tarFile, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func openTarball(ctx context.Context, file, tmp string) (*tarball, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", file, err), closeIf(f))
 	}
-	t := &tarball{f: f, members: map[string]member{}}
+	t := &tarFile{f: f, members: map[string]member{}}
 	if err := t.scan(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s is not a whole tarball: %w", file, err), f.Close())
 	}
@@ -105,7 +105,7 @@ func spool(ctx context.Context, r io.Reader, tmp string) (*os.File, error) {
 
 // scan notes where each member lies. The tar reader takes from the file no more than
 // the headers and seeks over the rest, so that its position tells.
-func (t *tarball) scan(ctx context.Context) error {
+func (t *tarFile) scan(ctx context.Context) error {
 	if _, err := t.f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (t *tarball) scan(ctx context.Context) error {
 // memberName is a path within an archive in its shortest form.
 func memberName(s string) string { return strings.TrimPrefix(path.Clean("/"+s), "/") }
 
-func (t *tarball) open(name string) (io.ReadCloser, int64, error) {
+func (t *tarFile) open(name string) (io.ReadCloser, int64, error) {
 	at := memberName(name)
 	for range maxLinks {
 		m, ok := t.members[at]
@@ -154,7 +154,7 @@ func (t *tarball) open(name string) (io.ReadCloser, int64, error) {
 	return nil, 0, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 }
 
-func (t *tarball) Close() error { return t.f.Close() }
+func (t *tarFile) Close() error { return t.f.Close() }
 
 // readerWithContext stops when its context does.
 type readerWithContext struct {

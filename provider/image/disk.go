@@ -57,7 +57,7 @@ func diskName(h v1.Hash, size int64) string { return fmt.Sprintf("%s-%d.ext4", h
 // convert makes a disk beside its place and moves it there when it is whole and every
 // layer has proved to be what the image's config says.
 func (s *Store) convert(ctx context.Context, f found, path string, size int64, progress Progress) error {
-	_, c, err := documents(ctx, storeSource{s}, f.desc)
+	_, c, err := s.documents(ctx, storeSource{s}, f.desc)
 	if err != nil {
 		return err
 	}

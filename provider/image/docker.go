@@ -18,7 +18,7 @@ import (
 // so one is made: always the same for the same config and layers. The layers stay as
 // they are; to compress them would take longer than everything else together.
 type dockerSource struct {
-	*tarball
+	*tarFile
 	ref  reference
 	root v1.Descriptor
 	docs map[v1.Hash][]byte // the made manifest and the config
@@ -44,8 +44,8 @@ func (s *Store) openDockerArchive(ctx context.Context, r reference) (source, err
 	return d, nil
 }
 
-func newDockerSource(t *tarball, r reference) (source, error) {
-	d := &dockerSource{tarball: t, ref: r, docs: map[v1.Hash][]byte{}, blob: map[v1.Hash]string{}}
+func newDockerSource(t *tarFile, r reference) (source, error) {
+	d := &dockerSource{tarFile: t, ref: r, docs: map[v1.Hash][]byte{}, blob: map[v1.Hash]string{}}
 	if err := d.read(); err != nil {
 		return nil, err
 	}
@@ -62,14 +62,14 @@ func (d *dockerSource) open(_ context.Context, desc v1.Descriptor) (io.ReadClose
 	if raw, ok := d.docs[desc.Digest]; ok {
 		return io.NopCloser(bytes.NewReader(raw)), nil
 	}
-	rc, _, err := d.tarball.open(d.blob[desc.Digest])
+	rc, _, err := d.tarFile.open(d.blob[desc.Digest])
 	return rc, err
 }
 
 // read chooses the image and makes its manifest.
 func (d *dockerSource) read() error {
 	var entries []dockerEntry
-	if err := readJSON(d.tarball, "manifest.json", &entries); err != nil {
+	if err := readJSON(d.tarFile, "manifest.json", &entries); err != nil {
 		return fmt.Errorf("image %s: not a tarball of \"docker save\": %w", d.ref, err)
 	}
 	e, err := d.choose(entries)
@@ -77,7 +77,7 @@ func (d *dockerSource) read() error {
 		return err
 	}
 	var config json.RawMessage
-	if err := readJSON(d.tarball, e.Config, &config); err != nil {
+	if err := readJSON(d.tarFile, e.Config, &config); err != nil {
 		return fmt.Errorf("image %s: config: %w", d.ref, err)
 	}
 	raw, err := d.manifest(e, config)
@@ -152,7 +152,7 @@ var layerTypes = map[compression]types.MediaType{
 }
 
 func (d *dockerSource) layer(member string, diffID v1.Hash) (v1.Descriptor, error) {
-	rc, size, err := d.tarball.open(member)
+	rc, size, err := d.tarFile.open(member)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}

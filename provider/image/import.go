@@ -87,14 +87,14 @@ func (s *Store) importAs(ctx context.Context, as, path string, progress Progress
 // knows why.
 func (s *Store) only(ctx context.Context, src source, as string) (found, error) {
 	want := HostPlatform()
-	cands, err := candidatesOf(ctx, src)
+	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
 		return found{}, err
 	}
 	if len(cands) == 1 {
 		want = cands[0].platform
 	}
-	return find(ctx, src, as, want)
+	return s.find(ctx, src, as, want)
 }
 
 // recognize opens a file as what it is.
@@ -125,7 +125,7 @@ func (s *Store) recognize(ctx context.Context, path string) (source, error) {
 
 // recognizeTarball looks for what only an image archive has. New versions of docker
 // write both forms into one archive; the layout says more.
-func (s *Store) recognizeTarball(ctx context.Context, t *tarball, path string) (source, error) {
+func (s *Store) recognizeTarball(ctx context.Context, t *tarFile, path string) (source, error) {
 	_, index := t.members["index.json"]
 	_, layout := t.members["oci-layout"]
 	_, docker := t.members["manifest.json"]

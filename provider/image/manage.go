@@ -56,7 +56,7 @@ func (s *Store) entry(ctx context.Context, d v1.Descriptor) (Entry, error) {
 		Image:    Image{Reference: name, Digest: d.Digest.String(), Platform: p},
 		Imported: d.Annotations[importedAnnotation] != "",
 	}
-	if f, err := load(ctx, storeSource{s}, name, d, p); err != nil {
+	if f, err := s.load(ctx, storeSource{s}, name, d, p); err != nil {
 		e.Problem = err.Error()
 	} else {
 		e.Image = f.Image
@@ -129,7 +129,7 @@ func (s *Store) sweep(ctx context.Context) error {
 	for _, d := range index.Manifests {
 		needed[d.Digest.Hex] = true
 		var m v1.Manifest
-		if err := document(ctx, storeSource{s}, d, &m); err != nil {
+		if err := s.document(ctx, storeSource{s}, d, &m); err != nil {
 			s.log.Warn("image store: an image is damaged", "digest", d.Digest, "error", err)
 			continue
 		}

@@ -51,7 +51,7 @@ func (s *Store) resolve(ctx context.Context, r reference, p Platform, pull bool)
 		return Image{}, err
 	}
 	defer s.close(src)
-	f, err := find(ctx, src, r.String(), p)
+	f, err := s.find(ctx, src, r.String(), p)
 	return f.Image, err
 }
 
@@ -69,7 +69,7 @@ func (s *Store) stored(ctx context.Context, r reference, p Platform) (_ Image, i
 		}
 		imported = d.Annotations[importedAnnotation] != ""
 		var f found
-		if f, err = load(ctx, storeSource{s}, r.String(), d, p); err == nil {
+		if f, err = s.load(ctx, storeSource{s}, r.String(), d, p); err == nil {
 			return f.Image, imported, nil
 		}
 	}
@@ -108,12 +108,13 @@ func (s *Store) fetch(ctx context.Context, r reference, img Image, progress Prog
 		}
 		return s.record(ctx, f.desc, r.String(), img.Platform, false)
 	}
-	src, err := s.openSource(ctx, r.pinned(img.Digest))
+	r.pin = img.Digest
+	src, err := s.openSource(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer s.close(src)
-	cands, err := candidatesOf(ctx, src)
+	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func (s *Store) fetch(ctx context.Context, r reference, img Image, progress Prog
 		if c.desc.Digest.String() != img.Digest {
 			continue
 		}
-		f, err := load(ctx, src, r.String(), c.desc, img.Platform)
+		f, err := s.load(ctx, src, r.String(), c.desc, img.Platform)
 		if err != nil {
 			return err
 		}
@@ -222,7 +223,7 @@ func (s *Store) loadStored(ctx context.Context, reference string, h v1.Hash, p P
 			Hint: "pull or import it again", Err: err,
 		}
 	}
-	f, err := load(ctx, storeSource{s}, reference, v1.Descriptor{Digest: h, Size: info.Size()}, p)
+	f, err := s.load(ctx, storeSource{s}, reference, v1.Descriptor{Digest: h, Size: info.Size()}, p)
 	if err != nil {
 		return found{}, err
 	}

@@ -34,6 +34,7 @@ const localPrefix = "local/"
 type reference struct {
 	kind kind
 	name name.Reference // of inRegistry and inStore
+	pin  string         // a digest: what name is taken to mean; may be empty
 	path string         // absolute; of the others
 	tag  string         // of the others; may be empty
 }
@@ -73,14 +74,6 @@ func splitPath(s string) (path, tag string) {
 	}
 	path, tag, _ = strings.Cut(s, ":")
 	return path, tag
-}
-
-// pinned is r fixed to one manifest.
-func (r reference) pinned(digest string) reference {
-	if r.name != nil {
-		r.name = r.name.Context().Digest(digest)
-	}
-	return r
 }
 
 // fixed tells whether r can only ever mean one thing.

@@ -40,7 +40,11 @@ func (s *Store) openRegistry(r reference) (source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", r, err)
 	}
-	return &registrySource{full: r.String(), ref: r.name, puller: puller, retry: s.retry, docs: map[v1.Hash][]byte{}}, nil
+	ref := r.name
+	if r.pin != "" {
+		ref = ref.Context().Digest(r.pin)
+	}
+	return &registrySource{full: r.String(), ref: ref, puller: puller, retry: s.retry, docs: map[v1.Hash][]byte{}}, nil
 }
 
 func (s *registrySource) String() string { return s.full }
@@ -60,17 +64,11 @@ func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {
 
 // manifest gets what ref means and remembers its content.
 func (s *registrySource) manifest(ctx context.Context, ref name.Reference) (v1.Descriptor, error) {
-	var d *remote.Descriptor
-	err := s.retry.do(ctx, func() (err error) {
-		dog := s.retry.watch(ctx)
-		defer dog.stop()
-		if d, err = s.puller.Get(dog.ctx, ref); err != nil {
-			return s.failed(dog.error(err))
-		}
-		return nil
-	})
+	dog := s.retry.watch(ctx)
+	defer dog.stop()
+	d, err := s.puller.Get(dog.ctx, ref)
 	if err != nil {
-		return v1.Descriptor{}, err
+		return v1.Descriptor{}, s.failed(dog.error(err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +99,6 @@ func (s *registrySource) open(ctx context.Context, d v1.Descriptor) (io.ReadClos
 	return s.blob(ctx, ref)
 }
 
-// blob asks once: whoever reads it has to begin anew after a failure anyway.
 func (s *registrySource) blob(ctx context.Context, ref name.Digest) (io.ReadCloser, error) {
 	dog := s.retry.watch(ctx)
 	l, err := s.puller.Layer(dog.ctx, ref)

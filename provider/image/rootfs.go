@@ -23,15 +23,15 @@ import (
 // is taken as it is, unpacked if it was packed: so the digest depends on its content
 // alone and not on the version of some compressor.
 type rootfsSource struct {
-	*tarball
+	*tarFile
 	path  string
 	root  v1.Descriptor
 	layer v1.Descriptor
 	docs  map[v1.Hash][]byte
 }
 
-func newRootfsSource(ctx context.Context, t *tarball, path string) (source, error) {
-	r := &rootfsSource{tarball: t, path: path, docs: map[v1.Hash][]byte{}}
+func newRootfsSource(ctx context.Context, t *tarFile, path string) (source, error) {
+	r := &rootfsSource{tarFile: t, path: path, docs: map[v1.Hash][]byte{}}
 	if err := r.read(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -21,9 +21,10 @@ const maxDepth = 4
 // source is a place with images in the terms of the OCI image specification: content
 // that is found by descriptors. Nothing that it gives is verified yet.
 type source interface {
-	// roots describes what the reference means: images, or indexes of images.
+	// roots describes what the reference means: images, or indexes of images. A failure
+	// that may pass is a [transientError], here and in open.
 	roots(ctx context.Context) ([]v1.Descriptor, error)
-	// open reads what d describes. A failure that may pass is a [transientError].
+	// open reads what d describes.
 	open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 	// String names the place in messages.
 	String() string
@@ -57,15 +58,15 @@ func (s *Store) openSource(ctx context.Context, r reference) (source, error) {
 }
 
 // find is the one image in src that accept takes.
-func find(ctx context.Context, src source, reference string, want Platform) (found, error) {
-	cands, err := candidatesOf(ctx, src)
+func (s *Store) find(ctx context.Context, src source, reference string, want Platform) (found, error) {
+	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
 		return found{}, err
 	}
 	var have []Platform
 	for _, c := range cands {
 		if c.platform.runs(want) {
-			return load(ctx, src, reference, c.desc, want)
+			return s.load(ctx, src, reference, c.desc, want)
 		}
 		have = append(have, c.platform)
 	}
@@ -78,16 +79,20 @@ type candidate struct {
 	platform Platform
 }
 
-func candidatesOf(ctx context.Context, src source) ([]candidate, error) {
-	roots, err := src.roots(ctx)
+func (s *Store) candidatesOf(ctx context.Context, src source) ([]candidate, error) {
+	var roots []v1.Descriptor
+	err := s.retry.do(ctx, func() (err error) {
+		roots, err = src.roots(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return candidates(ctx, src, roots, maxDepth)
+	return s.candidates(ctx, src, roots, maxDepth)
 }
 
 // candidates walks indexes down to the images.
-func candidates(ctx context.Context, src source, descs []v1.Descriptor, depth int) ([]candidate, error) {
+func (s *Store) candidates(ctx context.Context, src source, descs []v1.Descriptor, depth int) ([]candidate, error) {
 	if depth == 0 {
 		return nil, fmt.Errorf("%s: indexes are nested too deeply", src)
 	}
@@ -96,16 +101,16 @@ func candidates(ctx context.Context, src source, descs []v1.Descriptor, depth in
 		switch {
 		case d.MediaType.IsIndex():
 			var index v1.IndexManifest
-			if err := document(ctx, src, d, &index); err != nil {
+			if err := s.document(ctx, src, d, &index); err != nil {
 				return nil, err
 			}
-			below, err := candidates(ctx, src, index.Manifests, depth-1)
+			below, err := s.candidates(ctx, src, index.Manifests, depth-1)
 			if err != nil {
 				return nil, err
 			}
 			all = append(all, below...)
 		case d.MediaType.IsImage():
-			p, err := platformOf(ctx, src, d)
+			p, err := s.platformOf(ctx, src, d)
 			if err != nil {
 				return nil, err
 			}
@@ -118,11 +123,11 @@ func candidates(ctx context.Context, src source, descs []v1.Descriptor, depth in
 }
 
 // platformOf asks the image itself when its descriptor is silent.
-func platformOf(ctx context.Context, src source, d v1.Descriptor) (Platform, error) {
+func (s *Store) platformOf(ctx context.Context, src source, d v1.Descriptor) (Platform, error) {
 	if d.Platform != nil {
 		return Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}, nil
 	}
-	_, c, err := documents(ctx, src, d)
+	_, c, err := s.documents(ctx, src, d)
 	if err != nil {
 		return Platform{}, err
 	}
@@ -130,8 +135,8 @@ func platformOf(ctx context.Context, src source, d v1.Descriptor) (Platform, err
 }
 
 // load reads an image. The platform in an index is a promise, the one in the config counts.
-func load(ctx context.Context, src source, reference string, d v1.Descriptor, want Platform) (found, error) {
-	m, c, err := documents(ctx, src, d)
+func (s *Store) load(ctx context.Context, src source, reference string, d v1.Descriptor, want Platform) (found, error) {
+	m, c, err := s.documents(ctx, src, d)
 	if err != nil {
 		return found{}, err
 	}
@@ -143,13 +148,13 @@ func load(ctx context.Context, src source, reference string, d v1.Descriptor, wa
 }
 
 // documents reads an image's manifest and config.
-func documents(ctx context.Context, src source, d v1.Descriptor) (*v1.Manifest, *v1.ConfigFile, error) {
+func (s *Store) documents(ctx context.Context, src source, d v1.Descriptor) (*v1.Manifest, *v1.ConfigFile, error) {
 	var m v1.Manifest
-	if err := document(ctx, src, d, &m); err != nil {
+	if err := s.document(ctx, src, d, &m); err != nil {
 		return nil, nil, err
 	}
 	var c v1.ConfigFile
-	if err := document(ctx, src, m.Config, &c); err != nil {
+	if err := s.document(ctx, src, m.Config, &c); err != nil {
 		return nil, nil, err
 	}
 	if len(m.Layers) == 0 || len(m.Layers) != len(c.RootFS.DiffIDs) {
@@ -168,8 +173,8 @@ func documents(ctx context.Context, src source, d v1.Descriptor) (*v1.Manifest, 
 }
 
 // document reads and verifies a small JSON blob.
-func document(ctx context.Context, src source, d v1.Descriptor, v any) error {
-	raw, err := readAll(ctx, src, d)
+func (s *Store) document(ctx context.Context, src source, d v1.Descriptor, v any) error {
+	raw, err := s.readAll(ctx, src, d)
 	if err != nil {
 		return err
 	}
@@ -180,23 +185,24 @@ func document(ctx context.Context, src source, d v1.Descriptor, v any) error {
 }
 
 // readAll reads a small blob into memory and verifies it.
-func readAll(ctx context.Context, src source, d v1.Descriptor) ([]byte, error) {
+func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byte, error) {
 	if d.Size > maxDocument {
 		return nil, &BlobError{
 			Digest: d.Digest.String(), Source: src.String(),
 			Err: fmt.Errorf("%d bytes are too many for a manifest or config", d.Size),
 		}
 	}
-	rc, err := src.open(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	defer rc.Close() // only read from
 	var buf bytes.Buffer
-	if err := copyVerified(&buf, rc, d, src); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
+	err := s.retry.do(ctx, func() error {
+		buf.Reset()
+		rc, err := src.open(ctx, d)
+		if err != nil {
+			return err
+		}
+		defer rc.Close() // only read from
+		return copyVerified(&buf, rc, d, src)
+	})
+	return buf.Bytes(), err
 }
 
 // copyVerified copies exactly what d describes, or fails.

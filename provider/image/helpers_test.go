@@ -1,0 +1,331 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+var amd64 = Platform{OS: "linux", Architecture: "amd64"}
+
+// newStore opens a store whose disks are the layers one after the other.
+func newStore(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, err := New(Options{Dir: dir, MakeDisk: concatenate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.retry = policy{tries: 3, wait: time.Millisecond, stall: time.Minute}
+	return s
+}
+
+func concatenate(_ context.Context, f *os.File, layers []Layer, size int64, _ string) error {
+	for _, l := range layers {
+		rc, err := l.Open()
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(f, rc); err != nil {
+			return err
+		}
+		if err := rc.Close(); err != nil {
+			return err
+		}
+	}
+	return f.Truncate(size)
+}
+
+// tarOf makes a tar of files, given as name, content, name, content…
+func tarOf(t testing.TB, files ...string) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	tw := tar.NewWriter(&buf)
+	for i := 0; i < len(files); i += 2 {
+		h := &tar.Header{Name: files[i], Mode: 0o755, Size: int64(len(files[i+1])), ModTime: time.Unix(1700000000, 0)}
+		if err := tw.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(tw, files[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// layerOf makes a gzipped layer.
+func layerOf(t testing.TB, files ...string) v1.Layer {
+	t.Helper()
+	raw := tarOf(t, files...)
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(raw)), nil
+	}, tarball.WithMediaType(types.OCILayer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// imageOf makes an image of the given layers.
+func imageOf(t testing.TB, p Platform, layers ...v1.Layer) v1.Image {
+	t.Helper()
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	img, err := mutate.AppendLayers(img, layers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = c.DeepCopy()
+	c.OS, c.Architecture, c.Variant = p.OS, p.Architecture, p.Variant
+	c.Created = v1.Time{Time: time.Unix(1700000000, 0).UTC()}
+	c.Config = v1.Config{Env: []string{"LANG=C.UTF-8"}, StopSignal: "SIGRTMIN+3", User: "root", WorkingDir: "/"}
+	img, err = mutate.ConfigFile(img, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// sample is an image of three layers with the given word in it.
+func sample(t testing.TB, word string) v1.Image {
+	return imageOf(t, amd64,
+		layerOf(t, "bin/sh", word+" sh"), layerOf(t, "etc/os-release", word), layerOf(t, "sbin/init", word+" init"))
+}
+
+// multiArch is an index of one image for each platform.
+func multiArch(t testing.TB, ps ...Platform) v1.ImageIndex {
+	t.Helper()
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, p := range ps {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add:        imageOf(t, p, layerOf(t, "arch", p.String())),
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}},
+		})
+	}
+	// What buildkit adds beside each image.
+	return mutate.AppendManifests(index, mutate.IndexAddendum{
+		Add:        imageOf(t, Platform{OS: "unknown", Architecture: "unknown"}, static.NewLayer([]byte("{}"), "application/vnd.in-toto+json")),
+		Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}},
+	})
+}
+
+// fakeRegistry is a real registry in memory that can be told to misbehave.
+type fakeRegistry struct {
+	host string
+
+	mu       sync.Mutex
+	requests []string // "GET /v2/…"
+	// intercept may answer a request itself and say so.
+	intercept func(http.ResponseWriter, *http.Request) bool
+}
+
+func newRegistry(t *testing.T) *fakeRegistry {
+	t.Helper()
+	r := &fakeRegistry{}
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.mu.Lock()
+		r.requests = append(r.requests, q.Method+" "+q.URL.Path)
+		f := r.intercept
+		r.mu.Unlock()
+		if f == nil || !f(w, q) {
+			inner.ServeHTTP(w, q)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	r.host = strings.TrimPrefix(srv.URL, "http://")
+	return r
+}
+
+func (r *fakeRegistry) misbehave(f func(http.ResponseWriter, *http.Request) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.intercept = f
+}
+
+// asked counts the requests for a path that ends so, and forgets none.
+func (r *fakeRegistry) asked(method, suffix string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, q := range r.requests {
+		if strings.HasPrefix(q, method+" ") && strings.HasSuffix(q, suffix) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *fakeRegistry) push(t *testing.T, repoTag string, img remote.Taggable) string {
+	t.Helper()
+	ref, err := name.ParseReference(r.host + "/" + repoTag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Push(ref, img); err != nil {
+		t.Fatal(err)
+	}
+	return r.host + "/" + repoTag
+}
+
+func digestOf(t testing.TB, x interface{ Digest() (v1.Hash, error) }) v1.Hash {
+	t.Helper()
+	h, err := x.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func layersOf(t testing.TB, img v1.Image) []v1.Layer {
+	t.Helper()
+	ls, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ls
+}
+
+// content is what a disk made by concatenate must hold.
+func content(t testing.TB, img v1.Image) []byte {
+	t.Helper()
+	var all []byte
+	for _, l := range layersOf(t, img) {
+		rc, err := l.Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(rc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, raw...)
+	}
+	return all
+}
+
+// wantDisk makes a disk and looks whether it is right.
+func wantDisk(t testing.TB, s *Store, img Image, want []byte) {
+	t.Helper()
+	path, err := s.Disk(t.Context(), img, 1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1<<20 || !bytes.HasPrefix(got, want) {
+		t.Errorf("%s does not hold the layers", path)
+	}
+}
+
+// wantNothingHalf checks that all there is in a store is whole.
+func wantNothingHalf(t *testing.T, dir string) {
+	t.Helper()
+	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 0 {
+		t.Errorf("%d temporary files are left", len(left))
+	}
+	blobs, err := os.ReadDir(filepath.Join(dir, "blobs", "sha256"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range blobs {
+		f, err := os.Open(filepath.Join(dir, "blobs", "sha256", b.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, _, err := v1.SHA256(f)
+		if err != nil || h.Hex != b.Name() {
+			t.Errorf("blob %s has the digest %s (%v)", b.Name(), h.Hex, err)
+		}
+		_ = f.Close()
+	}
+}
+
+// remedy is an error's hint, found as the CLI finds it.
+func remedy(err error) string {
+	var r interface{ Remedy() string }
+	if errors.As(err, &r) {
+		return r.Remedy()
+	}
+	return ""
+}
+
+// wantError checks that an error names all the words and that its remedy is useful.
+func wantError(t *testing.T, err error, hint string, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error %q does not say %q", err, w)
+		}
+	}
+	if got := remedy(err); !strings.Contains(got, hint) || hint != "" && got == "" {
+		t.Errorf("remedy of %q is %q, which does not say %q", err, got, hint)
+	}
+}
+
+func writeFile(t testing.TB, path string, raw []byte) string {
+	t.Helper()
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func blobFile(dir string, h v1.Hash) string {
+	return filepath.Join(dir, "blobs", h.Algorithm, h.Hex)
+}
+
+func platforms(words ...string) []Platform {
+	ps := make([]Platform, len(words))
+	for i, w := range words {
+		var err error
+		if ps[i], err = ParsePlatform(w); err != nil {
+			panic(fmt.Sprintf("test: %v", err))
+		}
+	}
+	return ps
+}
+
+func blobBytes(t testing.TB, l v1.Layer) []byte {
+	t.Helper()
+	rc, err := l.Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := io.ReadAll(rc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
