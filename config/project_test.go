@@ -186,7 +186,7 @@ func TestFind(t *testing.T) {
 	if !errors.As(err, &missing) {
 		t.Fatalf("Find = %v, want a NotFoundError", err)
 	}
-	if missing.Dir != deep || missing.Last != home || missing.Remedy() == "" {
+	if missing.Dir != deep || missing.Last != home || missing.Remedy() == "" || !strings.Contains(err.Error(), deep) {
 		t.Errorf("Find looked from %s to %s, want from %s to the home %s", missing.Dir, missing.Last, deep, home)
 	}
 

@@ -262,3 +262,16 @@ func TestNeverMoreMachinesAtATimeThanAllowed(t *testing.T) {
 		t.Errorf("%d machines at a time, want at most 3", most)
 	}
 }
+
+func TestAChangeErrorNamesTheMachineAndTheStep(t *testing.T) {
+	why := errors.New("disk full")
+	for want, err := range map[string]reconcile.ChangeError{
+		`machine "a": create: disk full`:                {ID: "a", Action: reconcile.Create, Step: "create", Err: why},
+		`machine "a": restart: stop: disk full`:         {ID: "a", Action: reconcile.Restart, Step: "stop", Err: why},
+		`machine "a": replace was not begun: disk full`: {ID: "a", Action: reconcile.Replace, Err: why},
+	} {
+		if got := err.Error(); got != want {
+			t.Errorf("the error is %q, want %q", got, want)
+		}
+	}
+}

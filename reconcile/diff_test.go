@@ -268,6 +268,13 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 				}
 			}
 
+			if other != (provider.Owner{}) {
+				half := provider.Machine{Spec: provider.Spec{ID: "dev", Owner: other}, State: provider.Broken}
+				if _, err := Diff([]provider.Spec{spec("dev")}, []provider.Machine{half}, acme); !errors.As(err, &clash) {
+					t.Errorf("a broken machine of which only the owner is known was taken over: %v", err)
+				}
+			}
+
 			plan, err = Diff(nil, theirs, acme)
 			if err != nil || len(plan.Changes) != 0 {
 				t.Errorf("undeclared machines of somebody else gave %+v, %v", plan, err)

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stead-vm/stead/provider"
 )
 
@@ -38,6 +40,21 @@ func TestEveryFieldOfAMachineHasOneClass(t *testing.T) {
 		check("Settings."+settings.Field(i).Name, func(s *provider.Spec) {
 			fill(reflect.ValueOf(&s.Settings).Elem().Field(i))
 		})
+	}
+}
+
+func TestWhatADifferenceTakes(t *testing.T) {
+	want := map[string]class{
+		"image": record, "digest": identity, "platform": identity, "user": identity,
+		"cpus": boot, "memory": boot, "disk": boot, "kernel": boot, "virtualization": boot, "home_mount": boot,
+		"services": live,
+	}
+	got := map[string]class{}
+	for _, f := range fields {
+		got[f.name] = f.class
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("classes mismatch (-want +got):\n%s", d)
 	}
 }
 
