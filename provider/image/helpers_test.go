@@ -247,7 +247,7 @@ func wantDisk(t testing.TB, s *Store, img Image, want []byte) {
 }
 
 // wantNothingHalf checks that all there is in a store is whole.
-func wantNothingHalf(t *testing.T, dir string) {
+func wantNothingHalf(t testing.TB, dir string) {
 	t.Helper()
 	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 0 {
 		t.Errorf("%d temporary files are left", len(left))

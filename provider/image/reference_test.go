@@ -1,0 +1,101 @@
+package image
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestReferencesInFull(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, d := range []string{"layout", "with:colon"} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	tests := map[string]struct {
+		in, full string
+		kind     kind
+	}{
+		"a bare name is on docker.io":      {"debian", "docker.io/library/debian:latest", inRegistry},
+		"a tag is kept":                    {"debian:12", "docker.io/library/debian:12", inRegistry},
+		"docker.io by name":                {"docker.io/team/app:1", "docker.io/team/app:1", inRegistry},
+		"another registry":                 {"ghcr.io/owner/app:1", "ghcr.io/owner/app:1", inRegistry},
+		"a registry with a port":           {"localhost:5000/app", "localhost:5000/app:latest", inRegistry},
+		"a digest":                         {"debian@" + digest, "docker.io/library/debian@" + digest, inRegistry},
+		"a tag and a digest":               {"debian:12@" + digest, "docker.io/library/debian@" + digest, inRegistry},
+		"local names are no registry's":    {"local/debian:12", "local/debian:12", inStore},
+		"local names have a tag":           {"local/debian", "local/debian:latest", inStore},
+		"a layout":                         {"oci:" + dir + "/layout", "oci:" + dir + "/layout", inLayout},
+		"a layout's tag":                   {"oci:" + dir + "/layout:v1", "oci:" + dir + "/layout:v1", inLayout},
+		"relative to the working folder":   {"oci:layout:v1", "oci:" + dir + "/layout:v1", inLayout},
+		"a colon that belongs to the path": {"oci:with:colon", "oci:" + dir + "/with:colon", inLayout},
+		"a colon in path and before tag":   {"oci:with:colon:v1", "oci:" + dir + "/with:colon:v1", inLayout},
+		"a missing path":                   {"oci:/nowhere:v1", "oci:/nowhere:v1", inLayout},
+		"a name in a docker archive": {
+			"docker-archive:/nowhere.tar:docker.io/team/app:1",
+			"docker-archive:/nowhere.tar:docker.io/team/app:1", inDockerArchive,
+		},
+		"an oci archive": {"oci-archive:/nowhere.tar:v1", "oci-archive:/nowhere.tar:v1", inOCIArchive},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r, err := parseReference(tt.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.String() != tt.full || r.kind != tt.kind {
+				t.Errorf("%s is %s of kind %d, want %s of kind %d", tt.in, r, r.kind, tt.full, tt.kind)
+			}
+			again, err := parseReference(r.String())
+			if err != nil || again.String() != tt.full {
+				t.Errorf("in full it reads as %s, %v", again, err)
+			}
+		})
+	}
+}
+
+func TestWhatIsNoReference(t *testing.T) {
+	for _, in := range []string{"", "Debian:12", "debian:", "debian@sha256:123", "oci:", "oci::tag", "docker-archive:", "a b", "https://example.org/x"} {
+		if r, err := parseReference(in); err == nil {
+			t.Errorf("%q reads as %s", in, r)
+		} else {
+			wantError(t, err, "oci:DIR[:TAG]", "image reference")
+		}
+	}
+}
+
+func FuzzParseReference(f *testing.F) {
+	for _, s := range []string{"debian", "oci:a:b", "x@sha256:", "docker-archive::", "local/", ":::"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		r, err := parseReference(in)
+		if err != nil {
+			return
+		}
+		if r.name == nil && !filepath.IsAbs(r.path) {
+			t.Errorf("%q has the path %q", in, r.path)
+		}
+		if r.String() == "" {
+			t.Errorf("%q has no full form", in)
+		}
+	})
+}
+
+func TestPlatforms(t *testing.T) {
+	for _, bad := range []string{"", "linux", "linux/", "/amd64", "linux//v7", "a/b/c/d"} {
+		if p, err := ParsePlatform(bad); err == nil {
+			t.Errorf("%q reads as %s", bad, p)
+		}
+	}
+	p, err := ParsePlatform("linux/arm/v7")
+	if err != nil || p != (Platform{OS: "linux", Architecture: "arm", Variant: "v7"}) || p.String() != "linux/arm/v7" {
+		t.Errorf("got %s, %v", p, err)
+	}
+	if h := HostPlatform(); h.OS != "linux" || h.Architecture == "" {
+		t.Errorf("the host is %s", h)
+	}
+}
