@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/supervisor"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"stead": main})
+}
+
+// TestCommands pins what the command line says where no machine has to run.
+func TestCommands(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/cli",
+		Setup:               setup,
+		Cmds:                commands,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// TestMachines runs the program with real machines. It needs STEAD_TEST_VM=1, a host
+// that has what machines need, and the images of `make images` in $STEAD_TEST_IMAGES.
+func TestMachines(t *testing.T) {
+	if os.Getenv("STEAD_TEST_VM") == "" {
+		t.Skip("STEAD_TEST_VM is not set; make test sets it")
+	}
+	root, err := os.MkdirTemp("/var/tmp", "stead-test-") // an init may empty /tmp, where homes would lie
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root) })
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/machines",
+		Setup:               setup,
+		Cmds:                commands,
+		Condition:           condition,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		WorkdirRoot:         root,
+	})
+}
+
+// setup gives each script a home, a state folder and the images, and ends what it
+// leaves running.
+func setup(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "me")
+	if err := os.Mkdir(home, 0o755); err != nil {
+		return err
+	}
+	state := filepath.Join(env.WorkDir, "state")
+	images := os.Getenv("STEAD_TEST_IMAGES")
+	accel := os.Getenv("STEAD_ACCEL")
+	if accel == "" {
+		accel = "tcg" // what every host has; the probe has tests of its own
+	}
+	env.Setenv("HOME", home)
+	env.Setenv("STEAD_HOME", state)
+	env.Setenv("STEAD_ACCEL", accel)
+	env.Setenv("DEBIAN", "oci:"+filepath.Join(images, "debian-systemd")+":debian")
+	env.Setenv("SMALL", "oci:"+filepath.Join(images, "small"))
+	semantics, err := filepath.Abs(filepath.Join("..", "..", "provider", "share", "testdata", "semantics.sh"))
+	if err != nil {
+		return err
+	}
+	env.Setenv("SEMANTICS", semantics)
+	env.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	env.Defer(func() { killAll(state) })
+	return nil
+}
+
+// killAll ends every machine of a state folder, whatever state it is in.
+func killAll(state string) {
+	p, err := open(state)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	machines, err := p.Observe(ctx)
+	if err != nil {
+		return
+	}
+	for _, m := range machines {
+		_ = p.Stop(ctx, m.ID, provider.StopOptions{Force: true})
+	}
+}
+
+func open(state string) (*provider.Provider, error) {
+	return provider.New(provider.Options{Home: state, Exe: "/nonexistent"})
+}
+
+// commands are what scripts can do beyond testscript's own.
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"kill-vm":         killVM,
+	"kill-supervisor": killSupervisor,
+	"wait-stopped":    waitStopped,
+	"retry":           retry,
+	"subst":           subst,
+	"vm-rss":          vmRSS,
+	"rss-fell":        rssFell,
+}
+
+// status asks the supervisor of the script's machine.
+func status(ts *testscript.TestScript, id string) (*provider.Provider, supervisor.Status) {
+	p, err := open(ts.Getenv("STEAD_HOME"))
+	ts.Check(err)
+	st, err := p.Wait(context.Background(), id, "")
+	ts.Check(err)
+	return p, st
+}
+
+// killVM (kill-vm NAME) kills the hypervisor, as a crash would.
+func killVM(ts *testscript.TestScript, _ bool, args []string) {
+	_, st := status(ts, args[0])
+	ts.Check(syscall.Kill(st.VMPID, syscall.SIGKILL))
+}
+
+// killSupervisor (kill-supervisor NAME) kills the supervisor.
+func killSupervisor(ts *testscript.TestScript, _ bool, args []string) {
+	_, st := status(ts, args[0])
+	ts.Check(syscall.Kill(st.PID, syscall.SIGKILL))
+}
+
+// waitStopped (wait-stopped NAME) waits until the machine is stopped and its processes
+// are gone.
+func waitStopped(ts *testscript.TestScript, _ bool, args []string) {
+	p, err := open(ts.Getenv("STEAD_HOME"))
+	ts.Check(err)
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		m, err := p.Machine(context.Background(), args[0])
+		ts.Check(err)
+		if m.State == provider.Stopped {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s is still %v", args[0], m.State)
+		}
+	}
+}
+
+// retry (retry SECONDS COMMAND...) runs a program until it succeeds.
+func retry(ts *testscript.TestScript, _ bool, args []string) {
+	seconds, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for end := time.Now().Add(time.Duration(seconds) * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s: %v", strings.Join(args[1:], " "), err)
+		}
+	}
+}
+
+// subst (subst FILE) replaces $NAMES in the file by the script's variables.
+func subst(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		path := ts.MkAbs(name)
+		text := os.Expand(ts.ReadFile(path), ts.Getenv)
+		ts.Check(os.WriteFile(path, []byte(text), 0o644))
+	}
+}
+
+// rss is the memory of the hypervisor's process in MiB.
+func rss(ts *testscript.TestScript, id string) int {
+	_, st := status(ts, id)
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", st.VMPID))
+	ts.Check(err)
+	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
+	ts.Check(err)
+	return pages * os.Getpagesize() >> 20
+}
+
+// vmRSS (vm-rss NAME FILE) writes the memory of the hypervisor's process to a file.
+func vmRSS(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strconv.Itoa(rss(ts, args[0]))), 0o644))
+}
+
+// rssFell (rss-fell NAME FILE MIB) waits 10 s at most until the hypervisor's process has
+// MIB less than the file says.
+func rssFell(ts *testscript.TestScript, _ bool, args []string) {
+	before, err := strconv.Atoi(ts.ReadFile(args[1]))
+	ts.Check(err)
+	least, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		now := rss(ts, args[0])
+		if before-now >= least {
+			ts.Logf("memory of the machine: %d MiB, then %d MiB", before, now)
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("memory of the machine was %d MiB and is still %d MiB", before, now)
+		}
+	}
+}
+
+// condition knows [root] and [tool:NAME].
+func condition(cond string) (bool, error) {
+	if cond == "root" {
+		return os.Getuid() == 0, nil
+	}
+	if name, ok := strings.CutPrefix(cond, "tool:"); ok {
+		_, err := exec.LookPath(name)
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
+}
