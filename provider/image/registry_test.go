@@ -174,7 +174,8 @@ func TestRegistryFailuresSayWhatToDo(t *testing.T) {
 		"503": {answer(http.StatusServiceUnavailable), "can be reached", []string{"(503)"}},
 		"connection cut": {
 			func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
-			"can be reached", []string{"cannot be reached"},
+			"can be reached",
+			[]string{"cannot be reached"},
 		},
 	}
 	for name, tt := range tests {
