@@ -35,8 +35,8 @@ type Layer struct {
 	Open func() (io.ReadCloser, error)
 }
 
-// File is where a file system is written: usually an [os.File], new and empty.
-// WriteAt is called from one goroutine at a time.
+// File is where a file system is written: usually an [os.File]. What it held before
+// is lost. WriteAt is called from one goroutine at a time.
 type File interface {
 	io.WriterAt
 	Truncate(size int64) error
@@ -76,8 +76,11 @@ func Write(ctx context.Context, f File, layers []Layer, o Options) (Stats, error
 	if len(layers) > math.MaxUint16 {
 		return Stats{}, fmt.Errorf("ext4: an image of %d layers: at most %d can be merged", len(layers), math.MaxUint16)
 	}
-	if err := f.Truncate(o.Size); err != nil {
-		return Stats{}, fmt.Errorf("make a disk of %d bytes: %w", o.Size, err)
+	// By way of zero, for the format relies on holes where nothing is written.
+	for _, size := range []int64{0, o.Size} {
+		if err := f.Truncate(size); err != nil {
+			return Stats{}, fmt.Errorf("make a disk of %d bytes: %w", o.Size, err)
+		}
 	}
 	w := newWriter(f, geo, o)
 	err = w.writeAll(ctx, layers)

@@ -3,6 +3,7 @@ package ext4
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -223,5 +224,32 @@ func TestHolesCostNothing(t *testing.T) {
 	out := debugfs(t, disk, "stat zeros")
 	if !strings.Contains(out, "Blockcount: 0") {
 		t.Errorf("zeros take blocks:\n%s", out)
+	}
+}
+
+// TestRemovedFilesLeaveNothing compares an image whose upper layers take away with
+// one that never had it.
+func TestRemovedFilesLeaveNothing(t *testing.T) {
+	base := layerOf(t, file("keep", noise(mib)), dir("d"))
+	var bulk []entry
+	for i := range 500 {
+		bulk = append(bulk, file(fmt.Sprintf("d/%d", i), noise(1+i*100)).with("user.a", strings.Repeat("x", 500)))
+	}
+	bulk = append(bulk, file("shreds", shreds(400)), hardlink("shreds2", "shreds"), symlink("l", strings.Repeat("t", 500)))
+	removal := layerOf(t, dir("d"), opaque("d"), whiteout("shreds"), whiteout("shreds2"), file("l", ""), whiteout("l"))
+	stats := func(layers ...Layer) Stats {
+		s, err := Write(context.Background(), &full{1 << 50}, layers, Options{Size: 256 * mib, Digest: "d"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	want := stats(base, layerOf(t, file("l", "")))
+	got := stats(base, layerOf(t, bulk...), removal)
+	if got.Used != want.Used || got.Inodes != want.Inodes {
+		t.Errorf("got %+v, want the inodes and the use of %+v", got, want)
+	}
+	if want.Inodes != 5 { // root, lost+found, keep, d, l
+		t.Errorf("got %d inodes, want 5", want.Inodes)
 	}
 }

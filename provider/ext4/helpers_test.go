@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,12 +32,15 @@ func dir(name string) entry { return folderAt(name, 0o700) }
 func file(name, body string) entry {
 	return entry{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(body))}, body}
 }
+
 func symlink(name, target string) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}}
 }
+
 func hardlink(name, target string) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target}}
 }
+
 func whiteout(name string) entry {
 	folder, base := filepath.Split(name)
 	return file(folder+whiteoutPrefix+base, "")
@@ -172,13 +176,7 @@ func listing(tb testing.TB, disk string) map[string]string {
 				entries[f[5]] = f
 			}
 		}
-		for _, name := range slices.Sorted(func(yield func(string) bool) {
-			for name := range entries {
-				if !yield(name) {
-					return
-				}
-			}
-		}) {
+		for _, name := range slices.Sorted(maps.Keys(entries)) {
 			f, p := entries[name], filepath.Join(folder, name)
 			if other := first[f[1]]; other != "" {
 				found[p] = "= " + other

@@ -16,10 +16,10 @@ const (
 func splitPath(p string) ([]string, error) {
 	var parts []string
 	for part := range strings.SplitSeq(p, "/") {
-		switch {
-		case part == "" || part == ".":
+		switch part {
+		case "", ".":
 			continue
-		case part == "..":
+		case "..":
 			return nil, errors.New(`a path with ".." is refused: it could mean a place outside the image`)
 		}
 		if err := checkName(part); err != nil {
