@@ -92,7 +92,7 @@ func parseELF(r *io.SectionReader) (header, error) {
 		return header{}, errNotKernel
 	}
 	var h header
-	switch f.Machine { //nolint:exhaustive // the architectures a driver may run
+	switch f.Machine { // those that a driver may run
 	case elf.EM_X86_64:
 		h.arch = "amd64"
 	case elf.EM_AARCH64:

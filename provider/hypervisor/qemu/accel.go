@@ -1,0 +1,204 @@
+//go:build linux
+
+package qemu
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/hypervisor"
+)
+
+const (
+	// signOfLife is how long a guest under KVM may take to print its first line. It takes
+	// a tenth of that; one that is dead stays mute for ever.
+	signOfLife = 5 * time.Second
+	// hello is how long a guest that lives may take to answer, on a host that is busy.
+	hello = 20 * time.Second
+	// probeMemory is enough for a kernel and an initramfs.
+	probeMemory = 512 << 20
+)
+
+const (
+	noKVM      = "there is no /dev/kvm on this host, so machines are emulated and several times slower; enable virtualization in its firmware (nested virtualization, if it is a virtual machine itself)"
+	deadKVM    = "KVM does not run guests on this host (%s), so machines are emulated and several times slower"
+	lockPeriod = 50 * time.Millisecond
+)
+
+// decide chooses the accelerator, once per driver. A failure is not remembered.
+func (d *Driver) decide(ctx context.Context) (verdict, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.verdict != nil {
+		return *d.verdict, nil
+	}
+	v, err := d.choose(ctx)
+	if err != nil {
+		return verdict{}, err
+	}
+	if d.opts.Accel == accelKVM && v.Accel != accelKVM {
+		return verdict{}, &AcceleratorError{Why: v.Why}
+	}
+	d.verdict = &v
+	return v, nil
+}
+
+func (d *Driver) choose(ctx context.Context) (verdict, error) {
+	binary, err := d.binary()
+	if err != nil {
+		return verdict{}, err
+	}
+	if d.opts.Accel == accelTCG {
+		return verdict{Accel: accelTCG}, nil
+	}
+	kvm, err := os.OpenFile(d.kvm, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return verdict{}, &PermissionError{User: userName(), Err: err}
+	case errors.Is(err, fs.ErrNotExist):
+		return verdict{Accel: accelTCG, Why: err.Error(), Warning: noKVM}, nil
+	case err != nil:
+		return emulate(err.Error()), nil
+	}
+	kvm.Close()
+	if d.opts.ProbeBoot == nil {
+		return verdict{Accel: accelKVM}, nil
+	}
+	return d.proven(ctx, binary)
+}
+
+func emulate(why string) verdict {
+	return verdict{Accel: accelTCG, Why: why, Warning: fmt.Sprintf(deadKVM, why)}
+}
+
+func userName() string {
+	u, err := user.Current()
+	if err != nil {
+		return "$USER"
+	}
+	return u.Username
+}
+
+// proven answers from the cache, or boots a guest to find out. Two processes that ask
+// at once find out once.
+func (d *Driver) proven(ctx context.Context, binary string) (verdict, error) {
+	var initramfs bytes.Buffer
+	kernelPath, digest, err := d.opts.ProbeBoot(ctx, &initramfs)
+	if err != nil {
+		return verdict{}, fmt.Errorf("prepare a guest to try KVM with: %w", err)
+	}
+	if err := os.MkdirAll(d.opts.CacheDir, 0o700); err != nil {
+		return verdict{}, err
+	}
+	lock := flock.New(filepath.Join(d.opts.CacheDir, "accelerator.lock"))
+	if _, err := lock.TryLockContext(ctx, lockPeriod); err != nil {
+		return verdict{}, fmt.Errorf("wait for another process that tries KVM: %w", err)
+	}
+	defer func() { _ = lock.Unlock() }()
+	cache, err := openVerdicts(filepath.Join(d.opts.CacheDir, "accelerator.json"))
+	if err != nil {
+		return verdict{}, err
+	}
+	key, err := verdictKey(binary, digest)
+	if err != nil {
+		return verdict{}, err
+	}
+	if v, ok := cache.Verdicts[key]; ok {
+		return v, nil
+	}
+	d.opts.Log.Info("trying whether KVM runs guests here; the answer is kept")
+	v := verdict{Accel: accelKVM}
+	if err := d.probe(ctx, kernelPath, initramfs.Bytes()); err != nil {
+		if ctx.Err() != nil {
+			return verdict{}, context.Cause(ctx)
+		}
+		v = emulate(firstLine(err))
+	}
+	return v, cache.add(key, v)
+}
+
+// firstLine is an error for a line of text.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	return line
+}
+
+// probe boots a guest under KVM and returns nil once its agent answers.
+func (d *Driver) probe(ctx context.Context, kernelPath string, initramfs []byte) error {
+	dir, err := os.MkdirTemp("", "stead-probe-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	c := hypervisor.Config{
+		Name: "probe", CPUs: 1, Memory: probeMemory, RunDir: dir,
+		Kernel: kernelPath, Initrd: filepath.Join(dir, "initrd"),
+		ConsoleLog: filepath.Join(dir, "console.log"), Cmdline: "ignore_loglevel",
+	}
+	if err := os.WriteFile(c.Initrd, initramfs, 0o600); err != nil {
+		return err
+	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer time.AfterFunc(d.signOfLife, func() {
+		if info, err := os.Stat(c.ConsoleLog); err != nil || info.Size() == 0 {
+			giveUp(fmt.Errorf("a guest printed nothing within %v", d.signOfLife))
+		}
+	}).Stop()
+	defer time.AfterFunc(d.hello, func() {
+		giveUp(fmt.Errorf("a guest began to boot but said no hello within %v", d.hello))
+	}).Stop()
+	m, err := d.start(ctx, c, accelKVM)
+	if err != nil {
+		return err
+	}
+	return askHello(ctx, giveUp, m)
+}
+
+// askHello returns nil when the agent has answered. The machine is gone then.
+func askHello(ctx context.Context, giveUp context.CancelCauseFunc, m *vm) error {
+	go func() {
+		<-m.Done()
+		giveUp(cmp.Or(m.Exit().Err, errors.New("a guest ended instead of saying hello")))
+	}()
+	client := guest.NewClient(m.Dial)
+	_, err := client.Status(ctx)
+	client.Close()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return errors.Join(err, m.Kill(context.WithoutCancel(ctx)))
+}
+
+// nested tells whether guests can have guests, and else why not.
+func nested(root, arch, accel string) (ok bool, why string) {
+	if arch != "amd64" {
+		return false, "QEMU's " + arch + " machines cannot run virtual machines inside; use an amd64 host"
+	}
+	if accel == accelTCG {
+		return true, "" // the emulated processor has AMD's extension
+	}
+	for _, module := range []string{"kvm_intel", "kvm_amd"} {
+		text, err := os.ReadFile(filepath.Join(root, "sys/module", module, "parameters/nested"))
+		if err != nil {
+			continue // another maker's processor
+		}
+		if value := strings.TrimSpace(string(text)); value == "Y" || value == "1" {
+			return true, ""
+		}
+		return false, fmt.Sprintf("the host's %s module has it switched off; run \"echo options %s nested=1 | sudo tee /etc/modprobe.d/kvm.conf\" and restart the host", module, module)
+	}
+	return false, "the host's KVM does not tell whether it can (no nested parameter in /sys/module/kvm_intel or kvm_amd)"
+}

@@ -1,0 +1,291 @@
+//go:build linux
+
+package qemu
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stead-vm/stead/provider/hypervisor"
+)
+
+// fakeHost is a host whose QEMU is a shell script and whose KVM is an empty file.
+type fakeHost struct {
+	dir    string
+	binary string
+	kvm    string
+}
+
+func newFakeHost(t *testing.T, script string) fakeHost {
+	t.Helper()
+	dir := t.TempDir()
+	h := fakeHost{dir: dir, binary: filepath.Join(dir, "qemu"), kvm: filepath.Join(dir, "kvm")}
+	text := "#!/bin/sh\necho run >> " + filepath.Join(dir, "runs") + "\n" + script + "\n"
+	if err := errors.Join(os.WriteFile(h.binary, []byte(text), 0o755), os.WriteFile(h.kvm, nil, 0o600), os.WriteFile(filepath.Join(dir, "vmlinuz"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h fakeHost) driver(t *testing.T, accel, digest string) *Driver {
+	t.Helper()
+	d, err := New(Options{
+		CacheDir: filepath.Join(h.dir, "cache"), Binary: h.binary, Accel: accel,
+		ProbeBoot: func(context.Context, io.Writer) (string, string, error) {
+			return filepath.Join(h.dir, "vmlinuz"), digest, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.kvm, d.signOfLife, d.hello = h.kvm, 50*time.Millisecond, 10*time.Second
+	return d
+}
+
+// runs is how often the fake QEMU was started.
+func (h fakeHost) runs(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(h.dir, "runs"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.Count(string(text), "run\n")
+}
+
+const brokenKVM = "echo 'qemu: error: failed to set MSR 0x10a to 0x0' >&2; exit 134"
+
+func TestAcceleratorIsChosen(t *testing.T) {
+	tests := map[string]struct {
+		script  string
+		accel   string
+		noKVM   bool
+		want    string
+		warning string
+		runs    int
+	}{
+		"emulation on demand asks nothing": {accel: accelTCG, want: accelTCG},
+		"no KVM":                           {noKVM: true, want: accelTCG, warning: "there is no /dev/kvm"},
+		"KVM that makes QEMU fail":         {script: brokenKVM, want: accelTCG, warning: "failed to set MSR 0x10a", runs: 1},
+		"KVM that hangs":                   {script: "exec sleep 1000", want: accelTCG, warning: "a guest printed nothing within", runs: 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHost(t, tt.script)
+			d := h.driver(t, tt.accel, "digest")
+			if tt.noKVM {
+				d.kvm = filepath.Join(h.dir, "absent")
+			}
+			got, err := d.Capabilities(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Accelerator != tt.want || !strings.Contains(got.Warning, tt.warning) || (tt.warning == "") != (got.Warning == "") {
+				t.Errorf("Capabilities = %+v, want %s and a warning with %q", got, tt.want, tt.warning)
+			}
+			if strings.Contains(got.Warning, "\n") {
+				t.Errorf("the warning has more than a line: %q", got.Warning)
+			}
+			if n := h.runs(t); n != tt.runs {
+				t.Errorf("QEMU ran %d times, want %d", n, tt.runs)
+			}
+		})
+	}
+}
+
+func TestVerdictIsKeptPerKernelAndHostStart(t *testing.T) {
+	h := newFakeHost(t, brokenKVM)
+	ask := func(digest string, runs int) {
+		t.Helper()
+		c, err := h.driver(t, accelAuto, digest).Capabilities(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Accelerator != accelTCG || c.Warning == "" {
+			t.Errorf("Capabilities = %+v, want emulation with a warning", c)
+		}
+		if n := h.runs(t); n != runs {
+			t.Errorf("QEMU ran %d times, want %d", n, runs)
+		}
+	}
+	ask("kernel 1", 1)
+	ask("kernel 1", 1)
+	ask("kernel 2", 2)
+	ask("kernel 1", 2)
+
+	cache := filepath.Join(h.dir, "cache", "accelerator.json")
+	if err := os.WriteFile(cache, []byte(`{"bootId":"another","verdicts":{}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask("kernel 1", 3)
+	if err := os.WriteFile(cache, []byte(`damaged`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask("kernel 1", 4)
+}
+
+func TestTwoWhoAskAtOnceTryOnce(t *testing.T) {
+	h := newFakeHost(t, brokenKVM)
+	var wg sync.WaitGroup
+	for range 4 {
+		d := h.driver(t, accelAuto, "digest")
+		wg.Go(func() {
+			if _, err := d.Capabilities(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := h.runs(t); n != 1 {
+		t.Errorf("QEMU ran %d times, want once", n)
+	}
+}
+
+func TestAnInterruptedProbeIsNoVerdict(t *testing.T) {
+	h := newFakeHost(t, "exec sleep 1000")
+	d := h.driver(t, accelAuto, "digest")
+	d.signOfLife = 10 * time.Second
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(50*time.Millisecond, func() { cancel(interrupted) })
+	if _, err := d.Capabilities(ctx); !errors.Is(err, interrupted) {
+		t.Errorf("Capabilities = %v, want %v", err, interrupted)
+	}
+	if _, err := os.Stat(filepath.Join(h.dir, "cache", "accelerator.json")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a verdict was kept: %v", err)
+	}
+}
+
+func TestKVMOnDemandIsNotReplaced(t *testing.T) {
+	_, err := newFakeHost(t, brokenKVM).driver(t, accelKVM, "digest").Capabilities(t.Context())
+	var dead *AcceleratorError
+	if !errors.As(err, &dead) || !strings.Contains(dead.Error(), "MSR 0x10a") || dead.Remedy() == "" {
+		t.Errorf("Capabilities = %v, want an AcceleratorError with QEMU's words", err)
+	}
+}
+
+func TestKVMWithoutPermissionIsNotReplacedEither(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root has every permission; CI also runs the tests as an ordinary user")
+	}
+	h := newFakeHost(t, brokenKVM)
+	if err := os.Chmod(h.kvm, 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.driver(t, accelAuto, "digest").Capabilities(t.Context())
+	var denied *PermissionError
+	if !errors.As(err, &denied) || !strings.Contains(denied.Remedy(), "usermod -aG kvm") || !strings.Contains(denied.Remedy(), "STEAD_ACCEL=tcg") {
+		t.Errorf("Capabilities = %v, want a PermissionError with both ways out", err)
+	}
+}
+
+func TestMissingQEMUIsNamed(t *testing.T) {
+	d, err := New(Options{CacheDir: t.TempDir(), Binary: "qemu-that-is-not-there"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Capabilities(t.Context())
+	var missing *MissingToolError
+	if !errors.As(err, &missing) || missing.Tool != "qemu-that-is-not-there" || !strings.Contains(missing.Remedy(), "apt install qemu-system-") {
+		t.Errorf("Capabilities = %v, want a MissingToolError", err)
+	}
+}
+
+func TestNew(t *testing.T) {
+	for name, o := range map[string]Options{"no cache": {}, "unknown accelerator": {CacheDir: "/c", Accel: "warp"}} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := New(o); err == nil {
+				t.Error("New succeeded")
+			}
+		})
+	}
+}
+
+func TestNested(t *testing.T) {
+	tests := map[string]struct {
+		module, value string
+		arch, accel   string
+		want          bool
+	}{
+		"emulated processors can":        {arch: "amd64", accel: accelTCG, want: true},
+		"Intel, switched on":             {arch: "amd64", accel: accelKVM, module: "kvm_intel", value: "Y\n", want: true},
+		"AMD, switched on, old spelling": {arch: "amd64", accel: accelKVM, module: "kvm_amd", value: "1\n", want: true},
+		"Intel, switched off":            {arch: "amd64", accel: accelKVM, module: "kvm_intel", value: "N\n"},
+		"neither":                        {arch: "amd64", accel: accelKVM},
+		"arm64":                          {arch: "arm64", accel: accelTCG},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			if tt.module != "" {
+				dir := filepath.Join(root, "sys/module", tt.module, "parameters")
+				if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "nested"), []byte(tt.value), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, why := nested(root, tt.arch, tt.accel)
+			if got != tt.want || got == (why != "") {
+				t.Errorf("nested = %v, %q, want %v and a reason if not", got, why, tt.want)
+			}
+		})
+	}
+}
+
+func TestValidate(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := hypervisor.Config{CPUs: 1, Memory: 1 << 30, Kernel: file}
+	tests := map[string]struct {
+		change  func(*hypervisor.Config)
+		message string // empty: valid
+	}{
+		"a small machine":          {change: func(*hypervisor.Config) {}},
+		"no processor":             {change: func(c *hypervisor.Config) { c.CPUs = 0 }, message: "cpus = 0"},
+		"too many processors":      {change: func(c *hypervisor.Config) { c.CPUs = 1000 }, message: "cpus = 1000 is more than this host offers (255)"},
+		"hardly any memory":        {change: func(c *hypervisor.Config) { c.Memory = 1 << 20 }, message: "memory = 1MiB"},
+		"more memory than here":    {change: func(c *hypervisor.Config) { c.Memory = 1 << 50 }, message: "is more than this host offers"},
+		"no kernel":                {change: func(c *hypervisor.Config) { c.Kernel = filepath.Join(dir, "none") }, message: "none: no such file"},
+		"no disk":                  {change: func(c *hypervisor.Config) { c.Disks = []hypervisor.Disk{{Path: filepath.Join(dir, "none")}} }, message: "none: no such file"},
+		"a serial that is cut off": {change: func(c *hypervisor.Config) { c.Disks = []hypervisor.Disk{{Path: file, Serial: strings.Repeat("x", 21)}} }, message: "more than 20 bytes"},
+		"a folder that is none":    {change: func(c *hypervisor.Config) { c.Shares = []hypervisor.Share{{Tag: "home", Path: file}} }, message: "is not a folder"},
+		"a tag that is cut off":    {change: func(c *hypervisor.Config) { c.Shares = []hypervisor.Share{{Tag: strings.Repeat("x", 37), Path: dir}} }, message: "1 to 36 bytes"},
+		"a run folder too deep": {
+			change: func(c *hypervisor.Config) {
+				c.RunDir, c.Shares = strings.Repeat("/x", 60), []hypervisor.Share{{Tag: "home", Path: dir}}
+			},
+			message: "longer than the 107 bytes",
+		},
+		"half a MAC address": {change: func(c *hypervisor.Config) { c.Network = &hypervisor.Network{MAC: []byte{1, 2, 3}} }, message: "must have 6 bytes"},
+	}
+	d, err := New(Options{CacheDir: dir, Accel: accelTCG, Binary: "sh", ShareCommand: shareCommand})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := good
+			tt.change(&c)
+			err := d.Validate(t.Context(), c)
+			if tt.message == "" && err != nil || tt.message != "" && (err == nil || !strings.Contains(err.Error(), tt.message)) {
+				t.Errorf("Validate = %v, want %q", err, tt.message)
+			}
+		})
+	}
+	t.Run("virtual machines inside where the host cannot", func(t *testing.T) {
+		c := good
+		c.Nested = true
+		err := checkNested(c, hypervisor.Capabilities{NestedWhy: "switched off"})
+		if !errors.Is(err, hypervisor.ErrUnsupported) || !strings.Contains(err.Error(), "switched off") {
+			t.Errorf("checkNested = %v", err)
+		}
+	})
+}

@@ -1,0 +1,176 @@
+//go:build linux
+
+package qemu
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/hypervisor"
+)
+
+// Values of Options.Accel and of Capabilities.Accelerator.
+const (
+	accelAuto = "auto"
+	accelKVM  = "kvm"
+	accelTCG  = "tcg"
+)
+
+// platform is what differs between the processors that we know.
+type platform struct {
+	binary  string
+	install string
+	machine string // board, less what it would have by default and nobody needs
+	console string // as the guest's kernel names the first serial port
+	hide    string // processor features that would let a guest run guests
+	cmdline string // of the guest's kernel, only when emulated
+}
+
+// platforms by Go's name of the architecture.
+var platforms = map[string]platform{
+	"amd64": {
+		binary:  "qemu-system-x86_64",
+		install: "apt install qemu-system-x86",
+		machine: "q35,vmport=off,smbus=off,sata=off,smm=off,usb=off",
+		console: "ttyS0",
+		hide:    ",svm=off,vmx=off",
+		// The kernel's test of its timer interrupt panics when a busy host emulates the
+		// timer late.
+		cmdline: "no_timer_check",
+	},
+	"arm64": {
+		binary:  "qemu-system-aarch64",
+		install: "apt install qemu-system-arm",
+		machine: "virt,gic-version=max",
+		console: "ttyAMA0",
+	},
+}
+
+// hardware is a machine as one QEMU process gets it. The numbers are descriptors that
+// the process inherits: connected sockets.
+type hardware struct {
+	hypervisor.Config
+	platform platform
+	accel    string
+	monitor  int
+	agent    int
+	shares   []int // as Config.Shares
+}
+
+// arguments is the command line of QEMU for h.
+func arguments(h hardware) []string {
+	a := args{
+		"-no-user-config", "-nodefaults", "-display", "none",
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		// A reset ends QEMU, so that each boot gets its own settings and keys.
+		"-action", "reboot=shutdown",
+	}
+	a.add("-name", "guest="+escape(h.Name), "debug-threads=on")
+	a.processor(h)
+	a.memory(h)
+	a.add("-kernel", h.Kernel)
+	a.add("-initrd", h.Initrd)
+	a.add("-append", kernelCmdline(h))
+
+	a.add("-chardev", "socket,id=monitor,fd="+strconv.Itoa(h.monitor))
+	a.add("-mon", "chardev=monitor,mode=control")
+	if h.ConsoleLog != "" {
+		a.add("-chardev", "file,id=console,append=on,path="+escape(h.ConsoleLog))
+		a.add("-serial", "chardev:console")
+	}
+	a.device("virtio-serial-pci", "max_ports=2")
+	a.add("-chardev", "socket,id=agent,fd="+strconv.Itoa(h.agent))
+	a.add("-device", "virtserialport,chardev=agent,name="+guest.AgentPortName)
+	a.device("virtio-rng-pci")
+	a.device("virtio-balloon-pci", "free-page-reporting=on", "deflate-on-oom=on")
+	a.disks(h.Disks)
+	for i, s := range h.Shares {
+		a.add("-chardev", fmt.Sprintf("socket,id=share%d,fd=%d", i, h.shares[i]))
+		a.add("-device", fmt.Sprintf("vhost-user-fs-pci,chardev=share%d,queue-size=1024,tag=%s", i, escape(s.Tag)))
+	}
+	if h.Network != nil {
+		// IPv6 would be offered to the guest even where the host has none.
+		a.add("-netdev", "user,id=net,ipv6=off")
+		a.device("virtio-net-pci", "netdev=net", "mac="+h.Network.MAC.String(), "romfile=")
+	}
+	return a
+}
+
+// args is a command line in the making.
+type args []string
+
+// add appends an option with its comma-separated values.
+func (a *args) add(option string, values ...string) {
+	*a = append(*a, option, strings.Join(values, ","))
+}
+
+// device adds a virtio device without the registers of drivers older than virtio 1.0.
+func (a *args) device(name string, properties ...string) {
+	a.add("-device", append([]string{name, "disable-legacy=on"}, properties...)...)
+}
+
+func (a *args) processor(h hardware) {
+	cpu := "max"
+	if h.accel == accelKVM {
+		cpu = "host"
+		a.add("-accel", accelKVM)
+	} else {
+		a.add("-accel", accelTCG, "thread=multi")
+	}
+	if !h.Nested {
+		cpu += h.platform.hide
+	}
+	a.add("-cpu", cpu)
+	a.add("-smp", strconv.Itoa(h.CPUs))
+}
+
+// memory makes the guest's memory a file that the servers of shares can map, if there
+// are any. The host's dumps of a failed QEMU leave it out.
+func (a *args) memory(h hardware) {
+	size := strconv.FormatInt(h.Memory>>20, 10) + "M"
+	machine := []string{h.platform.machine, "dump-guest-core=off"}
+	a.add("-m", size)
+	if len(h.Shares) > 0 {
+		a.add("-object", "memory-backend-memfd,id=memory,share=on,size="+size)
+		machine = append(machine, "memory-backend=memory")
+	}
+	a.add("-machine", machine...)
+}
+
+// disks trusts the host's page cache and the guest's flushes: what the guest has
+// synced is on the host's disk. Blocks that the guest discards leave the host's file.
+func (a *args) disks(disks []hypervisor.Disk) {
+	for i, d := range disks {
+		id := fmt.Sprintf("disk%d", i)
+		readOnly := "off"
+		if d.ReadOnly {
+			readOnly = "on"
+		}
+		a.add("-drive", "if=none", "id="+id, "format=raw", "cache=writeback", "discard=unmap",
+			"read-only="+readOnly, "file="+escape(d.Path))
+		properties := []string{"drive=" + id}
+		if d.Serial != "" {
+			properties = append(properties, "serial="+escape(d.Serial))
+		}
+		a.device("virtio-blk-pci", properties...)
+	}
+}
+
+// kernelCmdline lets the caller have the last word: of a parameter given twice, the
+// kernel takes the later.
+func kernelCmdline(h hardware) string {
+	words := []string{
+		"console=" + h.platform.console, "quiet",
+		"panic=-1",          // reset at once, which ends QEMU
+		"cryptomgr.notests", // the ciphers' self-tests are a sixth of an emulated boot
+	}
+	if h.accel == accelTCG {
+		words = append(words, h.platform.cmdline)
+	}
+	return strings.Join(strings.Fields(strings.Join(append(words, h.Cmdline), " ")), " ")
+}
+
+// escape protects a value in an option of comma-separated ones.
+func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }

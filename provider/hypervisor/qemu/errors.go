@@ -1,0 +1,86 @@
+//go:build linux
+
+package qemu
+
+import (
+	"fmt"
+	"strings"
+)
+
+// MissingToolError reports that QEMU is not installed.
+type MissingToolError struct {
+	Tool, Install string
+	Err           error
+}
+
+func (e *MissingToolError) Error() string { return fmt.Sprintf("%s is missing: %v", e.Tool, e.Err) }
+func (e *MissingToolError) Unwrap() error { return e.Err }
+
+// Remedy says what to install.
+func (e *MissingToolError) Remedy() string {
+	return fmt.Sprintf("install QEMU (on Debian: %s), then retry", e.Install)
+}
+
+// PermissionError reports a /dev/kvm that is there but not for us. It is no reason to
+// emulate silently: the user would never learn why machines are slow.
+type PermissionError struct {
+	User string
+	Err  error
+}
+
+func (e *PermissionError) Error() string { return fmt.Sprintf("no permission to use KVM: %v", e.Err) }
+func (e *PermissionError) Unwrap() error { return e.Err }
+
+// Remedy says how to get the permission, or how to do without.
+func (e *PermissionError) Remedy() string {
+	return fmt.Sprintf("run \"sudo usermod -aG kvm %s\" and log in again, or set STEAD_ACCEL=tcg for slow emulation", e.User)
+}
+
+// AcceleratorError reports that KVM was demanded and does not run guests here.
+type AcceleratorError struct{ Why string }
+
+func (e *AcceleratorError) Error() string { return "KVM does not run guests on this host: " + e.Why }
+
+// Remedy says how to do without.
+func (e *AcceleratorError) Remedy() string {
+	return "unset STEAD_ACCEL, or set it to tcg for slow emulation"
+}
+
+// LimitError reports a machine that this host is too small for.
+type LimitError struct {
+	What      string // "memory", "cpus"
+	Want, Max string
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%s = %s is more than this host offers (%s)", e.What, e.Want, e.Max)
+}
+
+// Remedy says how much is possible.
+func (e *LimitError) Remedy() string { return fmt.Sprintf("set %s to %s or less", e.What, e.Max) }
+
+// ProcessError is a host process of the machine that failed, with its last words.
+type ProcessError struct {
+	Process string // "QEMU", or which file server
+	Args    []string
+	Stderr  string
+	Err     error
+}
+
+func (e *ProcessError) Error() string {
+	words := strings.TrimSpace(e.Stderr)
+	if words == "" {
+		return fmt.Sprintf("%s failed: %v", e.Process, e.Err)
+	}
+	return fmt.Sprintf("%s failed: %v: %s", e.Process, e.Err, words)
+}
+
+func (e *ProcessError) Unwrap() error { return e.Err }
+
+// PanicError is the end of a guest whose kernel gave up.
+type PanicError struct{ Message, Log string }
+
+func (e *PanicError) Error() string { return "the guest's kernel panicked: " + e.Message }
+
+// Remedy says where to read on.
+func (e *PanicError) Remedy() string { return "read the end of the machine's console log, " + e.Log }

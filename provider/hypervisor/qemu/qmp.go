@@ -1,0 +1,173 @@
+//go:build linux
+
+package qemu
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// monitor is a client of QMP, QEMU's JSON protocol (docs/interop/qmp-spec.txt of
+// QEMU). It knows the little we need: commands without big answers, and events.
+type monitor struct {
+	conn    io.ReadWriteCloser
+	onEvent func(qmpEvent)
+	ready   chan struct{} // closed by QEMU's greeting
+	done    chan struct{} // closed when the connection has ended
+	err     error         // why; read it after done is closed
+
+	mu      sync.Mutex // guards what follows, and writing
+	lastID  int
+	pending map[int]chan<- qmpMessage
+}
+
+// qmpEvent is something that QEMU tells unasked.
+type qmpEvent struct {
+	Name string
+	Data json.RawMessage
+}
+
+// qmpMessage is a line from QEMU: greeting, answer or event.
+type qmpMessage struct {
+	Greeting json.RawMessage `json:"QMP"`
+	ID       int             `json:"id"`
+	Return   json.RawMessage `json:"return"`
+	Error    *qmpError       `json:"error"`
+	Event    string          `json:"event"`
+	Data     json.RawMessage `json:"data"`
+}
+
+// qmpError is QEMU's refusal of a command.
+type qmpError struct {
+	Class string `json:"class"`
+	Desc  string `json:"desc"`
+}
+
+func (e *qmpError) Error() string { return e.Desc }
+
+// qmpLineLimit bounds a line; the longest we ask for has a few hundred bytes.
+const qmpLineLimit = 1 << 20
+
+// newMonitor speaks QMP on conn, which it owns from now on. onEvent is called for each
+// event, in order, and must not wait for the monitor.
+func newMonitor(conn io.ReadWriteCloser, onEvent func(qmpEvent)) *monitor {
+	m := &monitor{
+		conn: conn, onEvent: onEvent, ready: make(chan struct{}), done: make(chan struct{}),
+		pending: map[int]chan<- qmpMessage{},
+	}
+	go m.read()
+	return m
+}
+
+func (m *monitor) read() {
+	lines := bufio.NewScanner(m.conn)
+	lines.Buffer(nil, qmpLineLimit)
+	greeted := false
+	for lines.Scan() {
+		var msg qmpMessage
+		if err := json.Unmarshal(lines.Bytes(), &msg); err != nil {
+			m.err = fmt.Errorf("QMP: %w", err)
+			break
+		}
+		switch {
+		case msg.Greeting != nil && !greeted:
+			greeted = true
+			close(m.ready)
+		case msg.Event != "":
+			m.onEvent(qmpEvent{msg.Event, msg.Data})
+		case msg.Return != nil || msg.Error != nil:
+			m.answer(msg)
+		}
+	}
+	if m.err == nil {
+		m.err = lines.Err()
+	}
+	if m.err == nil {
+		m.err = io.EOF
+	}
+	m.conn.Close()
+	close(m.done)
+}
+
+func (m *monitor) answer(msg qmpMessage) {
+	m.mu.Lock()
+	waiting := m.pending[msg.ID]
+	delete(m.pending, msg.ID)
+	m.mu.Unlock()
+	if waiting != nil {
+		waiting <- msg
+	}
+}
+
+// handshake waits for QEMU's greeting and leaves the mode in which only the handshake
+// is allowed.
+func (m *monitor) handshake(ctx context.Context) error {
+	select {
+	case <-m.ready:
+	case <-m.done:
+		return m.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return m.execute(ctx, "qmp_capabilities")
+}
+
+// execute runs a command that has neither arguments nor an answer worth reading.
+func (m *monitor) execute(ctx context.Context, command string) error {
+	answer := make(chan qmpMessage, 1)
+	if err := m.send(command, answer); err != nil {
+		return fmt.Errorf("QMP %s: %w", command, err)
+	}
+	select {
+	case msg := <-answer:
+		if msg.Error != nil {
+			return fmt.Errorf("QMP %s: %w", command, msg.Error)
+		}
+		return nil
+	case <-m.done:
+		return fmt.Errorf("QMP %s: %w", command, m.err)
+	case <-ctx.Done():
+		return fmt.Errorf("QMP %s: %w", command, context.Cause(ctx))
+	}
+}
+
+func (m *monitor) send(command string, answer chan<- qmpMessage) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lastID++
+	line, err := json.Marshal(struct {
+		Execute string `json:"execute"`
+		ID      int    `json:"id"`
+	}{command, m.lastID})
+	if err != nil {
+		return err
+	}
+	m.pending[m.lastID] = answer
+	if _, err := m.conn.Write(append(line, '\n')); err != nil {
+		delete(m.pending, m.lastID)
+		return err
+	}
+	return nil
+}
+
+// shutdownReason reads the event that precedes an orderly end of QEMU.
+func shutdownReason(e qmpEvent) (string, error) {
+	if e.Name != "SHUTDOWN" {
+		return "", nil
+	}
+	var data struct {
+		Reason string `json:"reason"`
+	}
+	if err := json.Unmarshal(e.Data, &data); err != nil {
+		return "", err
+	}
+	if data.Reason == "" {
+		return "", errors.New("SHUTDOWN without a reason")
+	}
+	return data.Reason, nil
+}

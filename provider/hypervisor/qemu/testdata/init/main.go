@@ -1,0 +1,149 @@
+// Command init is the smallest guest that can be talked to: it loads the modules of
+// its initramfs, answers GET /v1/status, and does what the tests of the driver need
+// from inside. The tests use it in place of the agent so that a failure points at the
+// virtual machine and at nothing else.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/portmux"
+)
+
+func main() {
+	if err := run(); err != nil {
+		log.Print(err)
+	}
+	check(unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF))
+}
+
+func run() error {
+	check(unix.Mount("devtmpfs", "/dev", "devtmpfs", 0, ""))
+	check(unix.Mount("proc", "/proc", "proc", 0, ""))
+	check(unix.Mount("sysfs", "/sys", "sysfs", 0, ""))
+	log.SetFlags(0)
+	if kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
+		log.SetOutput(kmsg)
+	}
+	log.Print("init: started")
+	order, err := os.ReadFile(filepath.Join(guest.ModulesDir, "order"))
+	if err != nil {
+		return err
+	}
+	for _, name := range strings.Fields(string(order)) {
+		if err := load(filepath.Join(guest.ModulesDir, name)); err != nil {
+			log.Printf("init: %s: %v", name, err)
+		}
+	}
+	log.Print("init: modules loaded")
+	port, err := openPort()
+	if err != nil {
+		return err
+	}
+	mux, err := portmux.NewMux(port)
+	if err != nil {
+		return err
+	}
+	l, err := mux.Listen(guest.ControlPort)
+	if err != nil {
+		return err
+	}
+	go func() { check(http.Serve(l, handler())) }()
+	log.Print("init: listening")
+	return mux.Serve()
+}
+
+func load(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.FinitModule(int(f.Fd()), "", 0)
+}
+
+func openPort() (*os.File, error) {
+	for range 500 {
+		names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range names {
+			name, err := os.ReadFile(n)
+			if err == nil && strings.TrimSpace(string(name)) == guest.AgentPortName {
+				dev := filepath.Join("/dev", filepath.Base(filepath.Dir(n)))
+				fd, err := unix.Open(dev, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+				if err != nil {
+					return nil, err
+				}
+				return os.NewFile(uintptr(fd), dev), nil
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil, fmt.Errorf("no port named %s", guest.AgentPortName)
+}
+
+func handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		var uts unix.Utsname
+		check(unix.Uname(&uts))
+		check(json.NewEncoder(w).Encode(guest.Status{Hello: guest.Hello{Release: unix.ByteSliceToString(uts.Release[:])}}))
+	})
+	mux.HandleFunc("GET /file", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, r.FormValue("path"))
+	})
+	mux.HandleFunc("GET /glob", func(w http.ResponseWriter, r *http.Request) {
+		names, err := filepath.Glob(r.FormValue("pattern"))
+		check(err)
+		check(json.NewEncoder(w).Encode(names))
+	})
+	mux.HandleFunc("POST /mount", func(w http.ResponseWriter, r *http.Request) {
+		check(os.MkdirAll("/mnt", 0o755))
+		if err := unix.Mount(r.FormValue("source"), "/mnt", r.FormValue("type"), 0, ""); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	mux.HandleFunc("POST /reboot", func(_ http.ResponseWriter, r *http.Request) {
+		how := map[string]int{"reset": unix.LINUX_REBOOT_CMD_RESTART, "poweroff": unix.LINUX_REBOOT_CMD_POWER_OFF}
+		go func() { check(unix.Reboot(how[r.FormValue("how")])) }()
+	})
+	mux.HandleFunc("POST /panic", func(http.ResponseWriter, *http.Request) {
+		go func() { check(os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)) }()
+	})
+	mux.HandleFunc("POST /memory", func(w http.ResponseWriter, r *http.Request) {
+		var size int
+		_, err := fmt.Sscan(r.FormValue("bytes"), &size)
+		check(err)
+		page, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+		check(err)
+		for i := 0; i < size; i += 4096 {
+			page[i] = 1
+		}
+		_, err = io.WriteString(w, "filled")
+		check(err)
+		w.(http.Flusher).Flush()
+		_, err = io.Copy(io.Discard, r.Body) // the host says when by closing it
+		check(err)
+		check(unix.Munmap(page))
+	})
+	return mux
+}
+
+func check(err error) {
+	if err != nil {
+		log.Printf("init: %v", err)
+	}
+}

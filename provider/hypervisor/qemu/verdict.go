@@ -1,0 +1,73 @@
+//go:build linux
+
+package qemu
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+// verdict is which accelerator machines use, and why it is not KVM.
+type verdict struct {
+	Accel   string `json:"accel"`
+	Why     string `json:"why,omitempty"`
+	Warning string `json:"warning,omitempty"`
+}
+
+// verdicts is the file that keeps them. A start of the host makes all of them void:
+// its kernel, firmware and settings may be others.
+type verdicts struct {
+	path     string
+	BootID   string             `json:"bootId"`
+	Verdicts map[string]verdict `json:"verdicts"` // by verdictKey
+}
+
+// openVerdicts reads the cache. One that is damaged or of an earlier start of the host
+// is an empty one.
+func openVerdicts(path string) (verdicts, error) {
+	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return verdicts{}, fmt.Errorf("identify this start of the host: %w", err)
+	}
+	current := verdicts{path: path, BootID: strings.TrimSpace(string(bootID))}
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return verdicts{}, err
+	}
+	var stored verdicts
+	if json.Unmarshal(data, &stored) == nil && stored.BootID == current.BootID {
+		current.Verdicts = stored.Verdicts
+	}
+	return current, nil
+}
+
+// add keeps a verdict.
+func (c verdicts) add(key string, v verdict) error {
+	c.Verdicts = maps.Clone(c.Verdicts)
+	if c.Verdicts == nil {
+		c.Verdicts = map[string]verdict{}
+	}
+	c.Verdicts[key] = v
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(c.path, append(data, '\n'), 0o600)
+}
+
+// verdictKey names what a verdict is about: this QEMU (by its file, which tells a new
+// version without running it) with this kernel.
+func verdictKey(binary, kernelDigest string) (string, error) {
+	info, err := os.Stat(binary)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %d %d %s", binary, info.Size(), info.ModTime().UnixNano(), kernelDigest), nil
+}
