@@ -34,7 +34,7 @@ rootfs "$work/root.tar" \
 	--customize-hook='chroot "$1" systemctl mask getty.target console-getty.service e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer' \
 	--customize-hook='rm -f "$1"/var/lib/dbus/machine-id; : >"$1"/etc/machine-id'
 
-add_image "$new" debian "$work/root.tar" \
+add_image "$new" debian "$work/root.tar" -zstd \
 	-env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 	-env LANG=C.UTF-8 \
 	-stop-signal SIGRTMIN+3

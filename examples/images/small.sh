@@ -106,6 +106,6 @@ pack "$work/busybox" "$work/busybox.tar"
 pack "$work/noinit" "$work/noinit.tar"
 
 for tag in openrc busybox noinit; do
-	add_image "$new" "$tag" "$work/$tag.tar" -env PATH="$path"
+	add_image "$new" "$tag" "$work/$tag.tar" -zstd -env PATH="$path"
 done
 finish_layout

@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/renameio/v2"
+	"github.com/klauspost/readahead"
 )
 
 // Disk is the path of a disk of size bytes with the files of img on it. It is made when
@@ -65,7 +66,7 @@ func (s *Store) convert(ctx context.Context, f found, path string, size int64, p
 	layers := make([]Layer, len(f.manifest.Layers))
 	checks := make([]*check, len(layers))
 	for i, d := range f.manifest.Layers {
-		checks[i] = &check{store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: meter}
+		checks[i] = &check{ctx: ctx, store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: meter}
 		layers[i] = Layer{Name: d.Digest.String(), Open: checks[i].open}
 	}
 	out, err := renameio.NewPendingFile(path,
@@ -100,6 +101,7 @@ func (s *Store) discard(f *renameio.PendingFile) {
 
 // check watches the readings of one layer.
 type check struct {
+	ctx   context.Context
 	store *Store
 	blob  v1.Descriptor
 	want  v1.Hash // of the uncompressed layer
@@ -135,7 +137,12 @@ func (k *check) open() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, errors.Join(k.fail(k.damaged(err)), f.Close())
 	}
-	return &reading{check: k, file: f, zr: zr, hash: h}, nil
+	p := &pass{check: k, file: f, zr: zr, hash: h}
+	p.ahead, err = readahead.NewReaderSize(p, chunks, chunkSize)
+	if err != nil {
+		return nil, errors.Join(err, zr.Close(), f.Close())
+	}
+	return layerReader{p}, nil
 }
 
 // fail notes the first failure.
@@ -183,41 +190,51 @@ func (s *Store) intact(d v1.Descriptor) bool {
 	return copyVerified(io.Discard, f, d, storeSource{s}) == nil
 }
 
-// reading is one pass over an uncompressed layer.
-type reading struct {
+// Unpacking takes longer than all the rest, so it goes on in a goroutine of its own
+// while the file system is written.
+const (
+	chunks    = 8
+	chunkSize = 512 << 10
+)
+
+// pass is one reading of an uncompressed layer. Its Read belongs to the goroutine of
+// ahead, from which [layerReader] takes the data.
+type pass struct {
 	check *check
 	file  *os.File
 	zr    io.ReadCloser
 	hash  hash.Hash
-	ended bool
+	ahead io.ReadCloser
 }
 
-func (r *reading) Read(p []byte) (int, error) {
-	n, err := r.zr.Read(p)
-	r.hash.Write(p[:n])
-	switch {
-	case errors.Is(err, io.EOF):
-		r.ended = true
-	case err != nil:
-		err = r.check.fail(r.check.damaged(err))
+func (p *pass) Read(b []byte) (int, error) {
+	n, err := p.zr.Read(b)
+	p.hash.Write(b[:n])
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = p.check.fail(p.check.damaged(err))
 	}
 	return n, err
 }
 
+// layerReader is the side of a pass that the writer sees.
+type layerReader struct{ *pass }
+
+func (r layerReader) Read(b []byte) (int, error) { return r.ahead.Read(b) }
+
 // Close reads what a tar reader leaves behind the last entry, and compares.
-func (r *reading) Close() error {
-	if !r.ended {
-		if _, err := io.Copy(io.Discard, r); err != nil {
-			return errors.Join(err, r.zr.Close(), r.file.Close())
-		}
+func (r layerReader) Close() error {
+	k := r.check
+	_, err := io.Copy(io.Discard, readerWithContext{k.ctx, r})
+	err = errors.Join(err, r.ahead.Close(), r.zr.Close(), r.file.Close())
+	if err != nil {
+		return err
 	}
-	err := errors.Join(r.zr.Close(), r.file.Close())
-	if got := fmt.Sprintf("%x", r.hash.Sum(nil)); got != r.check.want.Hex {
-		return r.check.fail(r.check.damaged(fmt.Errorf(
-			"uncompressed it has the digest sha256:%s, its config says %s", got, r.check.want)))
+	if got := fmt.Sprintf("%x", r.hash.Sum(nil)); got != k.want.Hex {
+		return k.fail(k.damaged(fmt.Errorf("uncompressed it has the digest %s:%s, its config says %s",
+			k.want.Algorithm, got, k.want)))
 	}
-	r.check.mu.Lock()
-	defer r.check.mu.Unlock()
-	r.check.verified = true
-	return err
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.verified = true
+	return nil
 }

@@ -47,9 +47,13 @@ type meter struct {
 	Event
 	report   Progress
 	reported int64
+
+	mu sync.Mutex // layers may be read at the same time
 }
 
 func (m *meter) add(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.Current += int64(n)
 	if m.Current-m.reported >= step {
 		m.reported = m.Current
@@ -58,6 +62,8 @@ func (m *meter) add(n int) {
 }
 
 func (m *meter) done() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.Current, m.Done = m.Total, true
 	m.report(m.Event)
 }
