@@ -11,14 +11,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// aclPrefix names POSIX access lists. The guest's kernel would not obey them, and
-// setting one changes a file's mode behind its back. "Not supported" is also an
-// answer that ls remembers, so that listing a folder does not ask for each file.
-const aclPrefix = "system.posix_acl_"
+// supported tells which attributes the guest has to do with. POSIX access lists
+// its kernel would not obey, and setting one changes a file's mode behind its
+// back; labels (security.selinux and such) belong to the host's own policy.
+//
+// For those the answer is "not supported", which ls remembers: it asks for both
+// of each file it lists, and any other answer makes "ls -l" of 1,000 files cost
+// 2,000 requests.
+func supported(attr string) bool {
+	switch {
+	case strings.HasPrefix(attr, "system.posix_acl_"):
+		return false
+	case strings.HasPrefix(attr, "security."):
+		return attr == "security.capability"
+	}
+	return true
+}
 
 // Getxattr reads an attribute, or its size when dest is empty.
 func (n *node) Getxattr(_ context.Context, attr string, dest []byte) (size uint32, e syscall.Errno) {
-	if strings.HasPrefix(attr, aclPrefix) {
+	if !supported(attr) {
 		return 0, syscall.EOPNOTSUPP
 	}
 	e = n.with(func(fd int) error {
@@ -31,7 +43,7 @@ func (n *node) Getxattr(_ context.Context, attr string, dest []byte) (size uint3
 
 // Setxattr writes an attribute.
 func (n *node) Setxattr(_ context.Context, attr string, data []byte, flags uint32) syscall.Errno {
-	if strings.HasPrefix(attr, aclPrefix) {
+	if !supported(attr) {
 		return syscall.EOPNOTSUPP
 	}
 	return n.with(func(fd int) error { return unix.Setxattr(procPath(fd), attr, data, int(flags)) })
@@ -39,7 +51,7 @@ func (n *node) Setxattr(_ context.Context, attr string, data []byte, flags uint3
 
 // Removexattr removes an attribute.
 func (n *node) Removexattr(_ context.Context, attr string) syscall.Errno {
-	if strings.HasPrefix(attr, aclPrefix) {
+	if !supported(attr) {
 		return syscall.EOPNOTSUPP
 	}
 	return n.with(func(fd int) error { return unix.Removexattr(procPath(fd), attr) })
@@ -56,7 +68,7 @@ func (n *node) Listxattr(_ context.Context, dest []byte) (size uint32, e syscall
 		}
 		var names []byte
 		for name := range bytes.SplitAfterSeq(all[:got], []byte{0}) {
-			if !bytes.HasPrefix(name, []byte(aclPrefix)) {
+			if supported(string(bytes.TrimSuffix(name, []byte{0}))) {
 				names = append(names, name...)
 			}
 		}
