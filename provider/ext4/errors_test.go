@@ -43,7 +43,7 @@ func TestImpossibleEntriesNameLayerAndPath(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := writeDisk(filepath.Join(t.TempDir(), "disk"), MinSize, layerOf(t, file("ok", "")), layerOf(t, tt.entries...))
+			err := writeDisk(filepath.Join(t.TempDir(), "disk"), MinSize, layerOf(file("ok", "")), layerOf(tt.entries...))
 			var le *LayerError
 			if !errors.As(err, &le) {
 				t.Fatalf("got %v, want a LayerError", err)
@@ -56,7 +56,7 @@ func TestImpossibleEntriesNameLayerAndPath(t *testing.T) {
 }
 
 func TestDamagedStreams(t *testing.T) {
-	whole := tarOf(t, file("a", strings.Repeat("x", 3000)), file("b", "y"))
+	whole := tarOf(file("a", strings.Repeat("x", 3000)), file("b", "y"))
 	failing := errors.New("digest mismatch")
 	tests := map[string]struct {
 		open func() (io.ReadCloser, error)
@@ -99,13 +99,14 @@ func fromReader(r io.Reader, closing error) func() (io.ReadCloser, error) {
 
 // TestNoSpaceNamesEnough takes the message at its word.
 func TestNoSpaceNamesEnough(t *testing.T) {
+	t.Parallel()
 	var many []entry
 	for i := range 20000 {
 		many = append(many, file("f"+strings.Repeat("x", i%5)+string(rune('a'+i%26))+"/"+strings.Repeat("y", 1+i/26%200)+string(rune('a'+i/5200)), ""))
 	}
 	tests := map[string]Layer{
-		"content":     layerFrom("big", tarOf(t, file("a", strings.Repeat("data", 50*mib)), file("b", strings.Repeat("more", mib)))),
-		"many inodes": layerFrom("many", tarOf(t, many...)),
+		"content":     layerFrom("big", tarOf(file("a", strings.Repeat("data", 50*mib)), file("b", strings.Repeat("more", mib)))),
+		"many inodes": layerFrom("many", tarOf(many...)),
 	}
 	for name, layer := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +145,7 @@ func (f *full) WriteAt(p []byte, _ int64) (int, error) {
 var errHostFull = errors.New("no space left on device")
 
 func TestWriteErrorsSurface(t *testing.T) {
-	layer := layerOf(t, file("a", strings.Repeat("data", 4*mib)), dir("b"), file("b/c", "d"))
+	layer := layerOf(file("a", strings.Repeat("data", 4*mib)), dir("b"), file("b/c", "d"))
 	for _, after := range []int64{0, 5 * mib, 16*mib + 4096, 16*mib + 12288} {
 		_, err := Write(context.Background(), &full{after}, []Layer{layer}, Options{Size: MinSize, Digest: "d"})
 		if !errors.Is(err, errHostFull) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -25,7 +26,7 @@ func TestEverySizeIsClean(t *testing.T) {
 		16*group - blockSize, 16 * group, 16*group + blockSize, 16*group + 562*blockSize, 16*group + 564*blockSize,
 		16*group + 600*blockSize, 17*group + 50*blockSize, 25*group + 100*blockSize, 49*group + 3*mib,
 	}
-	layer := layerOf(t, dir("a"), file("a/b", "content"))
+	layer := layerOf(dir("a"), file("a/b", "content"))
 	for _, size := range sizes {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			disk := makeDisk(t, size, layer)
@@ -40,12 +41,21 @@ func TestEverySizeIsClean(t *testing.T) {
 	}
 }
 
-// awkward is an image of what is hard to store, in two layers.
-func awkward(tb testing.TB) []Layer {
-	tb.Helper()
+// awkward is an image of what is hard to store, in two layers. It is made once.
+func awkward() []Layer {
+	tars := awkwardTars()
+	return []Layer{layerFrom("lower", tars[0]), layerFrom("upper", tars[1])}
+}
+
+var awkwardTars = sync.OnceValue(func() [2][]byte {
+	lower, upper := awkwardEntries()
+	return [2][]byte{tarOf(lower...), tarOf(upper...)}
+})
+
+func awkwardEntries() (lower, upper []entry) {
 	date := func(year int) time.Time { return time.Date(year, 7, 1, 1, 2, 3, 123456789, time.UTC) }
 	name255 := strings.Repeat("ü", 127) + "x"
-	lower := []entry{
+	lower = []entry{
 		folderAt("./", 0o755).at(date(2020)),
 		folderAt("tmp", 0o1777).owned(3e9, 4e9).at(date(2039)),
 		file("suid", "x").owned(3e9, 1<<32-2).at(date(1950)),
@@ -71,11 +81,11 @@ func awkward(tb testing.TB) []Layer {
 		lower = append(lower, file(fmt.Sprintf("long-names/%s%03d", strings.Repeat("n", 252), i), ""))
 	}
 	lower = append(lower, file(strings.Repeat("deep/", 300)+"bottom", "300"))
-	upper := []entry{
+	upper = []entry{
 		file("shreds5", shreds(5)), file("shreds1400", shreds(1400)), file("zeros", strings.Repeat("\x00", 1<<20)+"x"),
 		file("random", noise(3<<20+1)), hardlink("many/again", "many/file-7-\xc3\xa4"),
 	}
-	return []Layer{layerOf(tb, lower...), layerOf(tb, upper...)}
+	return lower, upper
 }
 
 // shreds is a file of n extents, with holes between and at its end.
@@ -91,7 +101,8 @@ func noise(n int) string {
 }
 
 func TestAwkwardFilesAreClean(t *testing.T) {
-	disk := makeDisk(t, 512*mib, awkward(t)...)
+	t.Parallel()
+	disk := makeDisk(t, 512*mib, awkward()...)
 	got := debugfs(t, disk, "stat shreds1400", "stat many", "stat attrs", "htree_dump many")
 	for _, want := range []string{"(ETB0)", "Flags: 0x81000", "user.large (3000)", "Indirect levels: 0"} {
 		if !strings.Contains(got, want) {
@@ -103,6 +114,7 @@ func TestAwkwardFilesAreClean(t *testing.T) {
 // TestHugeFolders has one of 70,000 subfolders, more than a link count can express,
 // and one whose hash tree has two levels.
 func TestHugeFolders(t *testing.T) {
+	t.Parallel()
 	var entries []entry
 	for i := range 70000 {
 		entries = append(entries, dir(fmt.Sprintf("subfolders/%d", i)))
@@ -110,7 +122,7 @@ func TestHugeFolders(t *testing.T) {
 	for i := range 9000 {
 		entries = append(entries, file(fmt.Sprintf("levels/%s%04d", strings.Repeat("n", 251), i), ""))
 	}
-	disk := makeDisk(t, 2048*mib, layerOf(t, entries...))
+	disk := makeDisk(t, 2048*mib, layerOf(entries...))
 	got := debugfs(t, disk, "stat subfolders", "htree_dump levels")
 	for _, want := range []string{"Links: 1 ", "Indirect levels: 1"} {
 		if !strings.Contains(got, want) {
@@ -157,6 +169,7 @@ func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, 
 // TestHugeSparseFile passes 4 GiB, where 32 bits of size end, and 42.5 GiB, where
 // other writers went wrong.
 func TestHugeSparseFile(t *testing.T) {
+	t.Parallel()
 	const gib = 1 << 30
 	pieces := map[int64]byte{0: 'a', 5 * gib: 'b', 43 * gib: 'c'}
 	disk := makeDisk(t, 256*mib, layerFrom("sparse", sparseEntry(t, "huge", 44*gib, pieces, 0, 5*gib, 43*gib)))
@@ -183,7 +196,8 @@ func TestHugeSparseFile(t *testing.T) {
 }
 
 func TestSameInputGivesSameBytes(t *testing.T) {
-	layers := append(awkward(t), layerOf(t, whiteout("many"), file("shreds5", "x"), whiteout("deep"), file("n", noise(500000))))
+	t.Parallel()
+	layers := append(awkward(), layerOf(whiteout("many"), file("shreds5", "x"), whiteout("deep"), file("n", noise(500000))))
 	hash := func() string {
 		disk := filepath.Join(t.TempDir(), "disk")
 		if err := writeDisk(disk, 256*mib, layers...); err != nil {
@@ -207,10 +221,11 @@ func TestSameInputGivesSameBytes(t *testing.T) {
 
 // TestBlocksOfReplacedFilesServeAgain stores more in sum than the disk can hold.
 func TestBlocksOfReplacedFilesServeAgain(t *testing.T) {
+	t.Parallel()
 	var layers []Layer
 	for i := range 8 {
 		body := strings.Repeat(string(rune('a'+i)), 30*mib)
-		layers = append(layers, layerOf(t, file("big", body), file(fmt.Sprintf("small%d", i), "x"), whiteout(fmt.Sprintf("small%d", i-1))))
+		layers = append(layers, layerOf(file("big", body), file(fmt.Sprintf("small%d", i), "x"), whiteout(fmt.Sprintf("small%d", i-1))))
 	}
 	disk := makeDisk(t, MinSize, layers...)
 	got := listing(t, disk)
@@ -220,7 +235,7 @@ func TestBlocksOfReplacedFilesServeAgain(t *testing.T) {
 }
 
 func TestHolesCostNothing(t *testing.T) {
-	disk := makeDisk(t, 64<<30, layerOf(t, file("zeros", strings.Repeat("\x00", 32*mib)), file("data", noise(mib))))
+	disk := makeDisk(t, 64<<30, layerOf(file("zeros", strings.Repeat("\x00", 32*mib)), file("data", noise(mib))))
 	out := debugfs(t, disk, "stat zeros")
 	if !strings.Contains(out, "Blockcount: 0") {
 		t.Errorf("zeros take blocks:\n%s", out)
@@ -230,13 +245,14 @@ func TestHolesCostNothing(t *testing.T) {
 // TestRemovedFilesLeaveNothing compares an image whose upper layers take away with
 // one that never had it.
 func TestRemovedFilesLeaveNothing(t *testing.T) {
-	base := layerOf(t, file("keep", noise(mib)), dir("d"))
+	t.Parallel()
+	base := layerOf(file("keep", noise(mib)), dir("d"))
 	var bulk []entry
 	for i := range 500 {
 		bulk = append(bulk, file(fmt.Sprintf("d/%d", i), noise(1+i*100)).with("user.a", strings.Repeat("x", 500)))
 	}
 	bulk = append(bulk, file("shreds", shreds(400)), hardlink("shreds2", "shreds"), symlink("l", strings.Repeat("t", 500)))
-	removal := layerOf(t, dir("d"), opaque("d"), whiteout("shreds"), whiteout("shreds2"), file("l", ""), whiteout("l"))
+	removal := layerOf(dir("d"), opaque("d"), whiteout("shreds"), whiteout("shreds2"), file("l", ""), whiteout("l"))
 	stats := func(layers ...Layer) Stats {
 		s, err := Write(context.Background(), &full{1 << 50}, layers, Options{Size: 256 * mib, Digest: "d"})
 		if err != nil {
@@ -244,8 +260,8 @@ func TestRemovedFilesLeaveNothing(t *testing.T) {
 		}
 		return s
 	}
-	want := stats(base, layerOf(t, file("l", "")))
-	got := stats(base, layerOf(t, bulk...), removal)
+	want := stats(base, layerOf(file("l", "")))
+	got := stats(base, layerOf(bulk...), removal)
 	if got.Used != want.Used || got.Inodes != want.Inodes {
 		t.Errorf("got %+v, want the inodes and the use of %+v", got, want)
 	}

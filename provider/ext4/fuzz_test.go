@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-func mixture(tb testing.TB) []byte {
-	return tarOf(tb,
+func mixture() []byte {
+	return tarOf(
 		dir("a"), file("a/b", strings.Repeat("content ", 300)).with("user.x", "y", "system.posix_acl_access", acl(aclUserObj, aclGroupObj, aclOther)),
 		hardlink("c", "a/b"), symlink("d", "a"), file("d/e", "x").at(time.Unix(-5, 7)), whiteout("a/f"), opaque("a"), device("g", 8, 300),
 		file(strings.Repeat("long/", 60)+"name", "y"))
@@ -21,7 +21,7 @@ func mixture(tb testing.TB) []byte {
 
 // FuzzWrite lets any bytes be the upper of two layers.
 func FuzzWrite(f *testing.F) {
-	whole := mixture(f)
+	whole := mixture()
 	f.Add(whole)
 	f.Add(whole[:2000])
 	f.Add(sparseEntry(f, "s", 1<<20, map[int64]byte{0: 'x'}, 0))
@@ -48,7 +48,7 @@ func checkRefusal(t *testing.T, err error) {
 // TestDamagedLayersGiveCleanDisksOrErrors flips bytes, mostly in headers, and lets
 // e2fsck judge what is still accepted.
 func TestDamagedLayersGiveCleanDisksOrErrors(t *testing.T) {
-	whole := mixture(t)
+	whole := mixture()
 	r := rand.New(rand.NewPCG(1, 2))
 	disk := filepath.Join(t.TempDir(), "disk")
 	for range 60 {
@@ -82,7 +82,7 @@ func fixChecksum(header []byte) {
 // BenchmarkWrite makes a 64 GiB disk from a root of 20,000 small and a few large
 // files; compare its MB/s with BenchmarkCopy, which is "cat tar > file".
 func BenchmarkWrite(b *testing.B) {
-	root := syntheticRoot(b)
+	root := syntheticRoot()
 	b.SetBytes(int64(len(root)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -94,7 +94,7 @@ func BenchmarkWrite(b *testing.B) {
 
 // BenchmarkCopy is the measure for BenchmarkWrite.
 func BenchmarkCopy(b *testing.B) {
-	root := syntheticRoot(b)
+	root := syntheticRoot()
 	b.SetBytes(int64(len(root)))
 	for b.Loop() {
 		f, err := os.Create(filepath.Join(b.TempDir(), "copy"))
@@ -108,7 +108,7 @@ func BenchmarkCopy(b *testing.B) {
 	}
 }
 
-func syntheticRoot(tb testing.TB) []byte {
+func syntheticRoot() []byte {
 	body := noise(4 * mib)
 	var entries []entry
 	for i := range 20000 {
@@ -118,5 +118,5 @@ func syntheticRoot(tb testing.TB) []byte {
 	for i := range 30 {
 		entries = append(entries, file("usr/lib/large"+string(rune('a'+i)), body))
 	}
-	return tarOf(tb, entries...)
+	return tarOf(entries...)
 }

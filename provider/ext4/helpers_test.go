@@ -71,9 +71,8 @@ func (e entry) at(when time.Time) entry {
 	return e
 }
 
-// tarOf makes a tar stream.
-func tarOf(tb testing.TB, entries ...entry) []byte {
-	tb.Helper()
+// tarOf makes a tar stream, or panics where a test asks too much of the tar writer.
+func tarOf(entries ...entry) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, e := range entries {
@@ -81,21 +80,20 @@ func tarOf(tb testing.TB, entries ...entry) []byte {
 			e.ModTime = time.Unix(1700000000, 0)
 		}
 		if err := w.WriteHeader(&e.Header); err != nil {
-			tb.Fatalf("%s: %v", e.Name, err)
+			panic(fmt.Sprintf("%s: %v", e.Name, err))
 		}
 		if _, err := io.WriteString(w, e.body); err != nil {
-			tb.Fatalf("%s: %v", e.Name, err)
+			panic(fmt.Sprintf("%s: %v", e.Name, err))
 		}
 	}
 	if err := w.Close(); err != nil {
-		tb.Fatal(err)
+		panic(err)
 	}
 	return b.Bytes()
 }
 
-func layerOf(tb testing.TB, entries ...entry) Layer {
-	tb.Helper()
-	return layerFrom("sha256:test", tarOf(tb, entries...))
+func layerOf(entries ...entry) Layer {
+	return layerFrom("sha256:test", tarOf(entries...))
 }
 
 func layerFrom(name string, b []byte) Layer {

@@ -142,7 +142,7 @@ func TestMerge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var merged []Layer
 			for _, l := range tt.layers {
-				merged = append(merged, layerOf(t, l...))
+				merged = append(merged, layerOf(l...))
 			}
 			if d := cmp.Diff(tt.want, listing(t, makeDisk(t, MinSize, merged...))); d != "" {
 				t.Errorf("tree (-want +got):\n%s", d)

@@ -44,7 +44,8 @@ func mount(t *testing.T, disk, options string) (folder string) {
 // independent reading of the layers: awkward has each name once, so that no merging
 // is involved.
 func TestKernelSeesWhatLayersSay(t *testing.T) {
-	layers := awkward(t)
+	t.Parallel()
+	layers := awkward()
 	root := mount(t, makeDisk(t, 512*mib, layers...), "ro")
 	want := map[string]string{}
 	links := map[string][]string{}
@@ -175,10 +176,11 @@ func paths(t *testing.T, root string) (all []string) {
 // TestGrowsOnline lets the kernel grow a mounted disk by far more than its
 // descriptors leave room for, then fills new space.
 func TestGrowsOnline(t *testing.T) {
+	t.Parallel()
 	resize := tool(t, "resize2fs")
 	for _, sizes := range [][2]int64{{256 * mib, 40 << 30}, {2<<30 + 4096, 3 << 30}, {64 << 30, 600 << 30}} {
 		t.Run(fmt.Sprint(sizes), func(t *testing.T) {
-			disk := makeDisk(t, sizes[0], layerOf(t, file("a", noise(mib))))
+			disk := makeDisk(t, sizes[0], layerOf(file("a", noise(mib))))
 			t.Run("mounted", func(t *testing.T) {
 				root := mount(t, disk, "rw")
 				if err := os.Truncate(disk, sizes[1]); err != nil {
@@ -212,7 +214,8 @@ func TestGrowsOnline(t *testing.T) {
 // TestKernelCanWorkWithTheDisk changes what the writer made: full index blocks must
 // split, files grow, names go.
 func TestKernelCanWorkWithTheDisk(t *testing.T) {
-	disk := makeDisk(t, 512*mib, awkward(t)...)
+	t.Parallel()
+	disk := makeDisk(t, 512*mib, awkward()...)
 	t.Run("mounted", func(t *testing.T) {
 		root := mount(t, disk, "rw")
 		for i := range 3000 {
