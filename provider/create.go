@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/stead-vm/stead/provider/image"
 )
@@ -116,13 +117,9 @@ func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (
 // discard renames the bundle out of sight, so that it is gone at once and for good
 // even if removing its files is cut short.
 func (p *Provider) discard(id string) (trash string, err error) {
-	trash, err = os.MkdirTemp(p.machinesDir(), ".old-"+id+".*")
-	if err != nil {
-		return "", err
-	}
-	// A rename over an empty folder is atomic.
+	trash = filepath.Join(p.machinesDir(), fmt.Sprintf(".old-%s.%d", id, time.Now().UnixNano()))
 	if err := os.Rename(p.bundle(id).dir, trash); err != nil {
-		return "", errors.Join(err, os.Remove(trash))
+		return "", err
 	}
 	return trash, syncDir(p.machinesDir())
 }

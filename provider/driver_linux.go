@@ -30,3 +30,22 @@ func (p *Provider) shareCommand(s hypervisor.Share, socket string) *exec.Cmd {
 	}
 	return exec.Command(p.opts.Exe, args...)
 }
+
+// probeBoot writes an initramfs whose agent only says hello, for the host's own kernel:
+// that proves an accelerator for every kernel.
+func (p *Provider) probeBoot(_ context.Context, w io.Writer) (path, digest string, err error) {
+	k, err := kernel.Host()
+	if err != nil {
+		return "", "", err
+	}
+	if digest, err = k.Digest(); err != nil {
+		return "", "", err
+	}
+	modules, err := k.Modules(kernel.Needs{})
+	if err != nil {
+		return "", "", err
+	}
+	return k.Path, digest, kernel.Initramfs(w, kernel.InitramfsOptions{
+		Agent: p.agent, Boot: guest.Boot{Probe: true}, Kernel: k, Modules: modules,
+	})
+}

@@ -189,12 +189,10 @@ func (p *Provider) Configure(ctx context.Context, s Spec) error {
 	if err != nil {
 		return err
 	}
-	old, err := b.settings()
-	if err != nil {
-		return err
-	}
-	if s.Disk < old.Disk {
-		return fmt.Errorf("disk of machine %s is %s and cannot shrink to %s", s.ID, sizeText(old.Disk), sizeText(s.Disk))
+	if info, err := os.Stat(b.path(diskFile)); err != nil {
+		return fmt.Errorf("disk: %w", err)
+	} else if s.Disk < info.Size() {
+		return fmt.Errorf("disk of machine %s is %s and cannot shrink to %s", s.ID, sizeText(info.Size()), sizeText(s.Disk))
 	}
 	if err := p.Check(ctx, s); err != nil {
 		return err

@@ -19,7 +19,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 
+	"github.com/stead-vm/stead/provider/guest/embedded"
 	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/provider/image"
 )
@@ -59,6 +61,10 @@ func New(o Options) (*Provider, error) {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	p := &Provider{opts: o, log: o.Log}
+	// A program without agents is no failure until a machine is wanted: Check says it.
+	if p.agent, err = embedded.Agent(runtime.GOARCH); err != nil && !errors.Is(err, embedded.ErrMissing) {
+		return nil, err
+	}
 	if p.images, err = openImages(o); err != nil {
 		return nil, err
 	}

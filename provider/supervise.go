@@ -13,7 +13,6 @@ import (
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/hypervisor"
-	"github.com/stead-vm/stead/provider/kernel"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,8 @@ func newSuperviseCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// Inherited descriptors go on to children, which would keep the pipe open.
+			syscall.CloseOnExec(provider.ReportFD)
 			return p.Supervise(cmd.Context(), args[0], os.NewFile(provider.ReportFD, "report"))
 		},
 	}
