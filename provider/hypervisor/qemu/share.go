@@ -90,9 +90,10 @@ func exitError(err error) error {
 }
 
 // stopShares ends the servers of a machine that is gone. They leave by themselves when
-// QEMU has closed its end.
-func stopShares(servers []*shareServer) {
-	deadline := time.After(shareLeave)
+// QEMU has closed its end, but not if QEMU never spoke to them.
+func stopShares(servers []*shareServer, grace time.Duration) {
+	deadline := make(chan struct{})
+	defer time.AfterFunc(grace, func() { close(deadline) }).Stop()
 	for _, s := range servers {
 		select {
 		case <-s.process.done:

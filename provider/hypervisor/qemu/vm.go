@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"sync/atomic"
+	"time"
 
 	"github.com/stead-vm/stead/provider/guest/portmux"
 	"github.com/stead-vm/stead/provider/hypervisor"
@@ -109,11 +110,12 @@ func (v *vm) abandon() {
 	if v.process != nil {
 		v.process.kill()
 	}
-	v.release()
+	v.release(0)
 }
 
-// release gives back all but the QEMU process, which has ended.
-func (v *vm) release() {
+// release gives back all but the QEMU process, which has ended. The file servers get
+// some time to leave by themselves.
+func (v *vm) release(grace time.Duration) {
 	if v.agent != nil {
 		v.agent.Close()
 	}
@@ -121,7 +123,7 @@ func (v *vm) release() {
 		v.monitor.conn.Close()
 		<-v.monitor.done
 	}
-	stopShares(v.shares)
+	stopShares(v.shares, grace)
 }
 
 func (v *vm) onEvent(e qmpEvent) {
@@ -137,7 +139,7 @@ func (v *vm) watch() {
 	}
 	<-v.process.done
 	<-v.monitor.done // its last event may say why
-	v.release()
+	v.release(shareLeave)
 	v.exit = v.reason()
 	close(v.done)
 }

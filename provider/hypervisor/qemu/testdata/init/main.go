@@ -7,11 +7,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"log"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -103,7 +103,14 @@ func handler() http.Handler {
 		check(json.NewEncoder(w).Encode(guest.Status{Hello: guest.Hello{Release: unix.ByteSliceToString(uts.Release[:])}}))
 	})
 	mux.HandleFunc("GET /file", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, r.FormValue("path"))
+		// Not http.ServeFile, which believes the sizes that /proc and /sys give.
+		text, err := os.ReadFile(r.FormValue("path"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
+			return
+		}
+		_, err = w.Write(text)
+		check(err)
 	})
 	mux.HandleFunc("GET /glob", func(w http.ResponseWriter, r *http.Request) {
 		names, err := filepath.Glob(r.FormValue("pattern"))
@@ -123,21 +130,22 @@ func handler() http.Handler {
 	mux.HandleFunc("POST /panic", func(http.ResponseWriter, *http.Request) {
 		go func() { check(os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)) }()
 	})
-	mux.HandleFunc("POST /memory", func(w http.ResponseWriter, r *http.Request) {
-		var size int
-		_, err := fmt.Sscan(r.FormValue("bytes"), &size)
-		check(err)
-		page, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-		check(err)
-		for i := 0; i < size; i += 4096 {
-			page[i] = 1
+	var filled []byte
+	mux.HandleFunc("POST /memory", func(_ http.ResponseWriter, r *http.Request) {
+		if filled != nil {
+			check(unix.Munmap(filled))
+			filled = nil
 		}
-		_, err = io.WriteString(w, "filled")
+		size, err := strconv.Atoi(r.FormValue("bytes"))
 		check(err)
-		w.(http.Flusher).Flush()
-		_, err = io.Copy(io.Discard, r.Body) // the host says when by closing it
+		if size == 0 {
+			return
+		}
+		filled, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 		check(err)
-		check(unix.Munmap(page))
+		for i := 0; i < len(filled); i += os.Getpagesize() {
+			filled[i] = 1
+		}
 	})
 	return mux
 }
