@@ -57,7 +57,7 @@ func (s *Store) openSource(ctx context.Context, r reference) (source, error) {
 	return nil, fmt.Errorf("image %s: unknown kind of reference", r)
 }
 
-// find is the one image in src that accept takes.
+// find is the image in src that runs on want.
 func (s *Store) find(ctx context.Context, src source, reference string, want Platform) (found, error) {
 	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
