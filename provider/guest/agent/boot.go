@@ -10,11 +10,13 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/initsys"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,6 +43,8 @@ type handover struct {
 type boot struct {
 	log      *slog.Logger
 	handover handover
+
+	mu       sync.Mutex
 	steps    []string // "name time", for one line in the log: the kernel's is rate-limited
 	problems []error
 }
@@ -70,21 +74,29 @@ func (b *boot) run() error {
 		return err
 	}
 	openConsole()
-	if err := b.step("modules", func() error { return loadModules(b.log, guest.ModulesDir) }); err != nil {
-		return err
-	}
 	var err error
 	if b.handover.Boot, err = readBoot(guest.BootPath); err != nil {
-		return err
+		return errors.Join(err, loadModules(b.log, guest.ModulesDir)) // the port to tell it through is a module
 	}
 	if b.handover.Boot.Probe {
+		if err := loadModules(b.log, guest.ModulesDir); err != nil {
+			return err
+		}
 		serveProbe(b.log)
 	}
 	setClock(b.log, b.handover.Boot.Time)
-	if err := b.step("root", mountRoot); err != nil {
+	// Drivers take long to start and need only one processor: all that can be done
+	// without them is done meanwhile.
+	var modules errgroup.Group
+	modules.Go(func() error {
+		return b.step("modules", func() error { return loadModules(b.log, guest.ModulesDir) })
+	})
+	kept := b.step("program", keepProgram)
+	mounted := b.step("root", mountRoot)
+	if err := errors.Join(modules.Wait(), kept, mounted); err != nil {
 		return err
 	}
-	if err := b.step("switch", b.switchRoot); err != nil {
+	if err := b.step("switch", switchRoot); err != nil {
 		return err
 	}
 	b.configure()
@@ -95,18 +107,20 @@ func (b *boot) run() error {
 // the host, and the machine is there to be looked at.
 func (b *boot) configure() {
 	conf := b.handover.Boot
+	b.handover.Init = initsys.Detect("/")
+	var wg sync.WaitGroup
+	wg.Go(func() { b.try("network", func() error { return setUpNetwork(conf.Network) }) })
+	wg.Go(func() { b.try("names", func() error { return writeNames(conf) }) })
 	b.try("shares", func() error { return mountShares(conf.Mounts) })
-	b.try("names", func() error { return writeNames(conf) })
-	b.try("network", func() error { return setUpNetwork(conf.Network) })
 	b.try("user", func() error { return ensureUser(conf) })
 	if conf.Nested {
 		b.try("kvm", func() error { return ensureKVM(b.log) })
 	}
-	raiseFileLimit()
-	b.handover.Init = initsys.Detect("/")
 	if b.handover.Init.PID1 == initsys.Systemd {
 		b.try("systemd", prepareSystemd)
 	}
+	raiseFileLimit()
+	wg.Wait()
 	if err := errors.Join(b.problems...); err != nil {
 		b.handover.Problem = strings.ReplaceAll(err.Error(), "\n", "; ")
 		b.log.Error("this machine cannot become ready", "error", b.handover.Problem)
@@ -115,6 +129,8 @@ func (b *boot) configure() {
 
 func (b *boot) try(name string, do func() error) {
 	if err := b.step(name, do); err != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		b.problems = append(b.problems, err)
 	}
 }
@@ -122,6 +138,8 @@ func (b *boot) try(name string, do func() error) {
 func (b *boot) step(name string, do func() error) error {
 	start := time.Now()
 	err := do()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.steps = append(b.steps, fmt.Sprintf("%s %dms", name, time.Since(start).Milliseconds()))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)

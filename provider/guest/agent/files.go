@@ -7,43 +7,47 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"github.com/google/renameio/v2"
 )
 
 // replaceFile makes path a regular file with that text, whole or not at all, and does
 // nothing when it is that already. Owner and mode of a file that is there are kept.
+//
+// It does not wait for the disk, which would be felt in each first boot: ext4 writes
+// the data of a file that replaces another before it commits the replacement
+// (auto_da_alloc, its default), and what is lost is written again at the next boot.
 func replaceFile(path, text string, mode os.FileMode) error {
 	info, err := os.Lstat(path)
-	regular := err == nil && info.Mode().IsRegular()
-	if regular {
+	var owner *syscall.Stat_t
+	if err == nil && info.Mode().IsRegular() {
 		if old, err := os.ReadFile(path); err == nil && string(old) == text {
 			return nil
 		}
-		mode = info.Mode().Perm()
+		mode, owner = info.Mode().Perm(), info.Sys().(*syscall.Stat_t)
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithStaticPermissions(mode))
-	if err != nil {
+	aside := path + ".stead-new"
+	if err := writeAside(aside, text, mode, owner); err != nil {
+		_ = os.Remove(aside)
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer func() { _ = f.Cleanup() }()
-	if regular {
-		st := info.Sys().(*syscall.Stat_t)
-		if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
+	return os.Rename(aside, path)
+}
+
+func writeAside(aside, text string, mode os.FileMode, owner *syscall.Stat_t) error {
+	if err := os.RemoveAll(aside); err != nil {
+		return err
+	}
+	if err := os.WriteFile(aside, []byte(text), 0o600); err != nil {
+		return err
+	}
+	if owner != nil {
+		if err := os.Chown(aside, int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
 		}
 	}
-	if _, err := f.WriteString(text); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	return os.Chmod(aside, mode)
 }
 
 // readOptional is the text of a file, empty where there is none.

@@ -114,7 +114,7 @@ func ext4Size(r io.ReaderAt) (blocks, size uint64, err error) {
 }
 
 // switchRoot makes the machine's disk the root and gives the initramfs' memory back.
-func (b *boot) switchRoot() error {
+func switchRoot() error {
 	for _, m := range earlyMounts {
 		target := newRoot + m.target
 		err := os.MkdirAll(target, 0o755)
@@ -126,9 +126,6 @@ func (b *boot) switchRoot() error {
 		}
 	}
 	if err := mountAll(lateMounts, newRoot); err != nil {
-		return err
-	}
-	if err := keepProgram(newRoot); err != nil {
 		return err
 	}
 	var fs unix.Statfs_t
@@ -149,24 +146,11 @@ func (b *boot) switchRoot() error {
 
 // keepProgram copies the agent to where it can be run from once the initramfs is
 // gone. Users run it, too, for SFTP.
-func keepProgram(root string) error {
-	if err := os.MkdirAll(root+runDir, 0o755); err != nil {
+func keepProgram() error {
+	if err := os.MkdirAll(runDir, 0o755); err != nil {
 		return err
 	}
-	from, err := os.Open(root + "/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	to, err := os.OpenFile(root+programPath, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(to, from); err != nil {
-		to.Close()
-		return fmt.Errorf("copy the agent: %w", err)
-	}
-	return to.Close()
+	return copyFile("/proc/self/exe", programPath, 0o755)
 }
 
 // empty removes what the initramfs held, which is memory, and stays on its file

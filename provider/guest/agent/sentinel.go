@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -67,16 +68,36 @@ const (
 // keepSentinel runs sentinels for as long as the machine runs.
 func keepSentinel(log *slog.Logger) {
 	for {
-		cmd := &exec.Cmd{
-			Path: programPath, Args: []string{"stead-sentinel", partSentinel}, Dir: "/",
-			SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-		}
-		if err := cmd.Run(); err != nil {
-			log.Warn("sentinel ended early", "error", err)
+		if err := oneSentinel(); err != nil {
+			log.Warn("what is written last may be lost at power-off: no sentinel", "error", err)
+			return
 		}
 		for range syncRounds {
 			unix.Sync()
 			time.Sleep(syncEvery)
+		}
+	}
+}
+
+// oneSentinel runs a sentinel as a child of process 1, not of the daemon: systemd
+// looks again for who is still there only when a child of its own has ended.
+func oneSentinel() error {
+	pidfd := -1
+	cmd := &exec.Cmd{
+		Path: programPath, Args: []string{"stead-sentinel", partSentinel}, Dir: "/",
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_PARENT, PidFD: &pidfd},
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if pidfd < 0 {
+		return errors.New("the kernel has no pidfd")
+	}
+	defer unix.Close(pidfd)
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err
 		}
 	}
 }
