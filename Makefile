@@ -3,6 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PREFIX  ?= /usr/local
 GO      ?= go
+RUN     ?=
 CACHE   := $(CURDIR)/.cache
 IMAGES  := $(CACHE)/images
 AGENTS  := provider/guest/embedded/bin
@@ -63,4 +64,4 @@ unit: agents
 	$(GO) test -race -timeout 15m ./...
 
 vm: agents images
-	STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 25m -run TestMachines ./cmd/stead
+	STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 30m -parallel 2 -run TestMachines/$(RUN) ./cmd/stead
