@@ -29,6 +29,7 @@ type Status struct {
 	Started         time.Time            `json:"started"`         // of this boot
 	Ready           time.Time            `json:"ready,omitzero"`  // when this boot was ready
 	Reboots         int                  `json:"reboots"`         // from inside, since the supervisor started
+	PID             int                  `json:"pid"`             // the supervisor
 	VMPID           int                  `json:"vmPid,omitempty"` // the hypervisor's process
 	Address         string               `json:"address,omitempty"`
 	Services        []guest.ServiceState `json:"services,omitempty"`

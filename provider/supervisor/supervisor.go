@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -128,7 +129,9 @@ func (s *supervisor) run(ctx context.Context) error {
 
 // once boots the machine and returns when it is gone.
 func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
-	s.update(func(st *Status) { *st = Status{State: StateBooting, Started: time.Now(), Reboots: st.Reboots} })
+	s.update(func(st *Status) {
+		*st = Status{State: StateBooting, PID: os.Getpid(), Started: time.Now(), Reboots: st.Reboots}
+	})
 	boot, err := s.opts.Prepare(ctx)
 	if err != nil {
 		return hypervisor.Exit{}, err
