@@ -38,7 +38,7 @@ func ensureHome(root string, u account.User) error {
 	if err := errors.Join(os.Chmod(aside, 0o750), os.Lchown(aside, u.UID, u.GID)); err != nil {
 		return err
 	}
-	return os.Rename(aside, home)
+	return unix.Rename(aside, home) // os.Rename would not replace an empty folder
 }
 
 // onDiskOf tells whether path, or where it would be made, is on the same file system

@@ -1,0 +1,308 @@
+//go:build linux
+
+package agent
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/account"
+)
+
+// tree makes files beneath a new folder: "path": "text"; a path that ends in "/" is a
+// folder, one that ends in "*" an executable.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, strings.TrimSuffix(name, "*"))
+		dir, mode := filepath.Dir(path), os.FileMode(0o644)
+		if strings.HasSuffix(name, "/") {
+			dir = path
+		}
+		if strings.HasSuffix(name, "*") {
+			mode = 0o755
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if dir == path {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestHosts(t *testing.T) {
+	network := &guest.Network{Address: "10.0.2.15/24"}
+	tests := map[string]struct {
+		old     string
+		network *guest.Network
+		want    string
+	}{
+		"an image without the file": {
+			network: network,
+			want:    "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+		},
+		"the image's other names stay": {
+			old: "127.0.0.1 localhost\n::1 localhost\n# mine\n1.2.3.4 db\n", network: network,
+			want: "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1 localhost\n# mine\n1.2.3.4 db\n",
+		},
+		"an address of an earlier boot goes": {
+			old: "127.0.0.1\tlocalhost\n10.9.9.9\tdev dev.machine\n::1 localhost\n", network: network,
+			want: "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1 localhost\n",
+		},
+		"a machine without a network knows its name": {
+			want: "127.0.0.1\tlocalhost\n127.0.1.1\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := hosts(tt.old, "dev", tt.network)
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("hosts (-want +got):\n%s", d)
+			}
+			if again := hosts(got, "dev", tt.network); again != got {
+				t.Errorf("not idempotent: %q", again)
+			}
+		})
+	}
+}
+
+func TestDefaultShell(t *testing.T) {
+	bash, zsh, sh := "bin/bash*", "bin/zsh*", "bin/sh*"
+	tests := map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"DSHELL of adduser":                      {map[string]string{bash: "", zsh: "", "etc/adduser.conf": "DSHELL=/bin/zsh\n"}, "/bin/zsh"},
+		"adduser's own default is bash":          {map[string]string{bash: "", sh: "", "etc/adduser.conf": "#DSHELL=/bin/bash\n", "etc/default/useradd": "SHELL=/bin/sh\n"}, "/bin/bash"},
+		"SHELL of useradd":                       {map[string]string{bash: "", sh: "", "etc/default/useradd": "# x\nSHELL=\"/bin/sh\"\n"}, "/bin/sh"},
+		"a shell that is not there is not given": {map[string]string{bash: "", "etc/default/useradd": "SHELL=/bin/fish\n"}, "/bin/bash"},
+		"neither: bash":                          {map[string]string{bash: "", sh: ""}, "/bin/bash"},
+		"neither, no bash: sh":                   {map[string]string{sh: ""}, "/bin/sh"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := defaultShell(tree(t, tt.files)); got != tt.want {
+				t.Errorf("shell = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWriteAccount(t *testing.T) {
+	etc := tree(t, map[string]string{"passwd": "root:x:0:0::/root:/bin/sh\n", "group": "root:x:0:\n", "shadow": "root:*:::::::\n"})
+	if err := os.Chmod(filepath.Join(etc, "shadow"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	alice := account.User{Name: "alice", UID: 1000, GID: 1000, Home: "/home/alice", Shell: "/bin/sh"}
+	for range 2 {
+		if u, err := writeAccount(etc, alice); err != nil || u != alice {
+			t.Fatal(u, err)
+		}
+		if err := grantSudo(etc, "al.ice"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]struct {
+		text string
+		mode os.FileMode
+	}{
+		"passwd":           {"root:x:0:0::/root:/bin/sh\nalice:x:1000:1000:alice:/home/alice:/bin/sh\n", 0o644},
+		"group":            {"root:x:0:\nalice:x:1000:\n", 0o644},
+		"shadow":           {"root:*:::::::\nalice:*:::::::\n", 0o600},
+		"sudoers.d/al_ice": {"al.ice ALL=(ALL) NOPASSWD:ALL\n", 0o440},
+	}
+	for name, w := range want {
+		path := filepath.Join(etc, name)
+		text, _ := os.ReadFile(path)
+		info, err := os.Stat(path)
+		if err != nil || string(text) != w.text || info.Mode().Perm() != w.mode {
+			t.Errorf("%s holds %q with mode %v (%v)", name, text, info.Mode().Perm(), err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(etc, "gshadow")); err == nil {
+		t.Error("a gshadow was made in an image without one")
+	}
+}
+
+func TestHome(t *testing.T) {
+	skel := map[string]string{"etc/skel/.bashrc": "rc", "etc/skel/.config/x": "y", "home/": ""}
+	me := account.User{Name: "alice", UID: os.Getuid(), GID: os.Getgid(), Home: "/home/alice"}
+	t.Run("a new one is filled from skel", func(t *testing.T) {
+		root := tree(t, skel)
+		if err := os.Symlink(".bashrc", filepath.Join(root, "etc/skel/link")); err != nil {
+			t.Fatal(err)
+		}
+		if err := ensureHome(root, me); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{".bashrc": "rc", ".config/x": "y", "link": "rc"} {
+			if got, err := os.ReadFile(filepath.Join(root, "home/alice", name)); string(got) != want {
+				t.Errorf("%s holds %q (%v), want %q", name, got, err, want)
+			}
+		}
+	})
+	t.Run("one with files is not touched", func(t *testing.T) {
+		root := tree(t, map[string]string{"etc/skel/.bashrc": "rc", "home/alice/.bashrc": "mine"})
+		if err := ensureHome(root, me); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := os.ReadFile(filepath.Join(root, "home/alice/.bashrc")); string(got) != "mine" {
+			t.Errorf(".bashrc holds %q", got)
+		}
+	})
+	t.Run("an empty place to mount on becomes a home", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			t.Skip("needs root, who owns such a place; CI runs the tests as root, too")
+		}
+		root := tree(t, map[string]string{"etc/skel/.bashrc": "rc", "home/alice/": ""})
+		bob := account.User{Name: "alice", UID: 1000, GID: 1000, Home: "/home/alice"}
+		if err := ensureHome(root, bob); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"", ".bashrc"} {
+			info, err := os.Stat(filepath.Join(root, "home/alice", name))
+			if err != nil || info.Sys().(*syscall.Stat_t).Uid != 1000 {
+				t.Errorf("%q: %v, not the user's", name, err)
+			}
+		}
+	})
+	t.Run("nothing is written into a home that the host mounted", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			t.Skip("needs root to mount; CI runs the tests as root, too")
+		}
+		for name, mountAt := range map[string]string{"the home itself": "home/alice", "a parent": "home"} {
+			root := tree(t, map[string]string{"etc/skel/.bashrc": "rc", mountAt + "/": ""})
+			at := filepath.Join(root, mountAt)
+			if err := syscall.Mount("tmpfs", at, "tmpfs", 0, ""); err != nil {
+				t.Skipf("cannot mount here (%v); CI can", err)
+			}
+			err := ensureHome(root, account.User{Name: "alice", UID: 1000, GID: 1000, Home: "/home/alice"})
+			entries, _ := os.ReadDir(at)
+			if e := syscall.Unmount(at, 0); e != nil {
+				t.Fatal(e)
+			}
+			if err != nil || len(entries) != 0 {
+				t.Errorf("%s: %v, and the mount now has %v", name, err, entries)
+			}
+		}
+	})
+}
+
+func TestDevicesAreFoundByName(t *testing.T) {
+	sys := tree(t, map[string]string{
+		"block/vda/serial": "other", "block/vdb/serial": "stead-root\n", "block/loop0/": "",
+		"class/virtio-ports/vport1p1/name": "x\n", "class/virtio-ports/vport2p1/name": "stead.agent\n",
+	})
+	if got, ok := findDisk(sys, guest.RootSerial); got != "/dev/vdb" || !ok {
+		t.Errorf("disk = %q, %v", got, ok)
+	}
+	if got, ok := findPort(sys, guest.AgentPortName); got != "/dev/vport2p1" || !ok {
+		t.Errorf("port = %q, %v", got, ok)
+	}
+	if got, ok := findDisk(sys, "none"); ok {
+		t.Errorf("a disk that is not there was found at %q", got)
+	}
+}
+
+func TestModuleDependencies(t *testing.T) {
+	deps := "kernel/arch/x86/kvm/kvm-amd.ko: kernel/a/ccp.ko kernel/b/kvm.ko kernel/c/irqbypass.ko\nkernel/x/other_one.ko.xz:\n"
+	tests := map[string][]string{
+		"kvm-amd":   {"kernel/c/irqbypass.ko", "kernel/b/kvm.ko", "kernel/a/ccp.ko", "kernel/arch/x86/kvm/kvm-amd.ko"},
+		"other-one": {"kernel/x/other_one.ko.xz"},
+		"missing":   nil,
+	}
+	for name, want := range tests {
+		if got := moduleWithDependencies(deps, name); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if got := kvmModule("flags\t\t: fpu vmx sse\n"); got != "kvm-intel" {
+		t.Errorf("module for vmx = %q", got)
+	}
+}
+
+func TestExt4SizeIsReadFromTheSuperblock(t *testing.T) {
+	disk := make([]byte, 2048)
+	le := binary.LittleEndian
+	le.PutUint16(disk[1024+0x38:], 0xEF53)
+	le.PutUint32(disk[1024+0x18:], 2)
+	le.PutUint32(disk[1024+4:], 5)
+	le.PutUint32(disk[1024+0x150:], 1)
+	blocks, size, err := ext4Size(strings.NewReader(string(disk)))
+	if blocks != 1<<32+5 || size != 4096 || err != nil {
+		t.Errorf("ext4Size = %d, %d, %v", blocks, size, err)
+	}
+	if _, _, err := ext4Size(strings.NewReader(strings.Repeat("x", 2048))); err == nil {
+		t.Error("no superblock was accepted")
+	}
+}
+
+func TestOthersRun(t *testing.T) {
+	tests := map[string]struct {
+		files map[string]string
+		want  bool
+	}{
+		"process 1, itself, kernel threads and the spared are no others": {
+			map[string]string{"1/cmdline": "init", "2/cmdline": "", "7/cmdline": "me", "9/cmdline": "@daemon", "self/cmdline": "x"}, false,
+		},
+		"a program is": {map[string]string{"1/cmdline": "init", "30/cmdline": "postgres\x00-D"}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := othersRun(tree(t, tt.files), 7); got != tt.want {
+				t.Errorf("othersRun = %v", got)
+			}
+		})
+	}
+}
+
+func TestReplaceFile(t *testing.T) {
+	dir := tree(t, map[string]string{"target": "elsewhere", "old": "a"})
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("target", link); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceFile(link, "text", 0o640); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(link)
+	if err != nil || info.Mode() != 0o640 {
+		t.Errorf("a link became %v, %v; want a regular file", info.Mode(), err)
+	}
+	if got, _ := os.ReadFile(filepath.Join(dir, "target")); string(got) != "elsewhere" {
+		t.Errorf("the link's target was written: %q", got)
+	}
+	if err := replaceFile(filepath.Join(dir, "new/deep"), "x", 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzParseBoot(f *testing.F) {
+	f.Add([]byte(`{"hostname":"dev","user":{"name":"alice","uid":1000,"gid":1000},"mounts":[{"tag":"home","target":"/home/alice"}]}`))
+	f.Add([]byte(`{"mounts":[{"target":"../x"}]}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		conf, err := parseBoot(text)
+		if err != nil {
+			return
+		}
+		for _, m := range conf.Mounts {
+			if !filepath.IsAbs(m.Target) {
+				t.Errorf("accepted the target %q", m.Target)
+			}
+		}
+	})
+}

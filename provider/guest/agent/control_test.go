@@ -1,0 +1,132 @@
+//go:build linux
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/portmux"
+)
+
+// host connects a client with c over the transport that a machine has.
+func host(t *testing.T, c *control) *guest.Client {
+	t.Helper()
+	a, b := net.Pipe()
+	d, err := portmux.NewDialer(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux, err := portmux.NewMux(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := mux.Listen(guest.ControlPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() { _ = mux.Serve() }()
+	go func() { defer close(served); _ = serveHTTP(c)(l) }()
+	client := guest.NewClient(d.Dial)
+	t.Cleanup(func() { client.Close(); d.Close(); mux.Close(); <-served })
+	return client
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func TestWaitReadyReturnsWhenInitHasStarted(t *testing.T) {
+	c := newControl(quiet(), "systemd")
+	c.initState = func(context.Context) string { return "starting" }
+	client := host(t, c)
+	if s, err := client.Status(t.Context()); err != nil || s.Ready {
+		t.Errorf("before: %+v, %v", s, err)
+	}
+	time.AfterFunc(5*time.Millisecond, func() { c.settle("") })
+	s, err := client.WaitReady(t.Context())
+	if err != nil || !s.Ready || s.Init != "systemd" || s.InitState != "starting" || s.Hello.Release == "" || s.Hello.BootID == "" {
+		t.Errorf("after: %+v, %v", s, err)
+	}
+}
+
+func TestWaitReadyReturnsWhyAMachineCannotBoot(t *testing.T) {
+	c := newControl(quiet(), "")
+	c.settle("root: no disk")
+	_, err := host(t, c).WaitReady(t.Context())
+	var boot *guest.BootError
+	if !errors.As(err, &boot) || boot.Message != "root: no disk" {
+		t.Errorf("WaitReady = %v", err)
+	}
+}
+
+func TestWaitReadyEndsWithItsContextAndSaysWhatItSawLast(t *testing.T) {
+	nobody := func(context.Context, uint32) (net.Conn, error) { return nil, portmux.ErrRefused }
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := guest.NewClient(nobody).WaitReady(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("WaitReady = %v", err)
+	}
+}
+
+// fakeServices answers like an init that knows everything but "broken".
+type fakeServices struct{ want []string }
+
+func (f *fakeServices) Apply(_ context.Context, want []string) ([]guest.ServiceState, error) {
+	f.want = want
+	if len(want) > 0 && want[0] == "broken" {
+		return nil, errors.New("services need an image with systemd or OpenRC")
+	}
+	return f.List(context.Background())
+}
+
+func (f *fakeServices) List(context.Context) ([]guest.ServiceState, error) {
+	states := []guest.ServiceState{}
+	for _, n := range f.want {
+		states = append(states, guest.ServiceState{Name: n, Active: true})
+	}
+	return states, nil
+}
+
+func TestControlPassesOrdersOn(t *testing.T) {
+	c := newControl(quiet(), "systemd")
+	orders := make(chan bool, 1)
+	c.services = &fakeServices{}
+	c.shutdown = func(_ context.Context, reboot bool) error { orders <- reboot; return nil }
+	client := host(t, c)
+	want := []guest.ServiceState{{Name: "redis", Active: true}}
+	if got, err := client.ApplyServices(t.Context(), []string{"redis"}); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("ApplyServices = %v, %v", got, err)
+	}
+	if got, err := client.Services(t.Context()); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("Services = %v, %v", got, err)
+	}
+	if _, err := client.ApplyServices(t.Context(), []string{"broken"}); err == nil || !strings.Contains(err.Error(), "systemd or OpenRC") {
+		t.Errorf("ApplyServices = %v, want the agent's words", err)
+	}
+	if err := client.Shutdown(t.Context(), guest.Shutdown{Reboot: true}); err != nil || !<-orders {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if err := client.SetClock(t.Context(), time.Now()); err != nil { // right already: nothing is stepped
+		t.Errorf("SetClock = %v", err)
+	}
+}
+
+func TestProbeAnswersStatusOnly(t *testing.T) {
+	c := newControl(quiet(), "")
+	c.settle("")
+	client := host(t, c)
+	if s, err := client.WaitReady(t.Context()); err != nil || !s.Ready {
+		t.Errorf("WaitReady = %+v, %v", s, err)
+	}
+	if err := client.Shutdown(t.Context(), guest.Shutdown{}); err == nil || !strings.Contains(err.Error(), "does not know") {
+		t.Errorf("Shutdown = %v", err)
+	}
+}

@@ -1,0 +1,217 @@
+//go:build linux
+
+package initsys
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stead-vm/stead/provider/guest"
+)
+
+// image makes a root file system: "path": "text" for programs, "-> target" for links.
+func image(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if target, ok := strings.CutPrefix(text, "-> "); ok {
+			err = os.Symlink(target, path)
+		} else {
+			err = os.WriteFile(path, []byte(text), 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestDetect(t *testing.T) {
+	tests := map[string]struct {
+		files map[string]string
+		want  Init
+	}{
+		"systemd behind its link": {
+			map[string]string{"sbin/init": "-> ../lib/systemd/systemd", "lib/systemd/systemd": "x"},
+			Init{Systemd, Systemd, "/sbin/init"},
+		},
+		"systemd without a link": {
+			map[string]string{"usr/lib/systemd/systemd": "x"},
+			Init{Systemd, Systemd, "/usr/lib/systemd/systemd"},
+		},
+		"busybox by link": {
+			map[string]string{"sbin/init": "-> ../bin/busybox", "bin/busybox": "x"},
+			Init{Busybox, Busybox, "/sbin/init"},
+		},
+		"OpenRC on busybox, as Alpine has it": {
+			map[string]string{"sbin/init": "-> ../bin/busybox", "bin/busybox": "x", "sbin/openrc": "x", "etc/inittab": ""},
+			Init{OpenRC, Busybox, "/sbin/init"},
+		},
+		"OpenRC's own init": {
+			map[string]string{"sbin/init": "-> openrc-init", "sbin/openrc-init": "x", "sbin/openrc": "x"},
+			Init{OpenRC, OpenRC, "/sbin/init"},
+		},
+		"sysvinit": {
+			map[string]string{"sbin/init": "x", "sbin/telinit": "x", "etc/inittab": ""},
+			Init{SysVinit, SysVinit, "/sbin/init"},
+		},
+		"OpenRC on sysvinit": {
+			map[string]string{"sbin/init": "x", "sbin/telinit": "x", "etc/inittab": "", "sbin/openrc": "x"},
+			Init{OpenRC, SysVinit, "/sbin/init"},
+		},
+		"an init of its own":           {map[string]string{"sbin/init": "x"}, Init{Unknown, Unknown, "/sbin/init"}},
+		"none":                         {map[string]string{"bin/sh": "x"}, Init{Kind: Agent, PID1: Agent}},
+		"a dead link is none":          {map[string]string{"sbin/init": "-> nowhere"}, Init{Kind: Agent, PID1: Agent}},
+		"OpenRC without any init":      {map[string]string{"sbin/openrc": "x"}, Init{Kind: Agent, PID1: Agent}},
+		"systemd tools beside OpenRC ": {map[string]string{"sbin/init": "-> ../lib/systemd/systemd", "lib/systemd/systemd": "x", "sbin/openrc": "x"}, Init{Systemd, Systemd, "/sbin/init"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := Detect(image(t, tt.files)); got != tt.want {
+				t.Errorf("Detect = %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseSignal(t *testing.T) {
+	good := map[string]syscall.Signal{
+		"": syscall.SIGTERM, "SIGQUIT": syscall.SIGQUIT, "quit": syscall.SIGQUIT, "9": syscall.SIGKILL,
+		"SIGRTMIN+3": 37, "RTMIN+4": 38, "SIGRTMIN": 34,
+	}
+	for text, want := range good {
+		if got, err := ParseSignal(text); got != want || err != nil {
+			t.Errorf("ParseSignal(%q) = %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"SIGNONE", "0", "-1", "65", "SIGRTMIN+99", "SIGRTMINx"} {
+		if got, err := ParseSignal(text); err == nil {
+			t.Errorf("ParseSignal(%q) = %d", text, got)
+		}
+	}
+}
+
+// fakeManager is an init that knows some services and remembers what was asked.
+type fakeManager struct {
+	known   []string
+	running []string
+	asked   []string
+}
+
+func (f *fakeManager) ready(context.Context) error { return nil }
+
+func (f *fakeManager) enable(_ context.Context, name string) error {
+	f.asked = append(f.asked, "enable "+name)
+	if !slices.Contains(f.known, name) {
+		return errors.New("Unit " + name + " does not exist")
+	}
+	f.running = append(f.running, name)
+	return nil
+}
+
+func (f *fakeManager) disable(_ context.Context, name string) error {
+	f.asked = append(f.asked, "disable "+name)
+	if !slices.Contains(f.known, name) {
+		return errors.New("Unit " + name + " does not exist")
+	}
+	f.running = slices.DeleteFunc(f.running, func(s string) bool { return s == name })
+	return nil
+}
+
+func (f *fakeManager) active(_ context.Context, name string) bool {
+	return slices.Contains(f.running, name)
+}
+
+func TestServices(t *testing.T) {
+	f := &fakeManager{known: []string{"redis", "postgresql"}}
+	record := filepath.Join(t.TempDir(), "lib/services.json")
+	s := &Services{manager: f, kind: Systemd, record: record}
+	steps := []struct {
+		name  string
+		want  []string
+		asked []string
+		state []guest.ServiceState
+	}{
+		{"an empty list asks for nothing", nil, nil, []guest.ServiceState{}},
+		{
+			"services are enabled in their order, once",
+			[]string{"redis", "postgresql", "redis"},
+			[]string{"enable redis", "enable postgresql"},
+			[]guest.ServiceState{{Name: "redis", Active: true}, {Name: "postgresql", Active: true}},
+		},
+		{
+			"one that is left out is disabled",
+			[]string{"redis"},
+			[]string{"disable postgresql", "enable redis"},
+			[]guest.ServiceState{{Name: "redis", Active: true}},
+		},
+		{
+			"an unknown one fails alone, in the init's words",
+			[]string{"redis", "reddis"},
+			[]string{"enable redis", "enable reddis"},
+			[]guest.ServiceState{{Name: "redis", Active: true}, {Name: "reddis", Error: "Unit reddis does not exist"}},
+		},
+		{
+			"one that cannot be disabled is tried again next time", nil,
+			[]string{"disable redis", "disable reddis"},
+			[]guest.ServiceState{{Name: "reddis", Error: "Unit reddis does not exist"}},
+		},
+		{
+			"a name that would be an option never reaches the init",
+			[]string{"--help"},
+			[]string{"disable reddis"},
+			[]guest.ServiceState{
+				{Name: "reddis", Error: "Unit reddis does not exist"},
+				{Name: "--help", Error: `"--help" is no name of a service`},
+			},
+		},
+	}
+	for _, step := range steps {
+		f.asked = nil
+		// A new value each time: what matters must be in the record.
+		s = &Services{manager: f, kind: Systemd, record: record}
+		got, err := s.Apply(t.Context(), step.want)
+		if err != nil {
+			t.Fatal(step.name, err)
+		}
+		if d := cmp.Diff(step.state, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", step.name, d)
+		}
+		if !slices.Equal(f.asked, step.asked) {
+			t.Errorf("%s: asked %q, want %q", step.name, f.asked, step.asked)
+		}
+	}
+}
+
+func TestServicesNeedAnInitThatHasThem(t *testing.T) {
+	s := NewServices(Busybox, filepath.Join(t.TempDir(), "services.json"))
+	if _, err := s.Apply(t.Context(), nil); err != nil {
+		t.Errorf("an empty list = %v", err)
+	}
+	if _, err := s.Apply(t.Context(), []string{"redis"}); !errors.Is(err, ErrNoServices) {
+		t.Errorf("a service = %v, want ErrNoServices", err)
+	}
+}
+
+func TestDamagedRecordIsNamed(t *testing.T) {
+	record := filepath.Join(t.TempDir(), "services.json")
+	if err := os.WriteFile(record, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := &Services{manager: &fakeManager{}, record: record}
+	if _, err := s.Apply(t.Context(), []string{"x"}); err == nil || !strings.Contains(err.Error(), record) {
+		t.Errorf("Apply = %v, want the file's name", err)
+	}
+}
