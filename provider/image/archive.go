@@ -38,6 +38,7 @@ func (f folder) open(name string) (io.ReadCloser, int64, error) {
 	return file, info.Size(), nil
 }
 
+// Close does nothing.
 func (folder) Close() error { return nil }
 
 // tarFile gives random access to the members of a tar file.
@@ -154,6 +155,7 @@ func (t *tarFile) open(name string) (io.ReadCloser, int64, error) {
 	return nil, 0, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 }
 
+// Close gives up the file.
 func (t *tarFile) Close() error { return t.f.Close() }
 
 // readerWithContext stops when its context does.

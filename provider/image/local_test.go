@@ -229,8 +229,9 @@ func TestAFileIsReadEachTime(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, s.Fetch(t.Context(), two, nil), "check the path", ref)
-	if err := s.Fetch(t.Context(), one, nil); err != nil {
+	_, err = s.Fetch(t.Context(), two, nil)
+	wantError(t, err, "check the path", ref)
+	if _, err := s.Fetch(t.Context(), one, nil); err != nil {
 		t.Errorf("what is in the store needs no file: %v", err)
 	}
 }
@@ -248,7 +249,8 @@ func TestFetchRefusesAFileThatHasChangedSinceThePlan(t *testing.T) {
 	if err := os.Rename(layoutOf(t, map[string]v1.Image{"": sample(t, "two")}), dir); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, s.Fetch(t.Context(), img, nil), "run the command again", img.Digest)
+	_, err = s.Fetch(t.Context(), img, nil)
+	wantError(t, err, "run the command again", img.Digest)
 }
 
 func TestBadFilesAreNamed(t *testing.T) {

@@ -83,40 +83,42 @@ func (s *Store) Pull(ctx context.Context, ref string, p Platform, progress Progr
 	if err != nil {
 		return Image{}, err
 	}
-	return img, s.Fetch(ctx, img, progress)
+	return s.Fetch(ctx, img, progress)
 }
 
 // Fetch makes sure that exactly img, as it was resolved, is in the store, and from then
-// on that is what its reference means. What an interrupted call has fetched is kept.
-func (s *Store) Fetch(ctx context.Context, img Image, progress Progress) error {
+// on that is what its reference means. Reference, Digest and Platform say which image it
+// is; the rest is filled in. What an interrupted call has fetched is kept.
+func (s *Store) Fetch(ctx context.Context, img Image, progress Progress) (Image, error) {
 	r, err := parseReference(img.Reference)
 	if err != nil {
-		return err
+		return Image{}, err
 	}
 	leave, err := s.enter(ctx)
 	if err != nil {
-		return err
+		return Image{}, err
 	}
 	defer leave()
-	return s.explain(s.fetch(ctx, r, img, progress.oneAtATime()))
+	img, err = s.fetch(ctx, r, img, progress.oneAtATime())
+	return img, s.explain(err)
 }
 
-func (s *Store) fetch(ctx context.Context, r reference, img Image, progress Progress) error {
-	if f, ok := s.whole(ctx, img); ok {
+func (s *Store) fetch(ctx context.Context, r reference, img Image, progress Progress) (Image, error) {
+	if f, ok := s.whole(ctx, r, img); ok {
 		if now, _, err := s.stored(ctx, r, img.Platform); err == nil && now.Digest == img.Digest {
-			return nil
+			return now, nil
 		}
-		return s.record(ctx, f.desc, r.String(), img.Platform, false)
+		return f.Image, s.record(ctx, f.desc, r.String(), img.Platform, false)
 	}
 	r.pin = img.Digest
 	src, err := s.openSource(ctx, r)
 	if err != nil {
-		return err
+		return Image{}, err
 	}
 	defer s.close(src)
 	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
-		return err
+		return Image{}, err
 	}
 	for _, c := range cands {
 		if c.desc.Digest.String() != img.Digest {
@@ -124,23 +126,23 @@ func (s *Store) fetch(ctx context.Context, r reference, img Image, progress Prog
 		}
 		f, err := s.load(ctx, src, r.String(), c.desc, img.Platform)
 		if err != nil {
-			return err
+			return Image{}, err
 		}
-		return s.copy(ctx, f, r.String(), false, progress)
+		return f.Image, s.copy(ctx, f, r.String(), false, progress)
 	}
-	return &NotFoundError{
+	return Image{}, &NotFoundError{
 		Reference: img.Reference + " with digest " + img.Digest, Where: src.String(),
 		Hint: "it has changed since it was looked at: run the command again",
 	}
 }
 
 // whole finds img in the store if nothing of it is missing there.
-func (s *Store) whole(ctx context.Context, img Image) (found, bool) {
+func (s *Store) whole(ctx context.Context, r reference, img Image) (found, bool) {
 	h, err := v1.NewHash(img.Digest)
 	if err != nil {
 		return found{}, false
 	}
-	f, err := s.loadStored(ctx, img.Reference, h, img.Platform)
+	f, err := s.loadStored(ctx, r.String(), h, img.Platform)
 	if err != nil {
 		return found{}, false
 	}

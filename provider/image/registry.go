@@ -49,6 +49,7 @@ func (s *Store) openRegistry(r reference) (source, error) {
 
 func (s *registrySource) String() string { return s.full }
 
+// Close does nothing: connections are the transport's.
 func (s *registrySource) Close() error { return nil }
 
 func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {

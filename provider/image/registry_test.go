@@ -76,9 +76,9 @@ func TestAStoredTagKeepsItsMeaningUntilAskedToPull(t *testing.T) {
 	if img, _ = s.Resolve(t.Context(), ref, amd64, false); img.Digest != digestOf(t, first).String() {
 		t.Error("Resolve kept something")
 	}
-	img.Digest = digestOf(t, second).String()
-	if err := s.Fetch(t.Context(), img, nil); err != nil {
-		t.Fatal(err)
+	asked := Image{Reference: ref, Digest: digestOf(t, second).String(), Platform: amd64}
+	if got, err := s.Fetch(t.Context(), asked, nil); err != nil || got.Config.StopSignal != "SIGRTMIN+3" {
+		t.Fatalf("fetched %+v, %v", got, err)
 	}
 	if img, _ = s.Resolve(t.Context(), ref, amd64, false); img.Digest != digestOf(t, second).String() {
 		t.Error("Fetch did not change what the tag means")
@@ -95,7 +95,7 @@ func TestFetchTakesWhatWasResolvedThoughTheTagHasMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.push(t, "sample:latest", sample(t, "moved"))
-	if err := s.Fetch(t.Context(), img, nil); err != nil {
+	if _, err := s.Fetch(t.Context(), img, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantDisk(t, s, img, content(t, planned))
@@ -286,7 +286,7 @@ func TestAnInterruptedPullGoesOnWhereItStopped(t *testing.T) {
 	ref := r.push(t, "sample:1", img)
 	last := digestOf(t, layersOf(t, img)[2]).String()
 	ctx, cancel := context.WithCancel(t.Context())
-	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
+	r.misbehave(func(_ http.ResponseWriter, q *http.Request) bool {
 		if !strings.HasSuffix(q.URL.Path, last) {
 			return false
 		}

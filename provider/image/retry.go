@@ -122,6 +122,7 @@ func (w watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close ends the transfer, whole or not.
 func (w watched) Close() error {
 	w.watchdog.stop()
 	return w.ReadCloser.Close()

@@ -199,6 +199,7 @@ type storeSource struct{ s *Store }
 
 func (st storeSource) String() string { return "the store " + st.s.dir }
 
+// Close does nothing.
 func (st storeSource) Close() error { return nil }
 
 func (st storeSource) roots(context.Context) ([]v1.Descriptor, error) {
