@@ -3,6 +3,7 @@
 package vhostuser
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,8 +30,10 @@ type Device struct {
 	// Interrupt is called when a ring stops, before its last requests are waited
 	// for. Requests that wait for something outside must end soon. Optional.
 	Interrupt func()
-	// Log is required.
-	Log *slog.Logger
+	// Patience is how long a stopping ring waits for its last requests before the
+	// session fails with ErrStuck. Default: 10 seconds.
+	Patience time.Duration
+	Log      *slog.Logger // required
 }
 
 // Request is one request of the guest.
@@ -67,13 +70,16 @@ func (q *Request) recycle() {
 func Serve(ctx context.Context, conn *net.UnixConn, d Device) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	defer func() { _ = conn.Close() }()
-
-	s := &session{dev: d, drainTimeout: 10 * time.Second}
+	d.Patience = cmp.Or(d.Patience, 10*time.Second)
+	s := &session{dev: d}
 	for i := range s.rings {
 		s.rings[i] = newRing(i, d.Handle, d.Log)
 	}
 	err := s.loop(conn)
+	_ = conn.Close() // QEMU shall not wait for us
+	if errors.Is(err, ErrStuck) {
+		s.dev.Patience = 0
+	}
 	err = errors.Join(err, s.close())
 	if ctx.Err() == nil {
 		return err

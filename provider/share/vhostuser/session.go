@@ -31,12 +31,10 @@ const (
 
 // session is the state that one front-end has set up.
 type session struct {
-	dev          Device
-	rings        [maxRings]*ring
-	mem          *memory
-	acked        uint64
-	protoAcked   uint64
-	drainTimeout time.Duration
+	dev        Device
+	rings      [maxRings]*ring
+	mem        *memory
+	protoAcked uint64
 }
 
 // dispatch obeys one message. A nil answer sends nothing back.
@@ -92,7 +90,6 @@ func (s *session) setFeatures(m *message) error {
 	if v&^features != 0 {
 		return fmt.Errorf("features %#x were not offered", v&^features)
 	}
-	s.acked = v
 	for _, r := range s.rings {
 		r.mu.Lock()
 		r.eventIdx = v&featEventIdx != 0
@@ -226,19 +223,25 @@ func (s *session) stopRing(m *message) ([]byte, error) {
 func (s *session) drain(r *ring) error {
 	r.halt()
 	done := r.drained()
-	deadline := time.Now().Add(s.drainTimeout)
-	for time.Now().Before(deadline) {
+	deadline := time.After(s.dev.Patience)
+	for {
 		select {
 		case <-done:
 			return nil
-		case <-time.After(interruptEvery):
+		default:
 		}
 		// Again and again: a request may begin to wait only now.
 		if s.dev.Interrupt != nil {
 			s.dev.Interrupt()
 		}
+		select {
+		case <-done:
+			return nil
+		case <-time.After(interruptEvery):
+		case <-deadline:
+			return fmt.Errorf("stopping ring %d, after %v: %w", r.index, s.dev.Patience, ErrStuck)
+		}
 	}
-	return fmt.Errorf("stopping ring %d, after %v: %w", r.index, s.drainTimeout, ErrStuck)
 }
 
 // close ends every ring.

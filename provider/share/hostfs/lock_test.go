@@ -1,0 +1,147 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"math"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// locker asks for locks on one open file.
+type locker struct {
+	t    *testing.T
+	fs   *FS
+	node uint64
+	fh   uint64
+}
+
+func (l locker) in(owner uint64, typ uint32, flags uint32, start, end uint64) *fuse.LkIn {
+	return &fuse.LkIn{
+		InHeader: header(l.node), Fh: l.fh, Owner: owner, LkFlags: flags,
+		Lk: fuse.FileLock{Start: start, End: end, Typ: typ},
+	}
+}
+
+func (l locker) flock(typ uint32) fuse.Status {
+	return l.fs.SetLk(nil, l.in(0, typ, fuse.LK_FLOCK, 0, math.MaxInt64))
+}
+
+func (l locker) posix(owner uint64, typ uint32, start, end uint64) fuse.Status {
+	return l.fs.SetLk(nil, l.in(owner, typ, 0, start, end))
+}
+
+func (l locker) want(what string, got, want fuse.Status) {
+	l.t.Helper()
+	if got != want {
+		l.t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func twoOpen(t *testing.T) (a, b locker, dir string) {
+	t.Helper()
+	fs, dir := mount(t, false)
+	write(t, dir+"/file", "0123456789")
+	node := lookup(t, fs, root, "file")
+	a = locker{t, fs, node, open(t, fs, node, unix.O_RDWR).Fh}
+	b = locker{t, fs, node, open(t, fs, node, unix.O_RDWR).Fh}
+	return a, b, dir
+}
+
+func TestAFlockBelongsToTheOpenFile(t *testing.T) {
+	a, b, dir := twoOpen(t)
+	a.want("first", a.flock(unix.F_WRLCK), fuse.OK)
+	b.want("second", b.flock(unix.F_WRLCK), fuse.EAGAIN)
+	host, err := os.Open(dir + "/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = host.Close() }()
+	if err := unix.Flock(int(host.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+		t.Errorf("a program on the host: %v, want EWOULDBLOCK", err)
+	}
+	a.want("unlock", a.flock(unix.F_UNLCK), fuse.OK)
+	b.want("when free", b.flock(unix.F_RDLCK), fuse.OK)
+	a.want("shared", a.flock(unix.F_RDLCK), fuse.OK)
+	a.fs.Release(nil, &fuse.ReleaseIn{InHeader: header(a.node), Fh: a.fh})
+	b.want("after the other closed", b.flock(unix.F_WRLCK), fuse.OK)
+}
+
+func TestAPosixLockBelongsToItsOwner(t *testing.T) {
+	a, b, _ := twoOpen(t)
+	const parent, child = 1, 2
+	a.want("the parent's", a.posix(parent, unix.F_WRLCK, 0, 4), fuse.OK)
+	a.want("the child's, through the same file", a.posix(child, unix.F_WRLCK, 2, 2), fuse.EAGAIN)
+	b.want("the parent's own, through another", b.posix(parent, unix.F_WRLCK, 0, 9), fuse.OK)
+	b.want("unlocking a part", b.posix(parent, unix.F_UNLCK, 0, 1), fuse.OK)
+	a.want("the free part", a.posix(child, unix.F_RDLCK, 0, 1), fuse.OK)
+	var found fuse.LkOut
+	a.want("GETLK", a.fs.GetLk(nil, a.in(child, unix.F_WRLCK, 0, 5, 5), &found), fuse.OK)
+	if found.Lk.Typ != unix.F_WRLCK || found.Lk.Start != 2 || found.Lk.End != 9 {
+		t.Errorf("GETLK found %+v, want a write lock on 2 to 9", found.Lk)
+	}
+	flush := fuse.FlushIn{InHeader: header(b.node), Fh: b.fh, LockOwner: parent}
+	b.want("FLUSH", b.fs.Flush(nil, &flush), fuse.OK)
+	a.want("after any close of the owner", a.posix(child, unix.F_WRLCK, 0, 9), fuse.OK)
+}
+
+func TestWaitingForALock(t *testing.T) {
+	wait := func(l locker) <-chan fuse.Status {
+		got := make(chan fuse.Status, 1)
+		go func() { got <- l.fs.SetLkw(nil, l.in(0, unix.F_WRLCK, fuse.LK_FLOCK, 0, math.MaxInt64)) }()
+		select {
+		case s := <-got:
+			l.t.Fatalf("did not wait: %v", s)
+		case <-time.After(50 * time.Millisecond): // it had its chance
+		}
+		return got
+	}
+	t.Run("ends with the lock", func(t *testing.T) {
+		a, b, _ := twoOpen(t)
+		a.flock(unix.F_WRLCK)
+		got := wait(b)
+		a.flock(unix.F_UNLCK)
+		b.want("waiting", <-got, fuse.OK)
+	})
+	t.Run("ends with EINTR when the guest is reset", func(t *testing.T) {
+		a, b, _ := twoOpen(t)
+		a.flock(unix.F_WRLCK)
+		got := wait(b)
+		b.fs.Interrupt()
+		b.want("waiting", <-got, fuse.EINTR)
+	})
+	t.Run("ends when the file is closed", func(t *testing.T) {
+		a, b, _ := twoOpen(t)
+		a.flock(unix.F_WRLCK)
+		got := wait(b)
+		b.fs.Release(nil, &fuse.ReleaseIn{InHeader: header(b.node), Fh: b.fh})
+		b.want("waiting", <-got, fuse.EBADF)
+	})
+}
+
+func TestCloseReleasesWhatTheGuestHeld(t *testing.T) {
+	a, _, dir := twoOpen(t)
+	a.flock(unix.F_WRLCK)
+	a.posix(7, unix.F_WRLCK, 0, 4)
+	if err := a.fs.Close(); err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.OpenFile(dir+"/file", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = host.Close() }()
+	if err := unix.Flock(int(host.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Errorf("flock: %v", err)
+	}
+	lk := syscall.Flock_t{Type: unix.F_WRLCK}
+	if err := syscall.FcntlFlock(host.Fd(), unix.F_OFD_SETLK, &lk); err != nil {
+		t.Errorf("POSIX lock: %v", err)
+	}
+	a.want("using the closed file", a.flock(unix.F_WRLCK), fuse.EBADF)
+}

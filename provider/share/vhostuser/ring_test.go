@@ -1,0 +1,489 @@
+//go:build linux
+
+package vhostuser_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/share/vhostuser"
+	"github.com/stead-vm/stead/provider/share/vhostuser/vhosttest"
+)
+
+const (
+	allFeatures = vhosttest.FeatVersion1 | vhosttest.FeatProtocol | vhosttest.FeatEventIdx | vhosttest.FeatIndirect
+	memSize     = 1 << 20
+	ringAt      = 0
+	otherRingAt = 64 << 10
+	tableAt     = 128 << 10 // indirect tables
+	inAt        = 256 << 10
+	outAt       = 512 << 10
+)
+
+// start serves d and returns the front-end and the channel of Serve's result.
+func start(t *testing.T, d vhostuser.Device) (*vhosttest.Frontend, <-chan error) {
+	t.Helper()
+	ours, theirs := pair(t)
+	d.Log = slog.New(slog.DiscardHandler)
+	result := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		result <- vhostuser.Serve(ctx, theirs, d)
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return vhosttest.New(t, ours, memSize), result
+}
+
+func pair(t *testing.T) (a, b *net.UnixConn) {
+	t.Helper()
+	path := t.TempDir() + "/s"
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	a, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err = l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+// upper answers with the request in capitals, from another goroutine.
+func upper(q *vhostuser.Request) {
+	go func() {
+		text := bytes.ToUpper(slices.Concat(q.In...))
+		n := 0
+		for _, out := range q.Out {
+			n += copy(out, text[n:])
+		}
+		q.Done(n)
+	}()
+}
+
+// text writes s into guest memory at off and returns its descriptor.
+func text(f *vhosttest.Frontend, off int, s string) vhosttest.Desc {
+	copy(f.Mem[off:], s)
+	return vhosttest.Desc{Addr: uint64(vhosttest.GuestBase + off), Len: uint32(len(s))}
+}
+
+func room(off, n int) vhosttest.Desc {
+	return vhosttest.Desc{Addr: uint64(vhosttest.GuestBase + off), Len: uint32(n), Flags: vhosttest.Write}
+}
+
+// ask sends one request in a direct chain of two descriptors.
+func ask(t *testing.T, f *vhosttest.Frontend, q *vhosttest.Queue, s string) {
+	t.Helper()
+	in := text(f, inAt, s)
+	in.Flags, in.Next = vhosttest.Next, 1
+	q.Put(0, in)
+	q.Put(1, room(outAt, 100))
+	q.Offer(0)
+	expect(t, f, q, s)
+}
+
+func expect(t *testing.T, f *vhosttest.Frontend, q *vhosttest.Queue, s string) {
+	t.Helper()
+	u := q.Wait()
+	if u.Head != 0 || string(f.Mem[outAt:outAt+int(u.Len)]) != string(bytes.ToUpper([]byte(s))) {
+		t.Fatalf("answer %+v %q to %q", u, f.Mem[outAt:outAt+int(u.Len)], s)
+	}
+}
+
+func TestRequestsAreAnswered(t *testing.T) {
+	tests := map[string]uint64{
+		"with event index":    allFeatures,
+		"without event index": allFeatures &^ vhosttest.FeatEventIdx,
+	}
+	for name, features := range tests {
+		t.Run(name, func(t *testing.T) {
+			f, _ := start(t, vhostuser.Device{Handle: upper})
+			f.Start(features)
+			q := f.Queue(1, 8, ringAt, features&vhosttest.FeatEventIdx != 0)
+			q.Start(0)
+			for range 30 { // the ring goes round
+				ask(t, f, q, "a plain request")
+			}
+		})
+	}
+}
+
+func TestARequestMayLieInAnIndirectTable(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(0, 8, ringAt, true)
+	q.Start(0)
+	for i, d := range []vhosttest.Desc{text(f, inAt, "in "), text(f, inAt+5000, "pieces"), room(outAt, 4), room(outAt+4, 50)} {
+		d.Flags |= vhosttest.Next
+		d.Next = uint16(i + 1)
+		if i == 3 {
+			d.Flags = vhosttest.Write
+		}
+		f.PutDesc(tableAt+16*i, d)
+	}
+	q.Put(0, vhosttest.Desc{Addr: vhosttest.GuestBase + tableAt, Len: 64, Flags: vhosttest.Indirect})
+	q.Offer(0)
+	expect(t, f, q, "in pieces")
+}
+
+func TestManyRequestsAreUnderWayAtOnce(t *testing.T) {
+	const n = 64
+	var held []*vhostuser.Request
+	all := make(chan []*vhostuser.Request, 1)
+	f, _ := start(t, vhostuser.Device{Handle: func(q *vhostuser.Request) {
+		if held = append(held, q); len(held) == n {
+			all <- held
+		}
+	}})
+	f.Start(allFeatures)
+	q := f.Queue(1, n, ringAt, true)
+	q.Start(0)
+	for i := range uint16(n) {
+		q.Put(i, room(outAt+int(i)*16, 16))
+		q.Offer(i)
+	}
+	var wg sync.WaitGroup
+	for i, r := range <-all {
+		wg.Go(func() { r.Done(i) })
+	}
+	heads := map[uint32]bool{}
+	for range n {
+		u := q.Wait()
+		if u.Len != u.Head || heads[u.Head] {
+			t.Errorf("answer %+v; each head has its own length and comes once", u)
+		}
+		heads[u.Head] = true
+	}
+	wg.Wait()
+}
+
+// A guest that breaks the rules gets an empty answer, and the next request works.
+func TestAMalformedChainIsHandedBackEmpty(t *testing.T) {
+	d := func(addr uint64, size uint32, flags, next uint16) vhosttest.Desc {
+		return vhosttest.Desc{Addr: addr, Len: size, Flags: flags, Next: next}
+	}
+	const base, end = vhosttest.GuestBase, vhosttest.GuestBase + memSize
+	tests := map[string][]vhosttest.Desc{
+		"address below the memory":       {d(0, 16, 0, 0)},
+		"address behind the memory":      {d(end, 1, 0, 0)},
+		"buffer that leaves the memory":  {d(end-8, 9, vhosttest.Write, 0)},
+		"address that wraps around":      {d(^uint64(0)-3, 16, 0, 0)},
+		"front-end's address":            {d(vhosttest.UserBase, 16, 0, 0)},
+		"chain that bites its tail":      {d(base, 1, vhosttest.Next, 1), d(base, 1, vhosttest.Next, 0)},
+		"descriptor outside the table":   {d(base, 1, vhosttest.Next, 8)},
+		"readable after writable":        {d(base, 1, vhosttest.Next|vhosttest.Write, 1), d(base, 1, 0, 0)},
+		"empty indirect table":           {d(base+tableAt, 0, vhosttest.Indirect, 0)},
+		"indirect table of half an item": {d(base+tableAt, 24, vhosttest.Indirect, 0)},
+		"huge indirect table":            {d(base, memSize, vhosttest.Indirect, 0)},
+		"indirect table with successor":  {d(base+tableAt, 16, vhosttest.Indirect|vhosttest.Next, 1), d(base, 1, 0, 0)},
+		"indirect table outside":         {d(end, 16, vhosttest.Indirect, 0)},
+		"nested indirect table":          {d(base+tableAt, 32, vhosttest.Indirect, 0)},
+	}
+	for name, chain := range tests {
+		t.Run(name, func(t *testing.T) {
+			f, _ := start(t, vhostuser.Device{Handle: upper})
+			f.Start(allFeatures)
+			q := f.Queue(1, 8, ringAt, true)
+			q.Start(0)
+			f.PutDesc(tableAt, d(base+tableAt, 16, vhosttest.Indirect, 0))
+			for i, desc := range chain {
+				q.Put(uint16(i), desc)
+			}
+			q.Offer(0)
+			if u := q.Wait(); u != (vhosttest.Used{}) {
+				t.Errorf("answer %+v, want head 0 and no bytes", u)
+			}
+			ask(t, f, q, "still there")
+		})
+	}
+}
+
+func TestAZeroLengthBufferIsPassedOver(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	in := text(f, inAt, "text")
+	in.Flags, in.Next = vhosttest.Next, 2
+	q.Put(0, vhosttest.Desc{Addr: 12345, Flags: vhosttest.Next, Next: 1})
+	q.Put(1, in)
+	q.Put(2, room(outAt, 100))
+	q.Offer(0)
+	expect(t, f, q, "text")
+}
+
+func TestABrokenDriverLosesItsRingUntilItIsReset(t *testing.T) {
+	hold := func(*vhostuser.Request) {}
+	tests := map[string]struct {
+		handle func(*vhostuser.Request)
+		sin    func(*vhosttest.Queue)
+	}{
+		"a head outside the ring": {upper, func(q *vhosttest.Queue) { q.Offer(8) }},
+		"more than the ring holds": {upper, func(q *vhosttest.Queue) {
+			q.OfferIndex(9)
+		}},
+		"an index that goes back": {upper, func(q *vhosttest.Queue) {
+			q.OfferIndex(0xffff)
+		}},
+		"one head again and again": {hold, func(q *vhosttest.Queue) {
+			for range 9 {
+				q.Offer(0)
+			}
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			sinful, taken := true, []*vhostuser.Request{}
+			f, _ := start(t, vhostuser.Device{
+				Handle: func(q *vhostuser.Request) {
+					mu.Lock()
+					defer mu.Unlock()
+					if taken = append(taken, q); sinful {
+						tt.handle(q)
+						return
+					}
+					upper(q)
+				},
+				Interrupt: func() {
+					mu.Lock()
+					defer mu.Unlock()
+					if sinful {
+						for _, q := range taken {
+							q.Done(0)
+						}
+					}
+					sinful = false
+				},
+			})
+			f.Start(allFeatures)
+			bad, good := f.Queue(1, 8, ringAt, false), f.Queue(2, 8, otherRingAt, true)
+			bad.Start(0)
+			good.Start(0)
+			bad.Put(0, room(outAt+4096, 16))
+			tt.sin(bad)
+			bad.Stop()
+			mu.Lock()
+			sinful = false
+			mu.Unlock()
+			ask(t, f, good, "unharmed")
+
+			fresh := f.Queue(1, 8, 32<<10, true)
+			fresh.Start(0)
+			ask(t, f, fresh, "after a reset")
+		})
+	}
+}
+
+// QEMU shares the kick event with us and empties it under its global lock when
+// the guest resets the device: a blocking descriptor would hang it there.
+func TestTheKickEventStaysNonBlocking(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	ask(t, f, q, "once")
+	q.Stop()
+	if !q.KickIsNonBlocking() {
+		t.Error("the kick event was made blocking")
+	}
+}
+
+func TestAStoppedRingSaysWhereItStands(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	for range 11 {
+		ask(t, f, q, "x")
+	}
+	if base := q.Stop(); base != 11 {
+		t.Errorf("stopped at %d, want 11", base)
+	}
+	q.Start(11) // as a paused machine goes on
+	ask(t, f, q, "goes on")
+	if base := q.Stop(); base != 12 {
+		t.Errorf("stopped at %d, want 12", base)
+	}
+}
+
+func TestStoppingARingWaitsForItsRequests(t *testing.T) {
+	taken := make(chan *vhostuser.Request, 1)
+	interrupted := make(chan struct{})
+	var once sync.Once
+	f, _ := start(t, vhostuser.Device{
+		Handle:    func(q *vhostuser.Request) { taken <- q },
+		Interrupt: func() { once.Do(func() { close(interrupted) }) },
+	})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	q.Put(3, room(outAt, 16))
+	q.Offer(3)
+	request := <-taken
+	go func() {
+		<-interrupted
+		request.Done(7)
+	}()
+	if base := q.Stop(); base != 1 {
+		t.Errorf("stopped at %d, want 1", base)
+	}
+	if u, ok := q.Answered(); !ok || u != (vhosttest.Used{Head: 3, Len: 7}) {
+		t.Errorf("answer %+v, %v when the ring had stopped", u, ok)
+	}
+}
+
+func TestARequestThatNeverEndsEndsTheSession(t *testing.T) {
+	taken := make(chan *vhostuser.Request, 1)
+	f, result := start(t, vhostuser.Device{
+		Handle:   func(q *vhostuser.Request) { taken <- q },
+		Patience: time.Millisecond,
+	})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	q.Put(0, room(outAt, 16))
+	q.Offer(0)
+	request := <-taken
+	f.Send(vhosttest.GetVringBase, vhosttest.State(1, 0))
+	if err := <-result; !errors.Is(err, vhostuser.ErrStuck) {
+		t.Errorf("Serve returned %v, want ErrStuck", err)
+	}
+	clear(request.Out[0]) // the memory is there as long as the request
+	request.Done(16)
+}
+
+func TestADisabledRingTakesNothing(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	f.Acked(vhosttest.SetVringEnable, vhosttest.State(1, 0))
+	in := text(f, inAt, "late")
+	in.Flags, in.Next = vhosttest.Next, 1
+	q.Put(0, in)
+	q.Put(1, room(outAt, 100))
+	q.Offer(0)
+	f.AskWord(vhosttest.GetFeatures) // the back-end had its time
+	if _, ok := q.Answered(); ok {
+		t.Error("a disabled ring answered")
+	}
+	f.Acked(vhosttest.SetVringEnable, vhosttest.State(1, 1))
+	expect(t, f, q, "late")
+}
+
+func TestMemoryMayBeReplacedWhileARequestIsUnderWay(t *testing.T) {
+	taken := make(chan *vhostuser.Request, 1)
+	f, _ := start(t, vhostuser.Device{Handle: func(q *vhostuser.Request) { taken <- q }})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	for range 5 {
+		q.Put(0, room(outAt, 100))
+		q.Offer(0)
+		request := <-taken
+		f.SendMemory()
+		f.AskWord(vhosttest.GetFeatures)
+		request.Done(copy(request.Out[0], "FROM BEFORE"))
+		expect(t, f, q, "from before")
+	}
+}
+
+func TestServeEndsWithItsFrontEndOrItsContext(t *testing.T) {
+	t.Run("a front-end that leaves is no error", func(t *testing.T) {
+		f, result := start(t, vhostuser.Device{Handle: upper})
+		f.Start(allFeatures)
+		q := f.Queue(1, 8, ringAt, true)
+		q.Start(0)
+		ask(t, f, q, "bye")
+		_ = f.Conn.Close()
+		if err := <-result; err != nil {
+			t.Errorf("Serve returned %v", err)
+		}
+	})
+	t.Run("a connection without a message is told apart", func(t *testing.T) {
+		f, result := start(t, vhostuser.Device{Handle: upper})
+		_ = f.Conn.Close()
+		if err := <-result; !errors.Is(err, vhostuser.ErrIdle) {
+			t.Errorf("Serve returned %v, want ErrIdle", err)
+		}
+	})
+	t.Run("the context ends it", func(t *testing.T) {
+		_, theirs := pair(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		err := vhostuser.Serve(ctx, theirs, vhostuser.Device{Handle: upper, Log: slog.New(slog.DiscardHandler)})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Serve returned %v, want context.Canceled", err)
+		}
+	})
+}
+
+func TestMessagesThatCannotBeObeyedAreRefused(t *testing.T) {
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(event) })
+	region := func(size, offset uint64) []byte {
+		return vhosttest.MemTable(vhosttest.Region{Guest: 0, Size: size, User: 0, Offset: offset})
+	}
+	tests := map[string]struct {
+		request uint32
+		payload []byte
+		fds     []int
+	}{
+		"unknown message":               {99, nil, nil},
+		"features that were not there":  {vhosttest.SetFeatures, vhosttest.Word(1 << 50), nil},
+		"memory without a descriptor":   {vhosttest.SetMemTable, region(4096, 0), nil},
+		"memory larger than its file":   {vhosttest.SetMemTable, region(1<<40, 0), []int{event}},
+		"memory that wraps around":      {vhosttest.SetMemTable, region(^uint64(0), 4096), []int{event}},
+		"memory table cut short":        {vhosttest.SetMemTable, []byte{1, 0, 0, 0}, []int{event}},
+		"ring that does not exist":      {vhosttest.SetVringNum, vhosttest.State(99, 8), nil},
+		"ring of no size":               {vhosttest.SetVringNum, vhosttest.State(1, 0), nil},
+		"ring of an odd size":           {vhosttest.SetVringNum, vhosttest.State(1, 12), nil},
+		"ring that is too large":        {vhosttest.SetVringNum, vhosttest.State(1, 1<<16), nil},
+		"kick event without descriptor": {vhosttest.SetVringKick, vhosttest.Word(1), nil},
+		"ring that shall be polled":     {vhosttest.SetVringKick, vhosttest.Word(1 | 1<<8), nil},
+		"payload of a wrong size":       {vhosttest.SetVringBase, []byte{1}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f, _ := start(t, vhostuser.Device{Handle: upper})
+			f.Start(allFeatures)
+			if got := f.Acked(tt.request, tt.payload, tt.fds...); got == 0 {
+				t.Error("the message was acknowledged")
+			}
+			q := f.Queue(1, 8, ringAt, true)
+			q.Start(0)
+			ask(t, f, q, "and works on")
+		})
+	}
+}
+
+func TestARingOutsideTheMemoryIsRefused(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, memSize-64, true)
+	f.Send(vhosttest.SetVringNum, vhosttest.State(1, 8))
+	f.Send(vhosttest.SetVringAddr, q.Addr())
+	f.Acked(vhosttest.SetVringEnable, vhosttest.State(1, 1))
+	if got := f.Acked(vhosttest.SetVringKick, vhosttest.Word(1), q.KickFD()); got == 0 {
+		t.Error("a ring that leaves the memory was started")
+	}
+}
