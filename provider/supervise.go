@@ -69,7 +69,7 @@ func (p *Provider) supervise(ctx context.Context, id string, ready func()) error
 	err = supervisor.Run(ctx, supervisor.Options{
 		RunDir:  runDir,
 		Driver:  p.driver,
-		Prepare: func(ctx context.Context) (supervisor.Boot, error) { return p.prepare(ctx, b, runDir) },
+		Prepare: func(context.Context) (supervisor.Boot, error) { return p.prepare(b, runDir) },
 		Ready:   ready,
 		Settled: func(services []string) { p.noteServices(b, services) },
 		Log:     p.log,
@@ -85,7 +85,7 @@ func removeIfExists(path string) error {
 }
 
 // prepare turns the bundle into one boot.
-func (p *Provider) prepare(ctx context.Context, b bundle, runDir string) (supervisor.Boot, error) {
+func (p *Provider) prepare(b bundle, runDir string) (supervisor.Boot, error) {
 	r, err := b.readRecord()
 	if err != nil {
 		return supervisor.Boot{}, err
