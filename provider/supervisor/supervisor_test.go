@@ -1,0 +1,307 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/hypervisor"
+)
+
+// fakeVM is a machine whose guest is an HTTP server in this process.
+type fakeVM struct {
+	guest *http.Server
+	l     net.Listener
+
+	obeysShutdown, obeysButton bool
+
+	mu    sync.Mutex
+	heard []string // what the guest was asked
+	done  chan struct{}
+	exit  hypervisor.Exit
+}
+
+func (v *fakeVM) Dial(ctx context.Context, _ uint32) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", v.l.Addr().String())
+}
+
+func (v *fakeVM) PowerButton(context.Context) error {
+	v.hear("power button")
+	if v.obeysButton {
+		v.end(hypervisor.Exit{Reason: hypervisor.PoweredOff})
+	}
+	return nil
+}
+
+func (v *fakeVM) Kill(context.Context) error {
+	v.hear("kill")
+	v.end(hypervisor.Exit{Reason: hypervisor.Killed})
+	return nil
+}
+
+func (v *fakeVM) Done() <-chan struct{} { return v.done }
+func (v *fakeVM) Exit() hypervisor.Exit { return v.exit }
+func (v *fakeVM) PID() int              { return 0 }
+
+func (v *fakeVM) hear(what string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.heard = append(v.heard, what)
+}
+
+func (v *fakeVM) asked() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.heard)
+}
+
+func (v *fakeVM) end(e hypervisor.Exit) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	select {
+	case <-v.done:
+	default:
+		v.exit = e
+		close(v.done)
+		v.guest.Close()
+	}
+}
+
+// fakeDriver starts fakeVMs; guestStatus is what their agents say.
+type fakeDriver struct {
+	t           *testing.T
+	guestStatus guest.Status
+	set         func(*fakeVM)
+	badService  string
+	startErr    error
+	started     chan *fakeVM
+}
+
+func (d *fakeDriver) Capabilities(context.Context) (hypervisor.Capabilities, error) {
+	return hypervisor.Capabilities{}, nil
+}
+func (d *fakeDriver) Validate(context.Context, hypervisor.Config) error { return nil }
+func (d *fakeDriver) NetworkSettings() hypervisor.NetworkSettings {
+	return hypervisor.NetworkSettings{}
+}
+
+func (d *fakeDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, error) {
+	if d.startErr != nil {
+		return nil, d.startErr
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	v := &fakeVM{l: l, done: make(chan struct{}), obeysShutdown: true}
+	if d.set != nil {
+		d.set(v)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.guestStatus) })
+	mux.HandleFunc("PUT /v1/clock", func(http.ResponseWriter, *http.Request) { v.hear("clock") })
+	mux.HandleFunc("PUT /v1/services", func(w http.ResponseWriter, r *http.Request) {
+		var body guest.Services
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		v.hear("services " + strings.Join(body.Want, ","))
+		states := []guest.ServiceState{}
+		for _, name := range body.Want {
+			st := guest.ServiceState{Name: name, Active: name != d.badService}
+			if !st.Active {
+				st.Error = "unit not found"
+			}
+			states = append(states, st)
+		}
+		answer(w, states)
+	})
+	mux.HandleFunc("POST /v1/shutdown", func(http.ResponseWriter, *http.Request) {
+		v.hear("shutdown")
+		if v.obeysShutdown {
+			go v.end(hypervisor.Exit{Reason: hypervisor.PoweredOff})
+		}
+	})
+	v.guest = &http.Server{Handler: mux}
+	go func() { _ = v.guest.Serve(l) }()
+	d.t.Cleanup(func() { v.guest.Close() })
+	d.started <- v
+	return v, nil
+}
+
+func newDriver(t *testing.T) *fakeDriver {
+	return &fakeDriver{t: t, guestStatus: guest.Status{Ready: true}, started: make(chan *fakeVM, 10)}
+}
+
+// running is a supervisor at work.
+type running struct {
+	client *Client
+	err    chan error // of Run
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	settled [][]string
+	boots   int
+}
+
+func startSupervisor(t *testing.T, d *fakeDriver, services ...string) *running {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sv") // t.TempDir is too long for a socket on some systems
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	r := &running{client: NewClient(dir), err: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	r.cancel = cancel
+	t.Cleanup(cancel)
+	ready := make(chan struct{})
+	go func() {
+		r.err <- Run(ctx, Options{
+			RunDir: dir, Driver: d,
+			Ready: func() { close(ready) },
+			Prepare: func(context.Context) (Boot, error) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.boots++
+				return Boot{Services: services}, nil
+			},
+			Settled: func(s []string) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.settled = append(r.settled, s)
+			},
+		})
+		close(r.err)
+	}()
+	if d.startErr == nil && d.guestStatus.Error == "" {
+		select {
+		case <-ready:
+		case err := <-r.err:
+			t.Fatalf("ended before it was ready: %v", err)
+		}
+	}
+	return r
+}
+
+func TestStopAsksMoreAndMoreFirmly(t *testing.T) {
+	tests := map[string]struct {
+		set   func(*fakeVM)
+		how   Stop
+		heard []string
+	}{
+		"an obedient guest is only asked":     {func(*fakeVM) {}, Stop{}, []string{"shutdown"}},
+		"a deaf init gets the power button":   {func(v *fakeVM) { v.obeysShutdown, v.obeysButton = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button"}},
+		"force cuts the power without a word": {func(*fakeVM) {}, Stop{Force: true}, []string{"kill"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := newDriver(t)
+			d.set = tt.set
+			r := startSupervisor(t, d)
+			v := <-d.started
+			if _, err := r.client.Status(t.Context(), WaitServices); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.client.Stop(t.Context(), tt.how); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-r.err; err != nil {
+				t.Errorf("Run ended with %v", err)
+			}
+			heard := slices.DeleteFunc(v.asked(), func(s string) bool { return strings.HasPrefix(s, "services") || s == "clock" })
+			if !slices.Equal(heard, tt.heard) {
+				t.Errorf("the guest heard %q, want %q", heard, tt.heard)
+			}
+		})
+	}
+}
+
+func TestInterruptedSupervisorStopsItsMachineGracefully(t *testing.T) {
+	d := newDriver(t)
+	r := startSupervisor(t, d)
+	v := <-d.started
+	r.cancel()
+	if err := <-r.err; err != nil {
+		t.Errorf("Run ended with %v", err)
+	}
+	if !slices.Contains(v.asked(), "shutdown") || slices.Contains(v.asked(), "kill") {
+		t.Errorf("the guest heard %q", v.asked())
+	}
+}
+
+func TestRebootFromInsideBootsAnewWithTheSettingsOfThatMoment(t *testing.T) {
+	d := newDriver(t)
+	r := startSupervisor(t, d)
+	(<-d.started).end(hypervisor.Exit{Reason: hypervisor.Rebooted})
+	second := <-d.started
+	st, err := r.client.Status(t.Context(), WaitReady)
+	if err != nil || st.Reboots != 1 {
+		t.Errorf("status %+v, %v; want one reboot", st, err)
+	}
+	r.mu.Lock()
+	if r.boots != 2 {
+		t.Errorf("prepared %d times", r.boots)
+	}
+	r.mu.Unlock()
+	second.end(hypervisor.Exit{Reason: hypervisor.PoweredOff})
+	if err := <-r.err; err != nil {
+		t.Errorf("Run ended with %v", err)
+	}
+}
+
+func TestCrashEndsTheSupervisorWithItsCause(t *testing.T) {
+	d := newDriver(t)
+	r := startSupervisor(t, d)
+	boom := errors.New("triple fault")
+	(<-d.started).end(hypervisor.Exit{Reason: hypervisor.Crashed, Err: boom})
+	if err := <-r.err; !errors.Is(err, boom) {
+		t.Errorf("Run ended with %v", err)
+	}
+}
+
+func TestGuestThatCannotBecomeReadySaysWhy(t *testing.T) {
+	d := newDriver(t)
+	d.guestStatus = guest.Status{Error: "no root device"}
+	r := startSupervisor(t, d)
+	if err := <-r.err; err == nil || !strings.Contains(err.Error(), "no root device") {
+		t.Errorf("Run ended with %v", err)
+	}
+	if v := <-d.started; !slices.Contains(v.asked(), "kill") {
+		t.Errorf("the machine was left running")
+	}
+}
+
+func TestHypervisorThatDoesNotStartIsTheError(t *testing.T) {
+	d := newDriver(t)
+	d.startErr = errors.New("no such device")
+	if err := <-startSupervisor(t, d).err; !errors.Is(err, d.startErr) {
+		t.Errorf("Run ended with %v", err)
+	}
+}
+
+func TestServicesAreAppliedAtBootAndOnDemandAndFailuresKept(t *testing.T) {
+	d := newDriver(t)
+	d.badService = "typo"
+	r := startSupervisor(t, d, "db", "typo")
+	st, err := r.client.Status(t.Context(), WaitServices)
+	if err != nil || len(st.Services) != 2 || st.Services[1].Error == "" {
+		t.Fatalf("status %+v, %v", st, err)
+	}
+	states, err := r.client.ApplyServices(t.Context(), []string{"db"})
+	if err != nil || len(states) != 1 || !states[0].Active {
+		t.Errorf("applying gave %+v, %v", states, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.settled) != 2 || !slices.Equal(r.settled[0], []string{"db"}) || !slices.Equal(r.settled[1], []string{"db"}) {
+		t.Errorf("taken services: %q", r.settled)
+	}
+}
