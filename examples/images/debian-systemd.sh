@@ -28,7 +28,7 @@ begin_layout "$1"
 # Masked are units that cannot do anything useful here: a machine has no screen to log
 # in on, its disk is not on LVM, and its clock and its packages are not the boot's business.
 rootfs "$work/root.tar" \
-	systemd,systemd-sysv,dbus,sudo,postgresql,iproute2,iputils-ping,procps,less,bash,ca-certificates \
+	systemd,systemd-sysv,dbus,kmod,sudo,postgresql,iproute2,iputils-ping,procps,less,bash,ca-certificates \
 	--essential-hook='echo LANG=C.UTF-8 >"$1"/etc/default/locale' \
 	--customize-hook='chroot "$1" systemctl disable postgresql' \
 	--customize-hook='chroot "$1" systemctl mask getty.target console-getty.service e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer' \
