@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -78,6 +79,11 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("SEMANTICS", semantics)
+	stead, err := exec.LookPath("stead")
+	if err != nil {
+		return err
+	}
+	env.Setenv("BIN", filepath.Dir(stead))
 	env.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 	env.Defer(func() { killAll(state) })
 	return nil
@@ -211,10 +217,17 @@ func rssFell(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// condition knows [root] and [tool:NAME].
+// condition knows [root], [kvm-forbidden] and [tool:NAME].
 func condition(cond string) (bool, error) {
-	if cond == "root" {
+	switch cond {
+	case "root":
 		return os.Getuid() == 0, nil
+	case "kvm-forbidden":
+		f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+		if err == nil {
+			f.Close()
+		}
+		return errors.Is(err, os.ErrPermission), nil
 	}
 	if name, ok := strings.CutPrefix(cond, "tool:"); ok {
 		_, err := exec.LookPath(name)
