@@ -80,16 +80,9 @@ func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (
 	if err := p.Check(ctx, s); err != nil {
 		return bundle{}, err
 	}
-	platform, err := image.ParsePlatform(s.Platform)
+	img, err := p.fetch(ctx, s, progress)
 	if err != nil {
 		return bundle{}, err
-	}
-	img, err := p.images.Pull(ctx, s.Image, platform, progress)
-	if err != nil {
-		return bundle{}, err
-	}
-	if s.Digest != "" && img.Digest != s.Digest {
-		return bundle{}, fmt.Errorf("image %s changed while it was used: planned %s, found %s; plan again", s.Image, s.Digest, img.Digest)
 	}
 	disk, err := p.images.Disk(ctx, img, s.Disk, progress)
 	if err != nil {
@@ -112,6 +105,19 @@ func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (
 		return bundle{}, diskFull(err, p.opts.Home)
 	}
 	return b, diskFull(b.writeSettings(s.Settings), p.opts.Home)
+}
+
+// fetch brings the image of s into the store: the one that was planned, where a plan
+// said which, else what the reference means now.
+func (p *Provider) fetch(ctx context.Context, s Spec, progress image.Progress) (image.Image, error) {
+	platform, err := image.ParsePlatform(s.Platform)
+	if err != nil {
+		return image.Image{}, err
+	}
+	if s.Digest == "" {
+		return p.images.Pull(ctx, s.Image, platform, progress)
+	}
+	return p.images.Fetch(ctx, image.Image{Reference: s.Image, Digest: s.Digest, Platform: platform}, progress)
 }
 
 // discard renames the bundle out of sight, so that it is gone at once and for good

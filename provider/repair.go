@@ -40,11 +40,7 @@ func (p *Provider) Repair(ctx context.Context, s Spec, progress image.Progress) 
 		return fmt.Errorf("disk: %s is no regular file: put the disk back, or remove the machine", b.path(diskFile))
 	}
 	s.Disk = max(s.Disk, info.Size())
-	platform, err := image.ParsePlatform(s.Platform)
-	if err != nil {
-		return err
-	}
-	img, err := p.images.Pull(ctx, s.Image, platform, progress)
+	img, err := p.fetch(ctx, s, progress)
 	if err != nil {
 		return err
 	}
