@@ -31,8 +31,8 @@ var (
 )
 
 const (
-	lockRetryMin = time.Millisecond
-	lockRetryMax = 25 * time.Millisecond
+	lockFirstPause = time.Millisecond
+	lockLongestPause = 25 * time.Millisecond
 )
 
 // Getlk tells which lock stands in the way of lk.
@@ -81,7 +81,7 @@ func (n *node) Setlkw(ctx context.Context, fh fs.FileHandle, owner uint64, lk *f
 	n.tree.mu.Lock()
 	interrupted := n.tree.waits
 	n.tree.mu.Unlock()
-	for pause := lockRetryMin; ; pause = min(2*pause, lockRetryMax) {
+	for pause := lockFirstPause; ; pause = min(2*pause, lockLongestPause) {
 		if e := n.Setlk(ctx, fh, owner, lk, flags); e != syscall.EAGAIN {
 			return e
 		}

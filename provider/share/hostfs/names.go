@@ -83,7 +83,7 @@ func (n *node) Mknod(ctx context.Context, name string, mode, rdev uint32, out *f
 
 // Mkdir makes a folder.
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	return n.make(ctx, name, out, func(dir int) error { return unix.Mkdirat(dir, name, mode&07777) })
+	return n.make(ctx, name, out, func(dir int) error { return unix.Mkdirat(dir, name, mode&0o7777) })
 }
 
 // Symlink makes a symbolic link to whatever the guest says.

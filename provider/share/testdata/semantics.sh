@@ -4,7 +4,6 @@
 # beneath the working directory).
 #
 #   semantics.sh [FOLDER]
-#
 # Needs bash, coreutils, util-linux and perl-base. Prints what fails and exits
 # with 1, or with 0 when nothing does.
 
@@ -33,11 +32,10 @@ content() {
 	head -c 9000000 /dev/urandom >big
 	cp big copy
 	cmp -s big copy || fail "a copy of 9 MB differs"
-	expect "$(md5sum <big)" "$(dd if=big bs=4093 status=none | md5sum)" "reading in odd pieces"
+	dd if=big bs=4093 status=none | cmp -s - big || fail "reading in odd pieces"
 	dd if=big of=direct bs=1M oflag=direct status=none 2>/dev/null || cp big direct
 	cmp -s big direct || fail "a copy by direct writes differs"
-	: >big
-	expect 0 "$(stat -c %s big)" "size after opening with O_TRUNC"
+	: >big && expect 0 "$(stat -c %s big)" "size after opening with O_TRUNC"
 }
 
 parallel_writers() {
@@ -207,8 +205,7 @@ links_and_renames() {
 	ln -s /nowhere/at/all dangling
 	expect /nowhere/at/all "$(readlink dangling)" "target of a dangling link"
 	[ -e dangling ] && fail "a dangling link leads somewhere"
-	ln -s b relative
-	expect one "$(head -n1 relative)" "reading through a link"
+	ln -s b relative && expect one "$(head -n1 relative)" "reading through a link"
 	echo new >c
 	mv c b
 	expect new "$(cat b)" "a rename onto a file replaces it"
@@ -217,8 +214,7 @@ links_and_renames() {
 	exec 5<d1/d2/file
 	mv d1 e1
 	expect deep "$(cat <&5)" "a file open in a renamed folder"
-	exec 5<&-
-	expect deep "$(cat e1/d2/file)" "a file in a renamed folder"
+	exec 5<&- && expect deep "$(cat e1/d2/file)" "a file in a renamed folder"
 	rmdir e1 2>/dev/null && fail "a full folder was removed"
 	mv e1 e1/d2/inside 2>/dev/null && fail "a folder moved into itself"
 	(cd e1/d2 && rm file && rmdir ../d2 && [ "$(stat -c %h .)" = 0 ]) || fail "removing the working directory"
@@ -287,7 +283,6 @@ many_files() {
 	local i
 	mkdir many
 	for i in {1..1000}; do : >"many/file-$i"; done
-	expect 1000 "$(find many -type f | wc -l)" "a folder of 1,000 files"
 	expect 1000 "$(find many -type f | sort -u | wc -l)" "different names in a folder of 1,000"
 	rm many/file-*5
 	expect 900 "$(ls many | wc -l)" "after 100 were removed"

@@ -1,0 +1,146 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	_ fs.NodeCreater  = (*node)(nil)
+	_ fs.NodeOpener   = (*node)(nil)
+	_ fs.NodeTmpfiler = (*node)(nil)
+)
+
+// hostFlags is what of the guest's flags opens the host's file. O_APPEND is left
+// to each write, O_DIRECT would pass its alignment rules on to guest memory.
+func hostFlags(flags uint32) int {
+	return int(flags)&(unix.O_ACCMODE|unix.O_TRUNC|unix.O_SYNC|unix.O_DSYNC) | unix.O_CLOEXEC
+}
+
+// openRegular opens what path, a descriptor opened with O_PATH, stands for. Only
+// regular files are ever opened on the host: a fifo would block us, and a device
+// do whatever devices do.
+func openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
+	st, err := stat(path, "")
+	if err != nil {
+		return -1, nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return -1, nil, unix.EPERM
+	}
+	fd, err := unix.Open(procPath(path), hostFlags(flags), 0)
+	return fd, st, err
+}
+
+// Open opens a regular file.
+func (n *node) Open(_ context.Context, flags uint32) (fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
+	e = n.with(func(path int) error {
+		fd, st, err := openRegular(path, flags)
+		if err != nil {
+			return err
+		}
+		f, err := n.hold(fd)
+		if err != nil {
+			return err
+		}
+		fh = f
+		if n.opened(f, st) && flags&unix.O_TRUNC == 0 {
+			fuseFlags = fuse.FOPEN_KEEP_CACHE
+		}
+		return nil
+	})
+	return fh, fuseFlags, e
+}
+
+// stamp is a state of a file's content.
+type stamp struct {
+	mtime, ctime unix.StatxTimestamp
+	ino, size    uint64
+}
+
+// opened notes that f is open, and reports whether what the guest may have cached
+// of the file is still true: nothing changed since an earlier opening. A change
+// within a tick of the host's clock leaves no trace, so only a state that was
+// old when it was noted counts.
+func (n *node) opened(f *file, st *unix.Statx_t) bool {
+	now := stamp{mtime: st.Mtime, ctime: st.Ctime, ino: st.Ino, size: st.Size}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.files = append(n.files, f)
+	same := n.seen == now
+	n.seen = stamp{}
+	if time.Since(time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec))) > Timeout {
+		n.seen = now
+	}
+	return same
+}
+
+// Create makes and opens a file. One that is there already, which the guest did
+// not know of, is opened like any other.
+func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
+	e = n.with(func(dir int) error {
+		fd, err := unix.Openat(dir, name, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode&0o7777)
+		switch {
+		case err == nil:
+			err = n.tree.give(ctx, dir, fd, "")
+		case err == unix.EEXIST && flags&unix.O_EXCL == 0:
+			fd, err = n.openChild(dir, name, flags)
+		}
+		if err != nil {
+			return errors.Join(err, closeFD(fd))
+		}
+		child, fh, err = n.adopt(ctx, fd, out)
+		return err
+	})
+	return child, fh, 0, e
+}
+
+func (n *node) openChild(dir int, name string, flags uint32) (int, error) {
+	path, err := beneath(dir, name, unix.O_PATH)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = unix.Close(path) }()
+	fd, _, err := openRegular(path, flags)
+	return fd, err
+}
+
+// adopt makes inode and handle of fd, a file in n that the guest is told of now.
+func (n *node) adopt(ctx context.Context, fd int, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, error) {
+	st, err := stat(fd, "")
+	if err != nil {
+		return nil, nil, errors.Join(err, closeFD(fd))
+	}
+	child := n.child(ctx, st, out)
+	owner := child.Operations().(*node)
+	f, err := owner.hold(fd)
+	if err != nil {
+		return nil, nil, err
+	}
+	owner.opened(f, st)
+	return child, f, nil
+}
+
+// Tmpfile makes a file without a name.
+func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
+	e = n.with(func(dir int) error {
+		fd, err := unix.Openat(dir, ".", hostFlags(flags)|unix.O_TMPFILE, mode&0o7777)
+		if err == nil {
+			err = n.tree.give(ctx, dir, fd, "")
+		}
+		if err != nil {
+			return errors.Join(err, closeFD(fd))
+		}
+		child, fh, err = n.adopt(ctx, fd, out)
+		return err
+	})
+	return child, fh, 0, e
+}

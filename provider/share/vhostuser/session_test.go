@@ -1,0 +1,201 @@
+//go:build linux
+
+package vhostuser_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/share/vhostuser"
+	"github.com/stead-vm/stead/provider/share/vhostuser/vhosttest"
+)
+
+func TestAStoppedRingSaysWhereItStands(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	for range 11 {
+		ask(t, f, q, "x")
+	}
+	if base := q.Stop(); base != 11 {
+		t.Errorf("stopped at %d, want 11", base)
+	}
+	q.Start(11) // as a paused machine goes on
+	ask(t, f, q, "goes on")
+	if base := q.Stop(); base != 12 {
+		t.Errorf("stopped at %d, want 12", base)
+	}
+}
+
+func TestStoppingARingWaitsForItsRequests(t *testing.T) {
+	taken := make(chan *vhostuser.Request, 1)
+	interrupted := make(chan struct{})
+	var once sync.Once
+	f, _ := start(t, vhostuser.Device{
+		Handle:    func(q *vhostuser.Request) { taken <- q },
+		Interrupt: func() { once.Do(func() { close(interrupted) }) },
+	})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	q.Put(3, room(outAt, 16))
+	q.Offer(3)
+	request := <-taken
+	go func() {
+		<-interrupted
+		request.Done(7)
+	}()
+	if base := q.Stop(); base != 1 {
+		t.Errorf("stopped at %d, want 1", base)
+	}
+	if u, ok := q.Answered(); !ok || u != (vhosttest.Used{Head: 3, Len: 7}) {
+		t.Errorf("answer %+v, %v when the ring had stopped", u, ok)
+	}
+}
+
+func TestARequestThatNeverEndsEndsTheSession(t *testing.T) {
+	taken := make(chan *vhostuser.Request, 1)
+	f, result := start(t, vhostuser.Device{
+		Handle:   func(q *vhostuser.Request) { taken <- q },
+		Patience: time.Millisecond,
+	})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	q.Put(0, room(outAt, 16))
+	q.Offer(0)
+	request := <-taken
+	f.Send(vhosttest.GetVringBase, vhosttest.State(1, 0))
+	if err := <-result; !errors.Is(err, vhostuser.ErrStuck) {
+		t.Errorf("Serve returned %v, want ErrStuck", err)
+	}
+	clear(request.Out[0]) // the memory is there as long as the request
+	request.Done(16)
+}
+
+func TestADisabledRingTakesNothing(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	f.Acked(vhosttest.SetVringEnable, vhosttest.State(1, 0))
+	in := text(f, inAt, "late")
+	in.Flags, in.Next = vhosttest.Next, 1
+	q.Put(0, in)
+	q.Put(1, room(outAt, 100))
+	q.Offer(0)
+	f.AskWord(vhosttest.GetFeatures) // the back-end had its time
+	if _, ok := q.Answered(); ok {
+		t.Error("a disabled ring answered")
+	}
+	f.Acked(vhosttest.SetVringEnable, vhosttest.State(1, 1))
+	expect(t, f, q, "late")
+}
+
+func TestMemoryMayBeReplacedWhileARequestIsUnderWay(t *testing.T) {
+	taken := make(chan *vhostuser.Request, 1)
+	f, _ := start(t, vhostuser.Device{Handle: func(q *vhostuser.Request) { taken <- q }})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	for range 5 {
+		q.Put(0, room(outAt, 100))
+		q.Offer(0)
+		request := <-taken
+		f.SendMemory()
+		f.AskWord(vhosttest.GetFeatures)
+		request.Done(copy(request.Out[0], "FROM BEFORE"))
+		expect(t, f, q, "from before")
+	}
+}
+
+func TestServeEndsWithItsFrontEndOrItsContext(t *testing.T) {
+	t.Run("a front-end that leaves is no error", func(t *testing.T) {
+		f, result := start(t, vhostuser.Device{Handle: upper})
+		f.Start(allFeatures)
+		q := f.Queue(1, 8, ringAt, true)
+		q.Start(0)
+		ask(t, f, q, "bye")
+		_ = f.Conn.Close()
+		if err := <-result; err != nil {
+			t.Errorf("Serve returned %v", err)
+		}
+	})
+	t.Run("a connection without a message is told apart", func(t *testing.T) {
+		f, result := start(t, vhostuser.Device{Handle: upper})
+		_ = f.Conn.Close()
+		if err := <-result; !errors.Is(err, vhostuser.ErrIdle) {
+			t.Errorf("Serve returned %v, want ErrIdle", err)
+		}
+	})
+	t.Run("the context ends it", func(t *testing.T) {
+		_, theirs := pair(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		err := vhostuser.Serve(ctx, theirs, vhostuser.Device{Handle: upper, Log: slog.New(slog.DiscardHandler)})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Serve returned %v, want context.Canceled", err)
+		}
+	})
+}
+
+func TestMessagesThatCannotBeObeyedAreRefused(t *testing.T) {
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(event) })
+	region := func(size, offset uint64) []byte {
+		return vhosttest.MemTable(vhosttest.Region{Guest: 0, Size: size, User: 0, Offset: offset})
+	}
+	tests := map[string]struct {
+		request uint32
+		payload []byte
+		fds     []int
+	}{
+		"unknown message":               {99, nil, nil},
+		"features that were not there":  {vhosttest.SetFeatures, vhosttest.Word(1 << 50), nil},
+		"memory without a descriptor":   {vhosttest.SetMemTable, region(4096, 0), nil},
+		"memory larger than its file":   {vhosttest.SetMemTable, region(1<<40, 0), []int{event}},
+		"memory that wraps around":      {vhosttest.SetMemTable, region(^uint64(0), 4096), []int{event}},
+		"memory table cut short":        {vhosttest.SetMemTable, []byte{1, 0, 0, 0}, []int{event}},
+		"ring that does not exist":      {vhosttest.SetVringNum, vhosttest.State(99, 8), nil},
+		"ring of no size":               {vhosttest.SetVringNum, vhosttest.State(1, 0), nil},
+		"ring of an odd size":           {vhosttest.SetVringNum, vhosttest.State(1, 12), nil},
+		"ring that is too large":        {vhosttest.SetVringNum, vhosttest.State(1, 1<<16), nil},
+		"kick event without descriptor": {vhosttest.SetVringKick, vhosttest.Word(1), nil},
+		"ring that shall be polled":     {vhosttest.SetVringKick, vhosttest.Word(1 | 1<<8), nil},
+		"payload of a wrong size":       {vhosttest.SetVringBase, []byte{1}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f, _ := start(t, vhostuser.Device{Handle: upper})
+			f.Start(allFeatures)
+			if got := f.Acked(tt.request, tt.payload, tt.fds...); got == 0 {
+				t.Error("the message was acknowledged")
+			}
+			q := f.Queue(1, 8, ringAt, true)
+			q.Start(0)
+			ask(t, f, q, "and works on")
+		})
+	}
+}
+
+func TestARingOutsideTheMemoryIsRefused(t *testing.T) {
+	f, _ := start(t, vhostuser.Device{Handle: upper})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, memSize-64, true)
+	f.Send(vhosttest.SetVringNum, vhosttest.State(1, 8))
+	f.Send(vhosttest.SetVringAddr, q.Addr())
+	f.Acked(vhosttest.SetVringEnable, vhosttest.State(1, 1))
+	if got := f.Acked(vhosttest.SetVringKick, vhosttest.Word(1), q.KickFD()); got == 0 {
+		t.Error("a ring that leaves the memory was started")
+	}
+}
