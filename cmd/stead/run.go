@@ -162,7 +162,7 @@ func (o runOptions) identity(env map[string]string) error {
 		if user != "" || uid > 0 {
 			return errors.New("--root and another user cannot both be meant")
 		}
-		uid = 0
+		user = "root"
 	}
 	if user != "" {
 		env[guest.EnvUser] = user

@@ -117,6 +117,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"wait-stopped":    waitStopped,
 	"retry":           retry,
 	"subst":           subst,
+	"fsck":            fsck,
 	"vm-rss":          vmRSS,
 	"rss-fell":        rssFell,
 }
@@ -181,6 +182,17 @@ func subst(ts *testscript.TestScript, _ bool, args []string) {
 		text := os.Expand(ts.ReadFile(path), ts.Getenv)
 		ts.Check(os.WriteFile(path, []byte(text), 0o644))
 	}
+}
+
+// fsck (fsck NAME) replays the journal of a stopped machine's disk and then wants the
+// file system to be clean.
+func fsck(ts *testscript.TestScript, _ bool, args []string) {
+	disk := filepath.Join(ts.Getenv("STEAD_HOME"), "machines", args[0], "rootfs.ext4")
+	var exit *exec.ExitError
+	if err := ts.Exec("e2fsck", "-fp", disk); errors.As(err, &exit) && exit.ExitCode() > 1 { // 1: replayed
+		ts.Fatalf("e2fsck -fp: %v", err)
+	}
+	ts.Check(ts.Exec("e2fsck", "-fn", disk))
 }
 
 // rss is the memory of the hypervisor's process in MiB.
