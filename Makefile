@@ -23,7 +23,7 @@ demo: deps build ## Make a machine from nothing and be in it
 
 test: test-deps lint unit vm ## Run every test and the linters
 
-bench: test-deps build images ## Measure, side by side with a VM made by hand
+bench: test-deps build images 
 	STEAD_BENCH=1 $(GO) test -count=1 -run TestBench -v -timeout 30m ./cmd/stead
 
 install: build ## Install to $(PREFIX)/bin
