@@ -31,7 +31,7 @@ var (
 )
 
 const (
-	lockFirstPause = time.Millisecond
+	lockFirstPause   = time.Millisecond
 	lockLongestPause = 25 * time.Millisecond
 )
 
