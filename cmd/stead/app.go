@@ -183,6 +183,21 @@ func (e *noTargetError) Remedy() string {
 	return `name it, as in "stead run -n NAME"; "stead ls" lists them`
 }
 
+// onTarget is the work of a command that takes a machine's name or means the default.
+func (a *app) onTarget(work func(ctx context.Context, p *provider.Provider, id string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		name := ""
+		if len(args) > 0 {
+			name = args[0]
+		}
+		p, id, err := a.target(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		return work(cmd.Context(), p, id)
+	}
+}
+
 // nameArg completes machine names.
 func (a *app) nameArg(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	p, err := a.open()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -46,17 +47,13 @@ func newInspectCmd(a *app) *cobra.Command {
 		Short:             "Show all about a machine, as JSON",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.nameArg,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, id, err := a.target(cmd.Context(), optional(args))
-			if err != nil {
-				return err
-			}
-			m, err := p.Machine(cmd.Context(), id)
+		RunE: a.onTarget(func(ctx context.Context, p *provider.Provider, id string) error {
+			m, err := p.Machine(ctx, id)
 			if err != nil {
 				return err
 			}
 			return writeIndented(a.out, []inspectItem{inspect(m)})
-		},
+		}),
 	}
 }
 

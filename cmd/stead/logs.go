@@ -18,11 +18,7 @@ func newLogsCmd(a *app) *cobra.Command {
 		Short:             "Show a machine's console",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.nameArg,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, id, err := a.target(cmd.Context(), optional(args))
-			if err != nil {
-				return err
-			}
+		RunE: a.onTarget(func(ctx context.Context, p *provider.Provider, id string) error {
 			which := provider.ConsoleLog
 			if supervisor {
 				which = provider.SupervisorLog
@@ -31,8 +27,8 @@ func newLogsCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(cmd.Context(), a.out, path, follow)
-		},
+			return show(ctx, a.out, path, follow)
+		}),
 	}
 	cmd.Flags().BoolVar(&supervisor, "supervisor", false, "show what its supervisor did instead")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as it grows")

@@ -56,31 +56,27 @@ func newStartCmd(a *app) *cobra.Command {
 		Short:             "Boot a machine",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.nameArg,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, id, err := a.target(cmd.Context(), optional(args))
-			if err != nil {
+		RunE: a.onTarget(func(ctx context.Context, p *provider.Provider, id string) error {
+			if err := a.startOne(ctx, p, id); err != nil {
 				return err
 			}
-			if err := a.startOne(cmd.Context(), p, id); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(a.out, id)
+			_, err := fmt.Fprintln(a.out, id)
 			return err
-		},
+		}),
 	}
-}
-
-func optional(args []string) string {
-	if len(args) == 0 {
-		return ""
-	}
-	return args[0]
 }
 
 func newStopCmd(a *app) *cobra.Command {
 	var how provider.StopOptions
 	var o projectOptions
 	var all bool
+	stopOne := a.onTarget(func(ctx context.Context, p *provider.Provider, id string) error {
+		if err := p.Stop(ctx, id, how); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(a.out, id)
+		return err
+	})
 	cmd := &cobra.Command{
 		Use:               "stop [NAME]",
 		Short:             "Shut a machine down; its disk stays",
@@ -90,15 +86,7 @@ func newStopCmd(a *app) *cobra.Command {
 			if all {
 				return a.stopProject(cmd.Context(), o)
 			}
-			p, id, err := a.target(cmd.Context(), optional(args))
-			if err != nil {
-				return err
-			}
-			if err := p.Stop(cmd.Context(), id, how); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(a.out, id)
-			return err
+			return stopOne(cmd, args)
 		},
 	}
 	cmd.Flags().DurationVarP(&how.Grace, "time", "t", 0, "how long its init may take before the power button (default 1m)")
