@@ -23,8 +23,8 @@ demo: deps build ## Make a machine from nothing and be in it
 
 test: test-deps lint unit vm ## Run every test and the linters
 
-bench: test-deps build images 
-	STEAD_BENCH=1 $(GO) test -count=1 -run TestBench -v -timeout 30m ./cmd/stead
+bench: test-deps build images ## Measure, side by side with a VM made by hand
+	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench -v -timeout 30m ./cmd/stead
 
 install: build ## Install to $(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/bin

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// side is who made the machine that a figure is about.
+type side uint8
+
+const (
+	byStead side = iota
+	byHand
+	numSides
+)
+
+// Names of the rows.
+const (
+	rowPlainDisk  = "image → disk, plain layer; cat tar > file"
+	rowZstdDisk   = "image → disk, zstd layer; cat tar > file"
+	rowWholeDisk  = "image → disk, zstd layer; zstd, tar, mke2fs -d"
+	rowReady      = "create → ready; first ssh true"
+	rowFirst      = "create → first command done"
+	rowRunning    = "create → systemd is running"
+	rowStop       = "stop"
+	rowStart      = "start → ready; first ssh true"
+	rowRestarted  = "start → systemd is running"
+	rowFresh      = "run true; a fresh ssh true"
+	rowMaster     = "run true; ssh true over ControlMaster"
+	rowQEMU       = "memory of QEMU"
+	rowSupervisor = "memory of the supervisor"
+	rowShares     = "memory of the share servers, all"
+)
+
+// rows are in the order of their printing, each with its unit and its aim: the ratio,
+// or the figure where there is nothing to compare with.
+var rows = []struct{ name, unit, aim string }{
+	{rowPlainDisk, "s", "≤ 2"},
+	{rowZstdDisk, "s", "≤ 2"},
+	{rowWholeDisk, "s", ""},
+	{rowReady, "s", "≤ 0.4"},
+	{rowFirst, "s", ""},
+	{rowRunning, "s", "≤ 0.7"},
+	{rowStop, "s", ""},
+	{rowStart, "s", "≤ 0.4"},
+	{rowRestarted, "s", "≤ 0.7"},
+	{rowFresh, "ms", ""},
+	{rowMaster, "ms", "≤ 1"},
+	{rowQEMU, "MiB", ""},
+	{rowSupervisor, "MiB", "< 30 MiB"},
+	{rowShares, "MiB", ""},
+}
+
+// table collects figures by row.
+type table struct{ figures map[string]*[numSides][]float64 }
+
+func (t *table) add(row string, who side, values ...float64) {
+	if t.figures == nil {
+		t.figures = map[string]*[numSides][]float64{}
+	}
+	if t.figures[row] == nil {
+		t.figures[row] = new([numSides][]float64)
+	}
+	t.figures[row][who] = append(t.figures[row][who], values...)
+}
+
+// median is of what was measured; ok is false if nothing was.
+func (t *table) median(row string, who side) (_ float64, ok bool) {
+	if t.figures[row] == nil || len(t.figures[row][who]) == 0 {
+		return 0, false
+	}
+	v := slices.Sorted(slices.Values(t.figures[row][who]))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2, true
+}
+
+// String prints the figures of all rows side by side.
+func (t *table) String() string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "what\tstead\tby hand\tratio\taim")
+	for _, r := range rows {
+		ours, okOurs := t.median(r.name, byStead)
+		theirs, okTheirs := t.median(r.name, byHand)
+		ratio := "-"
+		if okOurs && okTheirs {
+			ratio = fmt.Sprintf("%.2f", ours/theirs)
+		}
+		aim := r.aim
+		if aim == "" {
+			aim = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.name, amount(ours, okOurs, r.unit), amount(theirs, okTheirs, r.unit), ratio, aim)
+	}
+	w.Flush() //nolint:errcheck // a Builder takes everything
+	return text.String()
+}
+
+func amount(v float64, ok bool, unit string) string {
+	switch {
+	case !ok:
+		return "-"
+	case unit == "s":
+		return fmt.Sprintf("%.2f s", v)
+	}
+	return fmt.Sprintf("%.0f %s", v, unit)
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What both machines of the bench have.
+const (
+	benchCPUs   = 2
+	benchMemory = 1 << 30 // bytes
+	benchDisk   = 8 << 30 // bytes
+)
+
+const (
+	benchRounds    = 3  // of everything that takes seconds; the median counts
+	benchLatencies = 20 // of everything that takes less
+	benchDeadline  = 25 * time.Minute
+	stepDeadline   = 4 * time.Minute // of one command, a boot on a busy host included
+)
+
+// TestBench measures stead beside a machine that a user would make by hand from the
+// same image, in one run, because only the ratios survive a busy host. It needs
+// STEAD_BENCH=1, bin/stead of `make build` and the images of `make images` in
+// $STEAD_TEST_IMAGES. No figure fails it.
+func TestBench(t *testing.T) {
+	if os.Getenv("STEAD_BENCH") == "" {
+		t.Skip("STEAD_BENCH is not set; make bench sets it")
+	}
+	b := newBench(t)
+	b.say("image to disk")
+	b.disks()
+	hand, err := b.prepareHand()
+	if err != nil {
+		b.note("nothing by hand: %v", err)
+	}
+	for round := range benchRounds {
+		last := round == benchRounds-1
+		b.say("round %d: stead", round+1)
+		b.steadRound(last)
+		if hand != nil {
+			b.say("round %d: by hand", round+1)
+			b.handRound(hand, last)
+		}
+	}
+	t.Logf("%d processors, %d MiB, %s; medians of %d (latencies of %d)\n\n%s\n%s",
+		benchCPUs, benchMemory>>20, b.accel, benchRounds, benchLatencies, &b.table, strings.Join(b.notes, "\n"))
+}
+
+// bench is one run.
+type bench struct {
+	t     *testing.T
+	ctx   context.Context
+	dir   string // everything that the run makes; removed at its end
+	state string // $STEAD_HOME
+	exe   string // the program as users have it: the test's own binary is larger
+	accel string
+	tar   string // the image's one layer, unpacked
+	table table
+	notes []string
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	images := os.Getenv("STEAD_TEST_IMAGES")
+	if images == "" {
+		t.Fatal("STEAD_TEST_IMAGES is not set; make bench sets it")
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "stead-bench-") // on a disk, where users keep machines
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	ctx, cancel := context.WithTimeout(context.Background(), benchDeadline)
+	t.Cleanup(cancel)
+	b := &bench{
+		t: t, ctx: ctx, dir: dir, state: filepath.Join(dir, "state"), exe: filepath.Join(dir, "stead"),
+		tar: filepath.Join(dir, "layer.tar"), accel: cmp.Or(os.Getenv("STEAD_ACCEL"), "tcg"),
+	}
+	t.Cleanup(func() { killAll(b.state) })
+	// A copy: somebody may build while this runs.
+	b.run("cp", filepath.Join("..", "..", "bin", "stead"), b.exe)
+	b.must(os.Mkdir(b.path("home"), 0o755))
+	b.must(os.WriteFile(b.path("machines.hcl"), fmt.Appendf(nil, `machine "dev" {
+  image  = "oci:%s:debian"
+  cpus   = %d
+  memory = "%dM"
+  disk   = "%dM"
+}
+`, filepath.Join(images, "debian-systemd"), benchCPUs, benchMemory>>20, benchDisk>>20), 0o644))
+	return b
+}
+
+func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// say tells a person who waits what is being done.
+func (b *bench) say(format string, args ...any) { b.t.Logf(format+" …", args...) }
+
+// note adds a line beneath the table.
+func (b *bench) note(format string, args ...any) { b.notes = append(b.notes, fmt.Sprintf(format, args...)) }
+
+// command is a program in the bench's surroundings, and the end of its time.
+func (b *bench) command(name string, args ...string) (*exec.Cmd, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(b.ctx, stepDeadline)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = b.dir
+	if name == "cp" {
+		cmd.Dir = "" // relative paths are the package's
+	}
+	cmd.WaitDelay = time.Second // a supervisor may have inherited what we read from
+	cmd.Env = append(os.Environ(), "HOME="+b.path("home"), "STEAD_HOME="+b.state, "STEAD_ACCEL="+b.accel,
+		"LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "SSH_AUTH_SOCK=")
+	return cmd, cancel
+}
+
+// try runs a program and returns what it says; an error has its whole output.
+func (b *bench) try(name string, args ...string) (string, error) {
+	cmd, cancel := b.command(name, args...)
+	defer cancel()
+	var out, all bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &all
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, &all, &out)
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+func (b *bench) run(name string, args ...string) string {
+	b.t.Helper()
+	out, err := b.try(name, args...)
+	b.must(err)
+	return out
+}
+
+// clock measures from one moment.
+type clock struct{ start time.Time }
+
+func newClock() clock { return clock{time.Now()} }
+
+func (c clock) seconds() float64 { return time.Since(c.start).Seconds() }
+
+// timed is how many seconds do takes.
+func timed(do func()) float64 {
+	c := newClock()
+	do()
+	return c.seconds()
+}
