@@ -54,7 +54,9 @@ var rows = []struct{ name, unit, aim string }{
 }
 
 // table collects figures by row.
-type table struct{ figures map[string]*[numSides][]float64 }
+type table struct {
+	figures map[string]*[numSides][]float64
+}
 
 func (t *table) add(row string, who side, values ...float64) {
 	if t.figures == nil {

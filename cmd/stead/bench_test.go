@@ -112,7 +112,9 @@ func (b *bench) must(err error) {
 func (b *bench) say(format string, args ...any) { b.t.Logf(format+" …", args...) }
 
 // note adds a line beneath the table.
-func (b *bench) note(format string, args ...any) { b.notes = append(b.notes, fmt.Sprintf(format, args...)) }
+func (b *bench) note(format string, args ...any) {
+	b.notes = append(b.notes, fmt.Sprintf(format, args...))
+}
 
 // command is a program in the bench's surroundings, and the end of its time.
 func (b *bench) command(name string, args ...string) (*exec.Cmd, context.CancelFunc) {
