@@ -35,6 +35,8 @@ const (
 // Main plays the part that the program's arguments ask for and returns its exit
 // status. As process 1 it does not return.
 func Main() int {
+	// Started through a link of proc, it would be called "exe" in lists of processes.
+	_ = os.WriteFile("/proc/self/comm", []byte("stead-agent"), 0)
 	part := ""
 	if len(os.Args) > 1 {
 		part = os.Args[1]

@@ -24,9 +24,12 @@ import (
 // stays on the machine's disk.
 const (
 	runDir       = "/run/stead"
-	programPath  = runDir + "/agent"
 	handoverPath = runDir + "/boot.json"
 )
+
+// programPath starts the agent anew. The file itself is gone with the initramfs; the
+// kernel keeps what runs from it, which saves a copy at each boot.
+const programPath = "/proc/self/exe"
 
 // stateDir is on the machine's own disk.
 const stateDir = "/var/lib/stead"
@@ -91,9 +94,8 @@ func (b *boot) run() error {
 	modules.Go(func() error {
 		return b.step("modules", func() error { return loadModules(b.log, guest.ModulesDir) })
 	})
-	kept := b.step("program", keepProgram)
 	mounted := b.step("root", mountRoot)
-	if err := errors.Join(modules.Wait(), kept, mounted); err != nil {
+	if err := errors.Join(modules.Wait(), mounted); err != nil {
 		return err
 	}
 	if err := b.step("switch", switchRoot); err != nil {
@@ -151,6 +153,9 @@ func (b *boot) step(name string, do func() error) error {
 func (b *boot) start() error {
 	text, err := json.Marshal(b.handover)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(runDir, 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(handoverPath, text, 0o600); err != nil {

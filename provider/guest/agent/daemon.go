@@ -118,7 +118,7 @@ func newSessions(log *slog.Logger, conf guest.Boot) (*sshd.Server, error) {
 	}
 	return sshd.New(sshd.Options{
 		HostKey: hostKey, ClientKey: clientKey, Users: account.NewDB("/etc"), DefaultUser: name, Env: conf.Env,
-		SFTP: []string{"/proc/self/exe", partSFTP}, Log: log,
+		SFTP: []string{programPath, partSFTP}, Log: log,
 	})
 }
 

@@ -29,7 +29,7 @@ func ensureHome(root string, u account.User) error {
 	}
 	// Made aside and moved in: a home that is there is whole.
 	aside := home + ".stead-new"
-	if err := errors.Join(os.RemoveAll(aside), os.MkdirAll(aside, 0o700)); err != nil {
+	if err := errors.Join(os.RemoveAll(aside), os.MkdirAll(filepath.Dir(aside), 0o755), os.Mkdir(aside, 0o700)); err != nil {
 		return err
 	}
 	if err := copySkel(filepath.Join(root, "etc/skel"), aside, u); err != nil {

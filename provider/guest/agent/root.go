@@ -144,15 +144,6 @@ func switchRoot() error {
 	return os.Chdir("/")
 }
 
-// keepProgram copies the agent to where it can be run from once the initramfs is
-// gone. Users run it, too, for SFTP.
-func keepProgram() error {
-	if err := os.MkdirAll(runDir, 0o755); err != nil {
-		return err
-	}
-	return copyFile("/proc/self/exe", programPath, 0o755)
-}
-
 // empty removes what the initramfs held, which is memory, and stays on its file
 // system. Best effort.
 func empty(dir string) {

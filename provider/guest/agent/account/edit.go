@@ -4,7 +4,6 @@ package account
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,12 +12,15 @@ import (
 // Files is the text of a user database. An empty GShadow means the image has none.
 type Files struct{ Passwd, Group, Shadow, GShadow string }
 
-// validName is wider than useradd's rule, because the host's name is a given, and
-// excludes what would break a line, a path or sudo's syntax.
-var validName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*$`)
-
-// ValidName reports whether a user of that name can be made.
-func ValidName(name string) bool { return len(name) <= 32 && validName.MatchString(name) }
+// ValidName reports whether a user of that name can be made. It allows more than
+// useradd does, because the host's name is a given, and excludes what would break a
+// line, a path or sudo's syntax.
+func ValidName(name string) bool {
+	foreign := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_.@-", r)
+	}
+	return name != "" && len(name) <= 32 && !strings.ContainsRune(".@-", rune(name[0])) && !strings.ContainsFunc(name, foreign)
+}
 
 // Ensure returns the files with an account for want, and that account as it is then.
 //

@@ -16,8 +16,13 @@ import (
 // poll is the pause between two looks at something that an init makes when it is up.
 const poll = 5 * time.Millisecond
 
-// command runs one of the init's tools. The agent has no PATH of its own.
+// command runs one of the init's tools.
 func command(ctx context.Context, name string, args ...string) ([]byte, error) {
+	return commandEnv(ctx, nil, name, args...)
+}
+
+// commandEnv is command with more variables. The agent has no PATH of its own.
+func commandEnv(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
 	var path string
 	for _, dir := range []string{"/usr/bin", "/bin", "/usr/sbin", "/sbin"} {
 		if p := filepath.Join(dir, name); executable(p) {
@@ -30,6 +35,7 @@ func command(ctx context.Context, name string, args ...string) ([]byte, error) {
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "SYSTEMD_PAGER="}
+	cmd.Env = append(cmd.Env, env...)
 	cmd.WaitDelay = time.Second // a daemon that a service leaves behind may hold the pipe
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
@@ -63,29 +69,38 @@ func (systemd) ready(ctx context.Context) error {
 	return waitForFile(ctx, managerSocket, "systemd does not take commands")
 }
 
-func (m systemd) enable(ctx context.Context, name string) error {
-	out, err := command(ctx, "systemctl", "show", "--property=UnitFileState,ActiveState", "--", name)
-	if err != nil {
-		return words(out, err)
+// links runs systemctl for what changes only links for the next boot. systemd stays
+// as it is loaded, since to read all units again costs seconds, and the scripts that
+// keep System V links in step, which cost more, run only for a service that systemd
+// itself does not have.
+func (systemd) links(ctx context.Context, verb, name string) ([]byte, error) {
+	if _, err := commandEnv(ctx, []string{"SYSTEMCTL_SKIP_SYSV=1"}, "systemctl", verb, "--quiet", "--no-reload", "--", name); err == nil {
+		return nil, nil
 	}
-	state := string(out)
-	if !strings.Contains(state, "UnitFileState=enabled") {
-		if out, err := command(ctx, "systemctl", "enable", "--quiet", "--", name); err != nil {
+	return command(ctx, "systemctl", verb, "--quiet", "--no-reload", "--", name)
+}
+
+func (m systemd) enable(ctx context.Context, name string) error {
+	if _, err := commandEnv(ctx, []string{"SYSTEMCTL_SKIP_SYSV=1"}, "systemctl", "is-enabled", "--quiet", "--", name); err != nil {
+		if out, err := m.links(ctx, "enable", name); err != nil {
 			return words(out, err)
 		}
 	}
-	if strings.Contains(state, "ActiveState=active") {
-		return nil
-	}
-	out, err = command(ctx, "systemctl", "start", "--", name)
-	if err != nil {
+	if out, err := command(ctx, "systemctl", "start", "--", name); err != nil {
 		return words(out, err)
 	}
 	return nil
 }
 
-func (systemd) disable(ctx context.Context, name string) error {
-	if out, err := command(ctx, "systemctl", "disable", "--quiet", "--now", "--", name); err != nil {
+func (m systemd) disable(ctx context.Context, name string) error {
+	state, err := command(ctx, "systemctl", "show", "--property=LoadState", "--value", "--", name)
+	if err == nil && strings.TrimSpace(string(state)) == "not-found" {
+		return nil // it was never there, or was removed meanwhile
+	}
+	if out, err := m.links(ctx, "disable", name); err != nil {
+		return words(out, err)
+	}
+	if out, err := command(ctx, "systemctl", "stop", "--", name); err != nil {
 		return words(out, err)
 	}
 	return nil
@@ -131,6 +146,10 @@ func (m openrc) enable(ctx context.Context, name string) error {
 }
 
 func (openrc) disable(ctx context.Context, name string) error {
+	if _, err := os.Stat("/etc/init.d/" + name); errors.Is(err, os.ErrNotExist) {
+		_ = os.Remove("/etc/runlevels/default/" + name) // a dead link, if anything
+		return nil
+	}
 	stopped, err1 := command(ctx, "rc-service", "--ifstarted", name, "stop")
 	removed, err2 := command(ctx, "rc-update", "del", name, "default")
 	if err1 != nil {

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -117,7 +116,7 @@ func (s *Services) List(ctx context.Context) ([]guest.ServiceState, error) {
 }
 
 func (s *Services) each(ctx context.Context, name string, act func(context.Context, string) error) error {
-	if !validName.MatchString(name) {
+	if !validName(name) {
 		return fmt.Errorf("%q is no name of a service", name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, deadline)
@@ -125,8 +124,13 @@ func (s *Services) each(ctx context.Context, name string, act func(context.Conte
 	return act(ctx, name)
 }
 
-// validName keeps a name from being an option or a path.
-var validName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:@\\-]*$`)
+// validName keeps a name from being an option, a pattern or a path.
+func validName(name string) bool {
+	foreign := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(`_.:@-\`, r)
+	}
+	return name != "" && !strings.ContainsRune("-.", rune(name[0])) && !strings.ContainsFunc(name, foreign)
+}
 
 // diff returns want without repetitions and what had holds beyond it.
 func diff(want, had []string) (keep, drop []string) {
