@@ -101,3 +101,23 @@ func socketPair() (net.Conn, *os.File, error) {
 	}
 	return conn, theirs, nil
 }
+
+// firstInheritedFD is the number of a child's first descriptor after the standard ones.
+const firstInheritedFD = 3
+
+// inheritance is the files that a child gets.
+type inheritance []*os.File
+
+// add gives f to the child and returns its number there.
+func (i *inheritance) add(f *os.File) int {
+	*i = append(*i, f)
+	return firstInheritedFD + len(*i) - 1
+}
+
+// close closes our copies. It may be called again.
+func (i *inheritance) close() {
+	for _, f := range *i {
+		f.Close()
+	}
+	*i = nil
+}

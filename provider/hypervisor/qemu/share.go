@@ -22,6 +22,9 @@ const (
 	shareRetry = 5 * time.Millisecond
 )
 
+// shareCommandFunc is the type of Options.ShareCommand.
+type shareCommandFunc = func(hypervisor.Share, string) *exec.Cmd
+
 // shareServer is the process that serves one share.
 type shareServer struct {
 	process *process
@@ -36,7 +39,7 @@ func shareSocket(runDir string, i int) string {
 // startShare starts the server of s and connects to it, for QEMU to inherit the
 // connection: so a server that cannot start is reported in its own words, and before
 // there is a machine.
-func startShare(ctx context.Context, command func(hypervisor.Share, string) *exec.Cmd, s hypervisor.Share, socket string) (*shareServer, *os.File, error) {
+func startShare(ctx context.Context, command shareCommandFunc, s hypervisor.Share, socket string) (*shareServer, *os.File, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}

@@ -3,12 +3,10 @@
 package qemu
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"sync/atomic"
 	"time"
@@ -16,9 +14,6 @@ import (
 	"github.com/stead-vm/stead/provider/guest/portmux"
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
-
-// firstInheritedFD is the number of a child's first descriptor after the standard ones.
-const firstInheritedFD = 3
 
 // vm is one running QEMU.
 type vm struct {
@@ -41,56 +36,60 @@ var _ hypervisor.VM = (*vm)(nil)
 // startVM starts the file servers, then QEMU, and returns when QEMU answers: all its
 // devices exist then and its processors run.
 func startVM(ctx context.Context, binary string, h hardware, o Options) (_ *vm, err error) {
-	v := &vm{console: openConsoleLog(h.ConsoleLog), done: make(chan struct{})}
-	var inherited []*os.File
+	console, err := openConsoleLog(h.ConsoleLog)
+	if err != nil {
+		return nil, err
+	}
+	v := &vm{console: console, done: make(chan struct{})}
+	var inherited inheritance
 	defer func() {
-		closeFiles(inherited) // QEMU has its own copies
+		inherited.close() // QEMU has its own copies
 		if err != nil {
 			v.abandon()
 		}
 	}()
-	inherit := func(f *os.File) int {
-		inherited = append(inherited, f)
-		return firstInheritedFD + len(inherited) - 1
-	}
-
-	for i, s := range h.Shares {
-		server, conn, err := startShare(ctx, o.ShareCommand, s, shareSocket(h.RunDir, i))
-		if err != nil {
-			return nil, err
-		}
-		v.shares = append(v.shares, server)
-		h.shares = append(h.shares, inherit(conn))
-	}
-	qmp, theirs, err := socketPair()
-	if err != nil {
+	if err := v.connect(ctx, &h, &inherited, o.ShareCommand); err != nil {
 		return nil, err
 	}
-	h.monitor = inherit(theirs)
-	v.monitor = newMonitor(qmp, v.onEvent)
-	agent, theirs, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	h.agent = inherit(theirs)
-	if v.agent, err = portmux.NewDialer(agent); err != nil {
-		agent.Close()
-		return nil, err
-	}
-
 	cmd := exec.Command(binary, arguments(h)...)
 	cmd.ExtraFiles = inherited
 	if v.process, err = startProcess("QEMU", cmd); err != nil {
 		return nil, err
 	}
-	closeFiles(inherited)
-	inherited = nil
+	inherited.close()
 	if err := v.monitor.handshake(ctx); err != nil {
 		return nil, v.startFailure(ctx, err)
 	}
 	o.Log.Debug("machine started", "name", h.Name, "pid", v.PID(), "accelerator", h.accel)
 	go v.watch()
 	return v, nil
+}
+
+// connect makes every connection that QEMU will have, and tells h their descriptors.
+func (v *vm) connect(ctx context.Context, h *hardware, inherited *inheritance, command shareCommandFunc) error {
+	for i, s := range h.Shares {
+		server, conn, err := startShare(ctx, command, s, shareSocket(h.RunDir, i))
+		if err != nil {
+			return err
+		}
+		v.shares = append(v.shares, server)
+		h.shares = append(h.shares, inherited.add(conn))
+	}
+	qmp, theirs, err := socketPair()
+	if err != nil {
+		return err
+	}
+	h.monitor = inherited.add(theirs)
+	v.monitor = newMonitor(qmp, v.onEvent)
+	agent, theirs, err := socketPair()
+	if err != nil {
+		return err
+	}
+	h.agent = inherited.add(theirs)
+	if v.agent, err = portmux.NewDialer(agent); err != nil {
+		agent.Close()
+	}
+	return err
 }
 
 // startFailure prefers QEMU's own words to the broken connection they came with.
@@ -220,46 +219,3 @@ func (v *vm) Exit() hypervisor.Exit { return v.exit }
 
 // PID implements [hypervisor.VM].
 func (v *vm) PID() int { return v.process.cmd.Process.Pid }
-
-func closeFiles(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
-}
-
-// consoleLog reads what one boot added to the log.
-type consoleLog struct {
-	path  string
-	start int64
-}
-
-func openConsoleLog(path string) consoleLog {
-	l := consoleLog{path: path}
-	if info, err := os.Stat(path); err == nil {
-		l.start = info.Size()
-	}
-	return l
-}
-
-// panicMessage returns what the guest's kernel said when it gave up, or "". A kernel
-// that panics resets the machine, which looks like a reboot otherwise.
-func (l consoleLog) panicMessage() string {
-	f, err := os.Open(l.path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return ""
-	}
-	const end = 64 << 10 // a panic is the last thing that a kernel says
-	text := make([]byte, min(end, max(0, info.Size()-l.start)))
-	n, _ := f.ReadAt(text, info.Size()-int64(len(text)))
-	_, message, found := bytes.Cut(text[:n], []byte("Kernel panic - not syncing: "))
-	if !found {
-		return ""
-	}
-	message, _, _ = bytes.Cut(message, []byte("\n"))
-	return string(bytes.TrimSpace(message))
-}

@@ -1,0 +1,172 @@
+//go:build linux
+
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/kernel"
+)
+
+// vmTimeout bounds every test that boots a machine; emulation is slow on a busy host.
+const vmTimeout = 2 * time.Minute
+
+// lab is what the tests with real machines share.
+type lab struct {
+	driver *Driver
+	kernel kernel.Kernel
+	config hypervisor.Config // of a machine with everything; copy it
+}
+
+// newLab makes a lab whose machines have testdata/init as their init, or skips the test.
+func newLab(t *testing.T) lab {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short boots no machines; CI runs without it")
+	}
+	if _, err := exec.LookPath(platforms["amd64"].binary); err != nil {
+		t.Skipf("CI installs QEMU, this host has none: %v", err)
+	}
+	k, err := kernel.Host()
+	if err != nil {
+		t.Skipf("CI installs a kernel package, this host has none: %v", err)
+	}
+	l := lab{kernel: k}
+	dir := t.TempDir()
+	l.driver, err = New(Options{CacheDir: filepath.Join(dir, "cache"), Accel: accelTCG, ShareCommand: shareCommand})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.config = hypervisor.Config{
+		Name: "lab", CPUs: 2, Memory: 512 << 20, Kernel: k.Path,
+		Initrd:     filepath.Join(dir, "initrd"),
+		Disks:      []hypervisor.Disk{{Path: filepath.Join(dir, "disk"), Serial: guest.RootSerial}},
+		Shares:     []hypervisor.Share{{Tag: "files", Path: filepath.Join(dir, "files")}},
+		Network:    &hypervisor.Network{MAC: net.HardwareAddr{0x52, 0x54, 0, 0x11, 0x22, 0x33}},
+		ConsoleLog: filepath.Join(dir, "console.log"),
+		RunDir:     dir,
+	}
+	err = errors.Join(
+		os.WriteFile(l.config.Initrd, initramfs(t, k), 0o600),
+		os.WriteFile(l.config.Disks[0].Path, make([]byte, 1<<20), 0o600),
+		os.Mkdir(l.config.Shares[0].Path, 0o700),
+		os.WriteFile(filepath.Join(l.config.Shares[0].Path, "greeting"), []byte("hello from the host"), 0o600),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// initramfs makes an initramfs with testdata/init as its init.
+func initramfs(t *testing.T, k kernel.Kernel) []byte {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "init")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, "./testdata/init")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build init: %v\n%s", err, out)
+	}
+	agent, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules, err := k.Modules(kernel.Needs{Shares: true, Network: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := kernel.Initramfs(&b, kernel.InitramfsOptions{Agent: agent, Boot: guest.Boot{Probe: true}, Kernel: k, Modules: modules}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// machine is a running one, with a client for its init.
+type machine struct {
+	hypervisor.VM
+	t    *testing.T
+	ctx  context.Context
+	http *http.Client
+}
+
+// boot starts c and waits until its init answers.
+func (l lab) boot(t *testing.T, c hypervisor.Config) machine {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), vmTimeout)
+	t.Cleanup(cancel)
+	vm, err := l.driver.Start(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := machine{VM: vm, t: t, ctx: ctx, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return vm.Dial(ctx, guest.ControlPort) },
+	}}}
+	t.Cleanup(func() {
+		if err := vm.Kill(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			text, _ := os.ReadFile(c.ConsoleLog)
+			t.Logf("console:\n%s", text)
+		}
+	})
+	m.get("/v1/status")
+	return m
+}
+
+// call asks init and returns its answer.
+func (m machine) call(method, path string) string {
+	m.t.Helper()
+	r, err := http.NewRequestWithContext(m.ctx, method, "http://guest"+path, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	answer, err := m.http.Do(r)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		m.t.Fatalf("%s: %s: %s", path, answer.Status, text)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func (m machine) get(path string) string  { m.t.Helper(); return m.call(http.MethodGet, path) }
+func (m machine) post(path string) string { m.t.Helper(); return m.call(http.MethodPost, path) }
+
+// file reads a file in the guest.
+func (m machine) file(path string) string {
+	m.t.Helper()
+	return m.get("/file?path=" + url.QueryEscape(path))
+}
+
+// ended waits for the end of the machine.
+func (m machine) ended() hypervisor.Exit {
+	m.t.Helper()
+	select {
+	case <-m.Done():
+	case <-m.ctx.Done():
+		m.t.Fatal("the machine did not end")
+	}
+	return m.Exit()
+}
