@@ -104,13 +104,11 @@ func writeLayer(path string, layer v1.Layer) (int64, error) {
 	return n, err
 }
 
-// untilRunning waits inside until systemd has started everything, and asks systemd
-// only once it takes questions.
-const untilRunning = `while :; do
-	state=$(systemctl is-system-running --wait 2>/dev/null)
-	case $state in running | degraded | maintenance) echo "$state"; exit ;; esac
-	sleep 0.1
-done`
+// untilRunning waits inside until systemd has started everything. It asks again and
+// again: with --wait systemctl may wait for ever, when it asks so early that the
+// message bus is still starting.
+const untilRunning = `while :; do s=$(systemctl is-system-running 2>/dev/null); ` +
+	`case $s in running | degraded | maintenance) echo $s; exit ;; esac; sleep 0.2; done`
 
 // steadRound makes the machine, stops and starts it, and removes it.
 func (b *bench) steadRound(last bool) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 	"text/tabwriter"
 )
 
@@ -107,4 +108,21 @@ func amount(v float64, ok bool, unit string) string {
 		return fmt.Sprintf("%.2f s", v)
 	}
 	return fmt.Sprintf("%.0f %s", v, unit)
+}
+
+func TestTableComparesMedians(t *testing.T) {
+	var got table
+	got.add(rowReady, byStead, 4, 9, 2)
+	got.add(rowReady, byHand, 20, 10, 30, 20)
+	got.add(rowSupervisor, byStead, 25)
+	text := strings.Join(strings.Fields(got.String()), " ")
+	for _, want := range []string{
+		rowReady + " 4.00 s 20.00 s 0.20 ≤ 0.4",
+		rowSupervisor + " 25 MiB - - < 30 MiB", // nobody's by hand
+		rowStop + " - - - -",                   // not measured
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the table lacks %q:\n%s", want, &got)
+		}
+	}
 }
