@@ -185,35 +185,47 @@ func join(asked ssh.NewChannel, to ssh.Conn, extra []byte, token string) {
 	if err != nil {
 		return
 	}
-	defer near.Close()
 	// What the far side says, data and exit status, must arrive whole before near is
 	// closed; when near is closed, far has nobody to talk to any more.
-	var toNear sync.WaitGroup
-	toNear.Go(func() { passRequests(near, farRequests, "") })
-	toNear.Go(func() { _, _ = io.Copy(near.Stderr(), far.Stderr()) })
+	var toNear, data sync.WaitGroup
 	toNear.Go(func() {
-		_, _ = io.Copy(near, far)
+		for r := range farRequests {
+			passRequest(near, r, "")
+		}
+	})
+	data.Go(func() { _, _ = io.Copy(near.Stderr(), far.Stderr()) })
+	data.Go(func() { _, _ = io.Copy(near, far) })
+	toNear.Go(func() {
+		data.Wait() // the end of the stream is that of both
 		_ = near.CloseWrite()
 	})
 	go func() {
 		_, _ = io.Copy(far, near)
 		_ = far.CloseWrite()
 	}()
+	// A command may end before we have passed on that it began: near stays open for the
+	// answer.
+	var answering sync.Mutex
 	go func() {
-		passRequests(far, nearRequests, token)
+		for r := range nearRequests {
+			answering.Lock()
+			passRequest(far, r, token)
+			answering.Unlock()
+		}
 		_ = far.Close()
 	}()
 	toNear.Wait()
+	answering.Lock()
+	defer answering.Unlock()
+	_ = near.Close()
 }
 
-func passRequests(to ssh.Channel, requests <-chan *ssh.Request, token string) {
-	for r := range requests {
-		if r.Type == agentRequest && token != "" {
-			r.Payload = []byte(token)
-		}
-		ok, err := to.SendRequest(r.Type, r.WantReply, r.Payload)
-		if r.WantReply {
-			_ = r.Reply(ok && err == nil, nil)
-		}
+func passRequest(to ssh.Channel, r *ssh.Request, token string) {
+	if r.Type == agentRequest && token != "" {
+		r.Payload = []byte(token)
+	}
+	ok, err := to.SendRequest(r.Type, r.WantReply, r.Payload)
+	if r.WantReply {
+		_ = r.Reply(ok && err == nil, nil)
 	}
 }
