@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/account"
@@ -83,7 +84,7 @@ func runDaemon() error {
 	if err != nil {
 		h.Problem = errors.Join(errors.New(h.Problem), err).Error()
 	}
-	go c.awaitInit(h.Problem)
+	go c.awaitInit(h.Init, h.Problem)
 	if h.Init.PID1 == initsys.Systemd || h.Init.PID1 == initsys.Unknown {
 		go keepSentinel(log)
 	}
@@ -94,11 +95,23 @@ func runDaemon() error {
 	return serveHost(log, servers)
 }
 
-// awaitInit settles the machine's state once process 1 has become the init.
-func (c *control) awaitInit(problem string) {
+// initDeadline bounds the wait for an init that takes commands. A machine whose init
+// never does can still be entered, to find out why.
+const initDeadline = 60 * time.Second
+
+// awaitInit settles the machine's state once process 1 has become the init and takes
+// commands.
+func (c *control) awaitInit(init initsys.Init, problem string) {
 	failure, _ := io.ReadAll(os.NewFile(startedFD, "started"))
 	if problem == "" {
 		problem = string(failure)
+	}
+	if problem == "" {
+		ctx, cancel := context.WithTimeout(context.Background(), initDeadline)
+		defer cancel()
+		if err := init.Await(ctx); err != nil {
+			c.log.Warn("the machine is ready without its init", "error", err)
+		}
 	}
 	c.settle(problem)
 }

@@ -134,8 +134,12 @@ func (d *Driver) start(ctx context.Context, c hypervisor.Config, accel string) (
 	if err != nil {
 		return nil, err
 	}
-	if c.Kernel, err = kernel.Unpack(c.Kernel, filepath.Join(d.opts.CacheDir, "kernels")); err != nil {
-		return nil, err
+	// A kernel unpacks itself slowly when emulated, so it is done here. Where it runs on
+	// the processor it does so at once, and chooses its addresses at random meanwhile.
+	if accel == accelTCG {
+		if c.Kernel, err = kernel.Unpack(c.Kernel, filepath.Join(d.opts.CacheDir, "kernels")); err != nil {
+			return nil, err
+		}
 	}
 	return startVM(ctx, binary, hardware{Config: c, platform: d.platform, accel: accel}, d.opts)
 }

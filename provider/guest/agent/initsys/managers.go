@@ -65,6 +65,15 @@ type systemd struct{}
 // managerSocket appears when systemd takes commands from systemctl, before D-Bus runs.
 const managerSocket = "/run/systemd/private"
 
+// Await returns when process 1 takes commands: systemctl, run before systemd has set
+// itself up, would say that the system was not booted with it.
+func (i Init) Await(ctx context.Context) error {
+	if i.PID1 != Systemd {
+		return nil
+	}
+	return systemd{}.ready(ctx)
+}
+
 func (systemd) ready(ctx context.Context) error {
 	return waitForFile(ctx, managerSocket, "systemd does not take commands")
 }

@@ -147,7 +147,7 @@ func TestDisconnectHangsUp(t *testing.T) {
 			c := m.connect(t)
 			s := session(t, c)
 			stdout, _ := s.StdoutPipe()
-			if err := errors.Join(prepare(s), s.Start(fmt.Sprintf(`trap 'echo hup >%s; exit' HUP; echo up; while :; do sleep 0.02; done`, fifo))); err != nil {
+			if err := errors.Join(prepare(s), s.Start(fmt.Sprintf(`trap 'trap "" HUP; echo hup >%s; exit' HUP; echo up; while :; do sleep 0.02; done`, fifo))); err != nil {
 				t.Fatal(err)
 			}
 			_, _ = io.ReadFull(stdout, make([]byte, len("up\n")))

@@ -5,6 +5,7 @@ package sshd
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -53,7 +54,14 @@ func (t *terminal) resize(payload []byte) bool {
 }
 
 func (t *terminal) setSize(cols, rows, width, height uint32) error {
-	return pty.Setsize(t.pty, &pty.Winsize{Cols: uint16(cols), Rows: uint16(rows), X: uint16(width), Y: uint16(height)})
+	conn, err := t.pty.SyscallConn() // its descriptor may be closed meanwhile: the command ends when it likes
+	if err != nil {
+		return err
+	}
+	size := &unix.Winsize{Col: uint16(cols), Row: uint16(rows), Xpixel: uint16(width), Ypixel: uint16(height)}
+	var set error
+	err = conn.Control(func(fd uintptr) { set = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, size) })
+	return errors.Join(err, set)
 }
 
 func (t *terminal) close() {
