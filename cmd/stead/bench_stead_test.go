@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -201,15 +200,12 @@ func children(parent int) []int {
 	return found
 }
 
-// noteBoot says where the time of the last boot went, as the agent has written it to
-// the console.
+// noteBoot says where the time of the last boot went, as the agent has told the
+// kernel's log.
 func (b *bench) noteBoot() {
-	console, err := os.ReadFile(filepath.Join(b.state, "machines", "dev", "console.log"))
-	b.must(err)
-	for _, line := range slices.Backward(strings.Split(string(console), "\n")) {
-		if _, steps, ok := strings.Cut(line, "stead-agent: "); ok && strings.Contains(steps, "steps=") {
-			b.note("stead: %s", strings.TrimSpace(steps))
-			break
+	for line := range strings.Lines(b.run(b.exe, "run", "--root", "dmesg")) {
+		if _, steps, ok := strings.Cut(line, "steps="); ok {
+			b.note("stead: %s (end of the agent's part): %s", strings.Trim(strings.Split(line, "]")[0], "[ "), strings.TrimSpace(steps))
 		}
 	}
 	b.noteSystemd("stead", b.run(b.exe, "run", "systemd-analyze"))
