@@ -14,10 +14,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stead-vm/stead/provider/guest"
-	"github.com/stead-vm/stead/provider/guest/agent/initsys"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/initsys"
 )
 
 // Paths of the agent in a running machine. They are on a tmpfs: nothing of a boot

@@ -10,8 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stead-vm/stead/provider/guest"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest"
 )
 
 // longPoll is how long a request may wait for readiness before it is answered with

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/account"
 	"github.com/stead-vm/stead/provider/guest/agent/initsys"
@@ -65,9 +67,7 @@ func runDaemon() error {
 	if err := json.Unmarshal(text, &h); err != nil {
 		return fmt.Errorf("read what process 1 left: %w", err)
 	}
-	// Inits end everything by signal when they shut down; the daemon goes last. Signals
-	// are caught, not ignored: sessions would inherit that.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+	go heedSignals()
 	syscall.CloseOnExec(startedFD)
 
 	c := newControl(log, string(h.Init.Kind))
@@ -98,6 +98,18 @@ func runDaemon() error {
 // initDeadline bounds the wait for an init that takes commands. A machine whose init
 // never does can still be entered, to find out why.
 const initDeadline = 60 * time.Second
+
+// heedSignals ends the daemon when the init ends everything, which waits for those
+// that stay. What does not concern it is caught, not ignored: sessions would inherit
+// that.
+func heedSignals() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT)
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	<-term
+	unix.Sync()
+	os.Exit(0)
+}
 
 // awaitInit settles the machine's state once process 1 has become the init and takes
 // commands.

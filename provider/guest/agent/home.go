@@ -12,8 +12,9 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/stead-vm/stead/provider/guest/agent/account"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest/agent/account"
 )
 
 // ensureHome makes the user's home on the machine's own disk and fills a new one from

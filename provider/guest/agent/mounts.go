@@ -8,8 +8,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/stead-vm/stead/provider/guest"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest"
 )
 
 // mountPoint is one file system of the kernel and its place.

@@ -11,8 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stead-vm/stead/provider/guest"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest"
 )
 
 // writeNames tells the machine its own name, its address and where to ask for others.

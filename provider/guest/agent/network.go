@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/stead-vm/stead/provider/guest"
 	"github.com/vishvananda/netlink"
+
+	"github.com/stead-vm/stead/provider/guest"
 )
 
 // setUpNetwork brings up loopback and gives the first network card its static

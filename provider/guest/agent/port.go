@@ -13,9 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/portmux"
-	"golang.org/x/sys/unix"
 )
 
 // server answers on one port until its listener ends.

@@ -13,8 +13,9 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/stead-vm/stead/provider/guest"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest"
 )
 
 // newRoot is where the initramfs mounts the machine's root.

@@ -12,11 +12,12 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/account"
 	"github.com/stead-vm/stead/provider/guest/agent/sshd"
 	"github.com/stead-vm/stead/provider/guest/portmux"
-	"golang.org/x/crypto/ssh"
 )
 
 // The test program is also the SFTP program that the server starts.

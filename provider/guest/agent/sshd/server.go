@@ -17,8 +17,9 @@ import (
 	"net"
 	"sync"
 
-	"github.com/stead-vm/stead/provider/guest/agent/account"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/stead-vm/stead/provider/guest/agent/account"
 )
 
 // Options say what a server offers and to whom.

@@ -14,9 +14,10 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/stead-vm/stead/provider/guest"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest"
 )
 
 // Exit statuses of a session whose program could not be started, as in a shell.

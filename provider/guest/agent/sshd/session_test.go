@@ -17,9 +17,10 @@ import (
 	"testing"
 
 	"github.com/pkg/sftp"
-	"github.com/stead-vm/stead/provider/guest"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/stead-vm/stead/provider/guest"
 )
 
 func TestCommands(t *testing.T) {
