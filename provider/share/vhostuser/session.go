@@ -48,7 +48,14 @@ func (s *session) dispatch(m *message) ([]byte, error) {
 		return word(maxRings), nil
 	case getVringBase:
 		return s.stopRing(m)
+	default:
+		return s.acknowledge(m)
 	}
+}
+
+// acknowledge obeys a message that has no answer of its own, and says how it went when
+// that was asked for.
+func (s *session) acknowledge(m *message) ([]byte, error) {
 	err := s.obey(m)
 	if !m.needReply || s.protoAcked&protoReplyAck == 0 {
 		return nil, err
@@ -60,7 +67,7 @@ func (s *session) dispatch(m *message) ([]byte, error) {
 	return word(0), nil
 }
 
-// obey handles the messages that have no answer of their own.
+// obey does what such a message says.
 func (s *session) obey(m *message) error {
 	switch m.request {
 	case setFeatures:
