@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/stead-vm/stead/provider/guest/embedded"
 	"github.com/stead-vm/stead/provider/hypervisor"
@@ -15,15 +14,8 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 		return &InvalidIDError{ID: s.ID}
 	}
 	if err := s.Settings.Check(); err != nil {
-		return fmt.Errorf("machine %s: %w", s.ID, err)
+		return err
 	}
-	if err := p.checkBoot(ctx, s); err != nil {
-		return fmt.Errorf("machine %s: %w", s.ID, err)
-	}
-	return nil
-}
-
-func (p *Provider) checkBoot(ctx context.Context, s Spec) error {
 	if len(p.agent) == 0 {
 		return embedded.ErrMissing
 	}

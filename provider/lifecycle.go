@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -25,9 +26,7 @@ type StartError struct {
 	ID, Message, Advice string
 }
 
-func (e *StartError) Error() string {
-	return fmt.Sprintf("machine %s did not start: %s", e.ID, e.Message)
-}
+func (e *StartError) Error() string { return "did not start: " + e.Message }
 
 // Remedy is the cause's own, or where to look.
 func (e *StartError) Remedy() string {
@@ -169,7 +168,7 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 	if err := p.supervisor(id).Stop(ctx, how); err != nil {
 		// The supervisor may have ended while we asked.
 		if alive, aliveErr := b.supervised(); aliveErr != nil || alive {
-			return fmt.Errorf("machine %s does not stop: %w", id, err)
+			return fmt.Errorf("does not stop: %w", err)
 		}
 		return nil
 	}
@@ -192,7 +191,7 @@ func (p *Provider) Configure(ctx context.Context, s Spec) error {
 	if info, err := os.Stat(b.path(diskFile)); err != nil {
 		return fmt.Errorf("disk: %w", err)
 	} else if s.Disk < info.Size() {
-		return fmt.Errorf("disk of machine %s is %s and cannot shrink to %s", s.ID, sizeText(info.Size()), sizeText(s.Disk))
+		return fmt.Errorf("its disk is %s and cannot shrink to %s", sizeText(info.Size()), sizeText(s.Disk))
 	}
 	if err := p.Check(ctx, s); err != nil {
 		return err
@@ -212,14 +211,11 @@ type ServicesError struct {
 }
 
 func (e *ServicesError) Error() string {
-	text := "machine " + e.ID + ":"
+	texts := make([]string, len(e.Failed))
 	for i, f := range e.Failed {
-		if i > 0 {
-			text += ";"
-		}
-		text += fmt.Sprintf(" service %s: %s", f.Name, f.Error)
+		texts[i] = fmt.Sprintf("service %s: %s", f.Name, f.Error)
 	}
-	return text
+	return strings.Join(texts, "; ")
 }
 
 // Remedy says where to look.
@@ -245,7 +241,7 @@ func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 	}
 	states, err := p.supervisor(id).ApplyServices(ctx, s.Services)
 	if err != nil {
-		return fmt.Errorf("machine %s: %w", id, err)
+		return err
 	}
 	return servicesError(id, states)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -31,7 +32,9 @@ func newApplyCmd(a *app) *cobra.Command {
 			}
 			var errs []error
 			for _, m := range pr.Machines {
-				errs = append(errs, pr.provider.WaitServices(ctx, m.Name))
+				if err := pr.provider.WaitServices(ctx, m.Name); err != nil {
+					errs = append(errs, fmt.Errorf("machine %s: %w", m.Name, err))
+				}
 			}
 			return errors.Join(errs...)
 		},

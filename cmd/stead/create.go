@@ -58,9 +58,6 @@ func (a *app) create(ctx context.Context, o createOptions, reference string) err
 	if err != nil {
 		return err
 	}
-	if err := a.warnEmulation(ctx, p); err != nil {
-		return err
-	}
 	bars := newProgress(a.err)
 	err = p.Create(ctx, spec, bars.event(spec.ID))
 	bars.wait()
@@ -73,7 +70,7 @@ func (a *app) create(ctx context.Context, o createOptions, reference string) err
 		}
 	}
 	if !o.noBoot {
-		if err := p.Start(ctx, spec.ID); err != nil {
+		if err := a.startOne(ctx, p, spec.ID); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,10 @@ func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) err
 			fmt.Fprintf(a.err, "Starting %s ...\n", id)
 		}
 	}
-	return p.Start(ctx, id)
+	if err := p.Start(ctx, id); err != nil {
+		return fmt.Errorf("machine %s: %w", id, err)
+	}
+	return nil
 }
 
 // warnEmulation says once per command what makes machines slow on this host.
