@@ -45,7 +45,7 @@ type Boot struct {
 	ClientKey string `json:"clientKey"`
 
 	Env        []string `json:"env,omitempty"`        // the image's environment, for sessions
-	StopSignal string   `json:"stopSignal,omitempty"` // the image's, "SIGRTMIN+3"; empty: chosen by the kind of init
+	StopSignal string   `json:"stopSignal,omitempty"` // the image's, "SIGRTMIN+3"; for an init of unknown kind, the others have their own
 	Nested     bool     `json:"nested,omitempty"`     // load the kernel's kvm modules and check for /dev/kvm
 }
 
@@ -75,7 +75,7 @@ type Network struct {
 const (
 	EnvUser = "STEAD_USER" // user name to run as; default Boot.User
 	EnvUID  = "STEAD_UID"  // numeric uid to run as; wins over EnvUser
-	EnvGID  = "STEAD_GID"  // numeric primary gid
+	EnvGID  = "STEAD_GID"  // numeric gid: the primary one beside EnvUID, one more group otherwise
 	EnvCwd  = "STEAD_CWD"  // working directory; default the user's home; a missing one is an error
 )
 
