@@ -251,6 +251,36 @@ func TestExt4SizeIsReadFromTheSuperblock(t *testing.T) {
 	}
 }
 
+func TestUnitsThatCannotWorkAreMasked(t *testing.T) {
+	tests := map[string]struct {
+		files map[string]string
+		want  []string
+	}{
+		"an image with kmod":    {map[string]string{"usr/bin/kmod*": ""}, []string{"console-getty.service"}},
+		"an image without kmod": {map[string]string{"bin/sh*": ""}, []string{"console-getty.service", "kmod-static-nodes.service"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			root := tree(t, tt.files)
+			for range 2 {
+				if err := maskUnits(root); err != nil {
+					t.Fatal(err)
+				}
+			}
+			links, _ := filepath.Glob(filepath.Join(root, "run/systemd/system/*"))
+			var got []string
+			for _, l := range links {
+				if target, _ := os.Readlink(l); target == "/dev/null" {
+					got = append(got, filepath.Base(l))
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("masked %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestOthersRun(t *testing.T) {
 	tests := map[string]struct {
 		files map[string]string

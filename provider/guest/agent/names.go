@@ -3,11 +3,8 @@
 package agent
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -70,26 +67,4 @@ func resolvConf(servers []string) string {
 		fmt.Fprintf(&b, "nameserver %s\n", s)
 	}
 	return b.String()
-}
-
-// prepareSystemd gives the machine its id. Without one systemd takes the boot for an
-// installation's first, where some distributions ask questions on the console.
-func prepareSystemd() error {
-	const path = "/etc/machine-id"
-	old, err := readOptional(path)
-	if err != nil {
-		return err
-	}
-	if id := strings.TrimSpace(old); len(id) == 32 {
-		return nil
-	}
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails
-	// The form of a random UUID, as machine-id(5) asks.
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	if err := os.RemoveAll(path); err != nil { // images have it read-only, or as a link
-		return err
-	}
-	return replaceFile(path, hex.EncodeToString(id)+"\n", 0o444)
 }
