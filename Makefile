@@ -7,6 +7,7 @@ RUN     ?=
 CACHE   := $(CURDIR)/.cache
 IMAGES  := $(CACHE)/images
 AGENTS  := provider/guest/embedded/bin
+GOARCH  := $(shell $(GO) env GOARCH)
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 LINT    := $(CACHE)/golangci-lint
 
@@ -36,8 +37,8 @@ clean: ## Remove what was built; machines stay
 # What the parts above are made of.
 
 agents:
-	CGO_ENABLED=0 GOOS=linux GOARCH=$$($(GO) env GOARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' \
-		-o $(AGENTS)/stead-agent-linux-$$($(GO) env GOARCH) ./cmd/stead-agent
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CACHE)/stead-agent ./cmd/stead-agent
+	gzip -9 -n -c $(CACHE)/stead-agent >$(AGENTS)/stead-agent-linux-$(GOARCH).gz
 
 deps:
 	@./.ci/packages run

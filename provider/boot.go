@@ -70,12 +70,16 @@ func (p *Provider) writeInitramfs(path string, k kernel.Kernel, boot guest.Boot)
 	if err != nil {
 		return err
 	}
+	agent, err := p.agent.Program()
+	if err != nil {
+		return err
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
-	err = kernel.Initramfs(w, kernel.InitramfsOptions{Agent: p.agent, Boot: boot, Kernel: k, Modules: modules})
+	err = kernel.Initramfs(w, kernel.InitramfsOptions{Agent: agent, Boot: boot, Kernel: k, Modules: modules})
 	if err == nil {
 		err = w.Flush()
 	}

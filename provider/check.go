@@ -16,7 +16,7 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 	if err := s.Settings.Check(); err != nil {
 		return err
 	}
-	if len(p.agent) == 0 {
+	if p.agent == "" {
 		return embedded.ErrMissing
 	}
 	k, err := openKernel(s.Kernel)

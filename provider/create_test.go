@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stead-vm/stead/provider/guest/embedded"
 	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/kernel"
@@ -48,7 +49,7 @@ func newProvider(t *testing.T) *Provider {
 			t.Fatal(err)
 		}
 	}
-	return &Provider{opts: o, log: o.Log, images: images, driver: idleDriver{}, agent: []byte("agent")}
+	return &Provider{opts: o, log: o.Log, images: images, driver: idleDriver{}, agent: embedded.Agent("agent")}
 }
 
 // tinyRoot is a tarball of a root file system with one file.
@@ -134,7 +135,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 		"the hypervisor refuses":      func(p *Provider, _ *Spec) { p.driver = idleDriver{refuse: errors.New("too many processors")} },
 		"the name is none":            func(_ *Provider, s *Spec) { s.ID = "../x" },
 		"the planned image is gone":   func(_ *Provider, s *Spec) { s.Digest = "sha256:" + strings.Repeat("0", 64) },
-		"a program without its agent": func(p *Provider, _ *Spec) { p.agent = nil },
+		"a program without its agent": func(p *Provider, _ *Spec) { p.agent = "" },
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,11 @@ func (p *Provider) probeBoot(_ context.Context, w io.Writer) (path, digest strin
 	if err != nil {
 		return "", "", err
 	}
+	agent, err := p.agent.Program()
+	if err != nil {
+		return "", "", err
+	}
 	return k.Path, digest, kernel.Initramfs(w, kernel.InitramfsOptions{
-		Agent: p.agent, Boot: guest.Boot{Probe: true}, Kernel: k, Modules: modules,
+		Agent: agent, Boot: guest.Boot{Probe: true}, Kernel: k, Modules: modules,
 	})
 }

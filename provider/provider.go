@@ -43,7 +43,7 @@ type Provider struct {
 	log    *slog.Logger
 	images *image.Store
 	driver hypervisor.Driver
-	agent  []byte
+	agent  embedded.Agent // empty in a program built without
 }
 
 // New validates o, fills defaults and makes the state folder. It starts nothing.
@@ -62,7 +62,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{opts: o, log: o.Log}
 	// A program without agents is no failure until a machine is wanted: Check says it.
-	if p.agent, err = embedded.Agent(runtime.GOARCH); err != nil && !errors.Is(err, embedded.ErrMissing) {
+	if p.agent, err = embedded.Find(runtime.GOARCH); err != nil && !errors.Is(err, embedded.ErrMissing) {
 		return nil, err
 	}
 	if p.images, err = openImages(o); err != nil {

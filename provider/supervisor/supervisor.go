@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -178,6 +179,7 @@ func (s *supervisor) tend(alive context.Context, boot Boot) error {
 		return err
 	}
 	s.update(func(st *Status) { st.State, st.Ready = StateRunning, time.Now() })
+	debug.FreeOSMemory() // a boot needs much more than the rest of a machine's life
 	s.log.Info("ready", "after", time.Since(s.snapshot().Started).Round(time.Millisecond))
 	if s.opts.Ready != nil {
 		s.opts.Ready()

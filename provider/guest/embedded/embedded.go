@@ -7,7 +7,6 @@
 package embedded
 
 import (
-	"bytes"
 	"compress/gzip"
 	"embed"
 	"errors"
@@ -22,27 +21,36 @@ var bin embed.FS
 // ErrMissing says that this program was built without agents.
 var ErrMissing = errors.New(`this stead was built without its guest agent: build it with "make build"`)
 
-// Agent is a program for a guest, packed by gzip.
-type Agent []byte
+// Agent is the program for guests of one architecture.
+type Agent string
 
 // Find is the agent for a guest of the architecture, as Go spells it, or ErrMissing.
 func Find(arch string) (Agent, error) {
-	packed, err := bin.ReadFile("bin/stead-agent-linux-" + arch + ".gz")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrMissing
+	name := "bin/stead-agent-linux-" + arch + ".gz"
+	if _, err := fs.Stat(bin, name); err != nil {
+		return "", ErrMissing
 	}
-	return packed, err
+	return Agent(name), nil
 }
 
 // Program unpacks the agent.
 func (a Agent) Program() ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(a))
+	f, err := bin.Open(string(a))
 	if err != nil {
-		return nil, fmt.Errorf("the embedded agent: %w", err)
+		return nil, ErrMissing
 	}
-	program, err := io.ReadAll(r)
+	defer f.Close()
+	program, err := unpack(f)
 	if err != nil {
 		return nil, fmt.Errorf("the embedded agent: %w", err)
 	}
 	return program, nil
+}
+
+func unpack(packed io.Reader) ([]byte, error) {
+	r, err := gzip.NewReader(packed)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
 }
