@@ -104,8 +104,7 @@ func writeLayer(path string, layer v1.Layer) (int64, error) {
 }
 
 // untilRunning waits inside until systemd has started everything. It asks again and
-// again: with --wait systemctl may wait for ever, when it asks so early that the
-// message bus is still starting.
+// again, as --wait, asked right after the boot, did not come back once.
 const untilRunning = `while :; do s=$(systemctl is-system-running 2>/dev/null); ` +
 	`case $s in running | degraded | maintenance) echo $s; exit ;; esac; sleep 0.2; done`
 

@@ -2,10 +2,18 @@
 # The quickstart, from an image that is made here to a session inside the machine.
 # demo.sh IMAGES: the folder for the image; built on the first run, kept for later ones.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+project=$(cd "$(dirname "$0")/../.." && pwd)
 images=${1:?usage: demo.sh IMAGES}
-stead=$PWD/bin/stead
-export STEAD_HOME=${STEAD_HOME:-$PWD/.cache/demo}
+mkdir -p "$images"
+images=$(cd "$images" && pwd)
+stead=$project/bin/stead
+export STEAD_HOME=${STEAD_HOME:-$project/.cache/demo}
+
+# Your working directory is the machine's where your home is mounted.
+case $PWD/ in
+"$HOME"/*) ;;
+*) cd "$HOME" ;;
+esac
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() {
@@ -23,17 +31,17 @@ if [ -z "${STEAD_ACCEL:-}" ] && [ -e /dev/kvm ] && ! [ -w /dev/kvm ]; then
 fi
 
 say "An image with systemd and PostgreSQL, from the distribution's packages"
-./examples/images/debian-systemd.sh "$images/debian-systemd"
+"$project/examples/images/debian-systemd.sh" "$images/debian-systemd"
 
 trap '"$stead" stop dev >/dev/null 2>&1 || true' EXIT
 say "The machine of examples/quickstart/machines.hcl"
-show "$stead" apply -f examples/quickstart/machines.hcl --auto-approve
+show "$stead" apply -f "$project/examples/quickstart/machines.hcl" --auto-approve
 
 say "You, inside"
 inside whoami
 inside id
 inside pwd
-inside systemctl is-system-running --wait
+inside 'for i in $(seq 240); do state=$(systemctl is-system-running) && break; sleep 0.5; done; echo $state'
 inside 'until pg_isready -q; do sleep 0.2; done; sudo -u postgres psql -Atc "select version()"'
 
 say "Stopping it; its disk stays: run this again, and it is there at once"

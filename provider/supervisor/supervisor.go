@@ -197,16 +197,16 @@ func (s *supervisor) keepClock(alive context.Context) {
 	tick := time.NewTicker(clockInterval)
 	defer tick.Stop()
 	for {
-		select {
-		case <-alive.Done():
-			return
-		case <-tick.C:
-		}
 		ctx, cancel := context.WithTimeout(alive, clockInterval)
 		if err := s.client.SetClock(ctx, time.Now()); err != nil && alive.Err() == nil {
 			s.log.Warn("clock of the guest", "err", err)
 		}
 		cancel()
+		select {
+		case <-alive.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
 

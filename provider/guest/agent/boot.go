@@ -88,7 +88,11 @@ func (b *boot) run() error {
 		}
 		serveProbe(b.log)
 	}
-	setClock(b.log, b.handover.Boot.Time)
+	// The host wrote that time before the kernel booted: it can only be too early. A
+	// clock without hardware behind it starts in 1970.
+	if b.handover.Boot.Time.After(time.Now()) {
+		setClock(b.log, b.handover.Boot.Time)
+	}
 	// Drivers take long to start and need only one processor: all that can be done
 	// without them is done meanwhile.
 	var modules errgroup.Group
