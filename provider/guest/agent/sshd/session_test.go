@@ -112,7 +112,7 @@ func TestSignals(t *testing.T) {
 	t.Run("reach the whole process group", func(t *testing.T) {
 		s := session(t, c)
 		stdout, _ := s.StdoutPipe()
-		if err := s.Start(`trap 'echo got TERM; exit 7' TERM; sleep 600 & echo up; wait`); err != nil {
+		if err := s.Start(`trap 'echo got TERM; exit 7' TERM; sh -c 'echo up; exec sleep 600' & wait`); err != nil {
 			t.Fatal(err)
 		}
 		_, _ = io.ReadFull(stdout, make([]byte, len("up\n")))
