@@ -117,15 +117,15 @@ func TestEndsAreToldApart(t *testing.T) {
 		words  string // of Exit.Err
 	}{
 		"power off": {
-			end:    func(m machine) { m.post("/reboot?how=poweroff") },
+			end:    func(m machine) { m.order("/reboot?how=poweroff") },
 			reason: hypervisor.PoweredOff,
 		},
 		"reboot": {
-			end:    func(m machine) { m.post("/reboot?how=reset") },
+			end:    func(m machine) { m.order("/reboot?how=reset") },
 			reason: hypervisor.Rebooted,
 		},
 		"a kernel that panics": {
-			end:    func(m machine) { m.post("/panic") },
+			end:    func(m machine) { m.order("/panic") },
 			reason: hypervisor.Crashed,
 			words:  "the guest's kernel panicked: sysrq triggered crash",
 		},
