@@ -81,7 +81,7 @@ const (
 
 // Status is the answer to GET /v1/status.
 type Status struct {
-	Ready     bool   `json:"ready"`               // the user exists and init takes commands
+	Ready     bool   `json:"ready"`               // the user exists and init was started
 	Init      string `json:"init"`                // "systemd", "openrc", "busybox", "sysvinit", "agent" (image without one), "unknown"
 	InitState string `json:"initState,omitempty"` // systemd: starting, running, degraded, …; OpenRC: the runlevel
 	Error     string `json:"error,omitempty"`     // why the machine cannot become ready

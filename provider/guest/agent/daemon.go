@@ -77,14 +77,20 @@ func runDaemon() error {
 	}
 	c.initState = state.Get
 	c.services = initsys.NewServices(h.Init.Kind, filepath.Join(stateDir, "services.json"))
+	taking := make(chan struct{})
 	c.shutdown = func(ctx context.Context, reboot bool) error {
+		select {
+		case <-taking: // before, an init would not hear the order
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 		return h.Init.Shutdown(ctx, reboot, h.Boot.StopSignal)
 	}
-	sessions, err := newSessions(log, h.Boot)
+	sessions, err := newSessions(log, h.Boot, taking)
 	if err != nil {
 		h.Problem = errors.Join(errors.New(h.Problem), err).Error()
 	}
-	go c.awaitInit(h.Init, h.Problem)
+	go c.awaitInit(h.Init, h.Problem, taking)
 	if h.Init.PID1 == initsys.Systemd || h.Init.PID1 == initsys.Unknown {
 		go keepSentinel(log)
 	}
@@ -95,9 +101,28 @@ func runDaemon() error {
 	return serveHost(log, servers)
 }
 
-// initDeadline bounds the wait for an init that takes commands. A machine whose init
-// never does can still be entered, to find out why.
+// initDeadline bounds how long sessions wait for an init that takes commands. A machine
+// whose init never does can still be entered, to find out why.
 const initDeadline = 60 * time.Second
+
+// awaitInit settles the machine's state once process 1 has become the init, and closes
+// taking when the init takes commands.
+func (c *control) awaitInit(init initsys.Init, problem string, taking chan<- struct{}) {
+	defer close(taking)
+	failure, _ := io.ReadAll(os.NewFile(startedFD, "started"))
+	if problem == "" {
+		problem = string(failure)
+	}
+	c.settle(problem)
+	if problem != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), initDeadline)
+	defer cancel()
+	if err := init.Await(ctx); err != nil {
+		c.log.Warn("sessions do not wait for the init any longer", "error", err)
+	}
+}
 
 // heedSignals ends the daemon when the init ends everything, which waits for those
 // that stay. What does not concern it is caught, not ignored: sessions would inherit
@@ -111,24 +136,7 @@ func heedSignals() {
 	os.Exit(0)
 }
 
-// awaitInit settles the machine's state once process 1 has become the init and takes
-// commands.
-func (c *control) awaitInit(init initsys.Init, problem string) {
-	failure, _ := io.ReadAll(os.NewFile(startedFD, "started"))
-	if problem == "" {
-		problem = string(failure)
-	}
-	if problem == "" {
-		ctx, cancel := context.WithTimeout(context.Background(), initDeadline)
-		defer cancel()
-		if err := init.Await(ctx); err != nil {
-			c.log.Warn("the machine is ready without its init", "error", err)
-		}
-	}
-	c.settle(problem)
-}
-
-func newSessions(log *slog.Logger, conf guest.Boot) (*sshd.Server, error) {
+func newSessions(log *slog.Logger, conf guest.Boot, hold <-chan struct{}) (*sshd.Server, error) {
 	hostKey, err := guest.Key{Private: conf.HostKey}.Signer()
 	if err != nil {
 		return nil, err
@@ -143,7 +151,7 @@ func newSessions(log *slog.Logger, conf guest.Boot) (*sshd.Server, error) {
 	}
 	return sshd.New(sshd.Options{
 		HostKey: hostKey, ClientKey: clientKey, Users: account.NewDB("/etc"), DefaultUser: name, Env: conf.Env,
-		SFTP: []string{programPath, partSFTP}, Log: log,
+		SFTP: []string{programPath, partSFTP}, Log: log, Hold: hold,
 	})
 }
 

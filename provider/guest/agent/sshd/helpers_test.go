@@ -53,6 +53,12 @@ type machine struct {
 // newMachine is a server whose user database names the current user.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
+	return newMachineWith(t, func(*sshd.Options) {})
+}
+
+// newMachineWith is newMachine with other options.
+func newMachineWith(t *testing.T, change func(*sshd.Options)) *machine {
+	t.Helper()
 	m := &machine{home: t.TempDir()}
 	var err error
 	if m.host, m.client, err = guest.NewKeys(); err != nil {
@@ -71,10 +77,12 @@ func newMachine(t *testing.T) *machine {
 	if err := errors.Join(err, err1, err2, err3, err4, err5); err != nil {
 		t.Fatal(err)
 	}
-	m.server, err = sshd.New(sshd.Options{
+	options := sshd.Options{
 		HostKey: hostSigner, ClientKey: clientPublic, Users: account.NewDB(etc), DefaultUser: me,
 		Env: []string{"FROM_IMAGE=yes"}, SFTP: []string{"/proc/self/exe", "sftp"},
-	})
+	}
+	change(&options)
+	m.server, err = sshd.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}

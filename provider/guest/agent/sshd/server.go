@@ -31,6 +31,9 @@ type Options struct {
 	Env         []string      // set in every session, beneath what the session sets
 	SFTP        []string      // program that speaks SFTP on its standard streams; none: no sftp
 	Log         *slog.Logger  // default: discard
+
+	// Hold keeps programs from being started until it is closed; nil: they start at once.
+	Hold <-chan struct{}
 }
 
 // Server accepts SSH connections. It is safe for concurrent use.

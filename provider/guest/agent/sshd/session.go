@@ -125,6 +125,9 @@ func (s *session) launch(r *ssh.Request) {
 		return
 	}
 	s.started = true
+	if hold := s.server.opts.Hold; hold != nil {
+		<-hold
+	}
 	err := s.start(r)
 	if err == nil {
 		return

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/sshd"
 )
 
 func TestCommands(t *testing.T) {
@@ -388,5 +389,20 @@ func TestDialSSHEndsWithItsContext(t *testing.T) {
 	m := newMachine(t)
 	if _, _, _, err := guest.DialSSH(ctx, dial, m.clientKey, m.hostKey); !errors.Is(err, context.Canceled) {
 		t.Errorf("DialSSH = %v, want a cancelled context", err)
+	}
+}
+
+func TestHeldSessionStartsWhenItIsLetGo(t *testing.T) {
+	hold := make(chan struct{})
+	m := newMachineWith(t, func(o *sshd.Options) { o.Hold = hold })
+	s := session(t, m.connect(t))
+	var out bytes.Buffer
+	s.Stdout = &out
+	if err := s.Start("echo started"); err != nil {
+		t.Fatal(err)
+	}
+	close(hold)
+	if err := s.Wait(); err != nil || out.String() != "started\n" {
+		t.Errorf("said %q, %v", &out, err)
 	}
 }
