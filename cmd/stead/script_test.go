@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,6 +118,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"wait-stopped":    waitStopped,
 	"retry":           retry,
 	"subst":           subst,
+	"listen":          listen,
 	"fsck":            fsck,
 	"vm-rss":          vmRSS,
 	"rss-fell":        rssFell,
@@ -227,6 +229,25 @@ func rssFell(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("memory of the machine was %d MiB and is still %d MiB", before, now)
 		}
 	}
+}
+
+// listen (listen VARIABLE TEXT) says TEXT to whoever connects to the port on the host's
+// loopback that VARIABLE names from then on.
+func listen(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(c, args[1])
+			c.Close()
+		}
+	}()
 }
 
 // condition knows [root], [kvm-forbidden] and [tool:NAME].

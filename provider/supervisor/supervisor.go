@@ -69,11 +69,11 @@ type Options struct {
 func Run(ctx context.Context, o Options) error {
 	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), changed: make(chan struct{})}
 	s.proxy.dial = s.dialSSH
-	api, err := net.Listen("unix", filepath.Join(o.RunDir, apiSocket))
+	api, err := listen(filepath.Join(o.RunDir, apiSocket))
 	if err != nil {
 		return err
 	}
-	sshd, err := net.Listen("unix", filepath.Join(o.RunDir, sshSocket))
+	sshd, err := listen(filepath.Join(o.RunDir, sshSocket))
 	if err != nil {
 		return errors.Join(err, api.Close())
 	}
@@ -87,6 +87,18 @@ func Run(ctx context.Context, o Options) error {
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	return errors.Join(err, ignoreClosed(server.Shutdown(closing)), ignoreClosed(sshd.Close()), s.proxy.close(), g.Wait())
+}
+
+// listen makes a unix socket that only its owner may use.
+func listen(path string) (net.Listener, error) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 func ignoreClosed(err error) error {

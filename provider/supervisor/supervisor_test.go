@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -221,6 +222,16 @@ func TestStopAsksMoreAndMoreFirmly(t *testing.T) {
 				t.Errorf("the guest heard %q, want %q", heard, tt.heard)
 			}
 		})
+	}
+}
+
+func TestSocketsAreTheirOwnersAlone(t *testing.T) {
+	r := startSupervisor(t, newDriver(t))
+	for _, name := range []string{apiSocket, sshSocket} {
+		info, err := os.Stat(filepath.Join(r.client.runDir, name))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
 	}
 }
 
