@@ -1,17 +1,16 @@
 package guest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/stead-vm/stead/provider/guest/jsonhttp"
 )
 
 // DialFunc opens a stream to a port of the agent. It blocks until the agent
@@ -19,25 +18,25 @@ import (
 type DialFunc func(ctx context.Context, port uint32) (net.Conn, error)
 
 // Client talks to the control port of one agent. It is safe for concurrent use.
-type Client struct{ http *http.Client }
+type Client struct{ peer jsonhttp.Peer }
 
 // NewClient returns a client that dials the agent as needed and keeps connections.
 func NewClient(dial DialFunc) *Client {
-	return &Client{&http.Client{Transport: &http.Transport{
+	return &Client{jsonhttp.Peer{Name: "agent", HTTP: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dial(ctx, ControlPort)
 		},
 		MaxIdleConns: 2,
-	}}}
+	}}}}
 }
 
 // Close drops the connections that are kept for later requests.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.peer.HTTP.CloseIdleConnections() }
 
 // Status asks the agent how the machine is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
-	err := c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
+	err := c.peer.Call(ctx, http.MethodGet, "/v1/status", nil, &s)
 	return s, err
 }
 
@@ -54,7 +53,7 @@ const retryEvery = 20 * time.Millisecond
 func (c *Client) WaitReady(ctx context.Context) (Status, error) {
 	for {
 		var s Status
-		err := c.call(ctx, http.MethodGet, "/v1/status?wait=ready", nil, &s)
+		err := c.peer.Call(ctx, http.MethodGet, "/v1/status?wait=ready", nil, &s)
 		switch {
 		case err == nil && s.Error != "":
 			return s, &BootError{s.Error}
@@ -73,13 +72,13 @@ func (c *Client) WaitReady(ctx context.Context) (Status, error) {
 
 // SetClock gives the guest the host's time.
 func (c *Client) SetClock(ctx context.Context, now time.Time) error {
-	return c.call(ctx, http.MethodPut, "/v1/clock", Clock{Time: now}, nil)
+	return c.peer.Call(ctx, http.MethodPut, "/v1/clock", Clock{Time: now}, nil)
 }
 
 // Services reports the services that the last ApplyServices asked for.
 func (c *Client) Services(ctx context.Context) ([]ServiceState, error) {
 	var s []ServiceState
-	err := c.call(ctx, http.MethodGet, "/v1/services", nil, &s)
+	err := c.peer.Call(ctx, http.MethodGet, "/v1/services", nil, &s)
 	return s, err
 }
 
@@ -87,51 +86,13 @@ func (c *Client) Services(ctx context.Context) ([]ServiceState, error) {
 // of an earlier call that are not in it. A service that fails has its Error set.
 func (c *Client) ApplyServices(ctx context.Context, want []string) ([]ServiceState, error) {
 	var s []ServiceState
-	err := c.call(ctx, http.MethodPut, "/v1/services", Services{Want: want}, &s)
+	err := c.peer.Call(ctx, http.MethodPut, "/v1/services", Services{Want: want}, &s)
 	return s, err
 }
 
 // Shutdown asks the guest's init to power off or reboot and does not wait for it.
 func (c *Client) Shutdown(ctx context.Context, how Shutdown) error {
-	return c.call(ctx, http.MethodPost, "/v1/shutdown", how, nil)
-}
-
-func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
-	var in io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		in = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, in)
-	if err != nil {
-		return err
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask the agent: %w", err)
-	}
-	defer res.Body.Close()
-	out, err := io.ReadAll(res.Body)
-	if err != nil {
-		return fmt.Errorf("read the agent's answer: %w", err)
-	}
-	if res.StatusCode/100 != 2 {
-		var e Error
-		if json.Unmarshal(out, &e) != nil || e.Message == "" {
-			e.Message = res.Status
-		}
-		return fmt.Errorf("the agent refused %s %s: %s", method, path, e.Message)
-	}
-	if answer == nil {
-		return nil
-	}
-	if err := json.Unmarshal(out, answer); err != nil {
-		return fmt.Errorf("read the agent's answer to %s: %w", path, err)
-	}
-	return nil
+	return c.peer.Call(ctx, http.MethodPost, "/v1/shutdown", how, nil)
 }
 
 // DialSSH opens an SSH connection to the agent: the host proves itself with

@@ -117,8 +117,3 @@ type Shutdown struct {
 type Clock struct {
 	Time time.Time `json:"time"`
 }
-
-// Error is the JSON body of every answer that is not 2xx.
-type Error struct {
-	Message string `json:"error"`
-}

@@ -2,11 +2,11 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/jsonhttp"
 )
 
 // States in Status.
@@ -83,46 +83,27 @@ func (s *supervisor) await(ctx context.Context, condition string) Status {
 func (s *supervisor) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, s.await(r.Context(), r.FormValue("wait")))
+		jsonhttp.Answer(w, s.await(r.Context(), r.FormValue("wait")))
 	})
 	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, r *http.Request) {
 		var how Stop
-		if !decode(w, r, &how) {
+		if !jsonhttp.Decode(w, r, &how) {
 			return
 		}
 		// A caller who hangs up has not changed his mind.
 		s.stop(context.WithoutCancel(r.Context()), how)
-		answer(w, s.snapshot())
+		jsonhttp.Answer(w, s.snapshot())
 	})
 	mux.HandleFunc("PUT /v1/services", func(w http.ResponseWriter, r *http.Request) {
 		var body guest.Services
-		if !decode(w, r, &body) {
+		if !jsonhttp.Decode(w, r, &body) {
 			return
 		}
 		if st := s.await(r.Context(), WaitReady); st.State != StateRunning {
-			fail(w, http.StatusConflict, "the machine is "+st.State)
+			jsonhttp.Fail(w, http.StatusConflict, "the machine is "+st.State)
 			return
 		}
-		answer(w, s.applyServices(r.Context(), body.Want))
+		jsonhttp.Answer(w, s.applyServices(r.Context(), body.Want))
 	})
 	return mux
-}
-
-func decode(w http.ResponseWriter, r *http.Request, v any) bool {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(v); err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
-		return false
-	}
-	return true
-}
-
-func answer(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // a caller who left needs no answer
-}
-
-func fail(w http.ResponseWriter, code int, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(guest.Error{Message: message})
 }

@@ -1,9 +1,7 @@
 package supervisor
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,12 +11,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/jsonhttp"
 )
 
 // Client talks to the supervisor of one machine.
 type Client struct {
 	runDir string
-	http   *http.Client
+	peer   jsonhttp.Peer
 }
 
 // NewClient is for the supervisor whose sockets are in runDir. It opens nothing.
@@ -26,14 +25,15 @@ func NewClient(runDir string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(runDir, apiSocket))
 	}
-	return &Client{runDir, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
+	return &Client{runDir, jsonhttp.Peer{Name: "supervisor", HTTP: &http.Client{Transport: transport}}}
 }
 
 // Status reports the machine's state, after waiting for a condition (WaitReady,
 // WaitServices, or "" for none).
 func (c *Client) Status(ctx context.Context, wait string) (Status, error) {
 	var st Status
-	return st, c.do(ctx, http.MethodGet, "/v1/status?wait="+wait, nil, &st)
+	return st, c.peer.Call(ctx, http.MethodGet, "/v1/status?wait="+wait, nil, &st)
 }
 
 // Stop ends the machine and returns when it is gone.
@@ -44,40 +44,14 @@ func (c *Client) Stop(ctx context.Context, how Stop) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace+stopTotalSlop+5*time.Second)
 	defer cancel()
-	return c.do(ctx, http.MethodPost, "/v1/stop", how, &Status{})
+	return c.peer.Call(ctx, http.MethodPost, "/v1/stop", how, &Status{})
 }
 
 // ApplyServices makes the machine run exactly the wanted services, of those that were
 // ever declared.
 func (c *Client) ApplyServices(ctx context.Context, want []string) ([]guest.ServiceState, error) {
 	var states []guest.ServiceState
-	return states, c.do(ctx, http.MethodPut, "/v1/services", guest.Services{Want: want}, &states)
-}
-
-func (c *Client) do(ctx context.Context, method, path string, body, answer any) error {
-	var payload bytes.Buffer
-	if body != nil {
-		if err := json.NewEncoder(&payload).Encode(body); err != nil {
-			return err
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://supervisor"+path, &payload)
-	if err != nil {
-		return err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("supervisor: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		var e guest.Error
-		if err := json.NewDecoder(resp.Body).Decode(&e); err != nil {
-			return fmt.Errorf("supervisor: %s", resp.Status)
-		}
-		return fmt.Errorf("supervisor: %s", e.Message)
-	}
-	return json.NewDecoder(resp.Body).Decode(answer)
+	return states, c.peer.Call(ctx, http.MethodPut, "/v1/services", guest.Services{Want: want}, &states)
 }
 
 // SSH opens an SSH connection to the machine. The supervisor has done the key exchange

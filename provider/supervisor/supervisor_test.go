@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/jsonhttp"
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
@@ -108,7 +109,7 @@ func (d *fakeDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, e
 		d.set(v)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.guestStatus) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { jsonhttp.Answer(w, d.guestStatus) })
 	mux.HandleFunc("PUT /v1/clock", func(http.ResponseWriter, *http.Request) { v.hear("clock") })
 	mux.HandleFunc("PUT /v1/services", func(w http.ResponseWriter, r *http.Request) {
 		var body guest.Services
@@ -122,7 +123,7 @@ func (d *fakeDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, e
 			}
 			states = append(states, st)
 		}
-		answer(w, states)
+		jsonhttp.Answer(w, states)
 	})
 	mux.HandleFunc("POST /v1/shutdown", func(http.ResponseWriter, *http.Request) {
 		v.hear("shutdown")

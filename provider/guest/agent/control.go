@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/jsonhttp"
 )
 
 // longPoll is how long a request may wait for readiness before it is answered with
@@ -69,7 +69,7 @@ func (c *control) handler() http.Handler {
 		mux.HandleFunc("POST /v1/shutdown", c.postShutdown)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		answerError(w, http.StatusNotFound, "this agent does not know "+r.Method+" "+r.URL.Path)
+		jsonhttp.Fail(w, http.StatusNotFound, "this agent does not know "+r.Method+" "+r.URL.Path)
 	})
 	return http.MaxBytesHandler(mux, 1<<20)
 }
@@ -88,12 +88,12 @@ func (c *control) getStatus(w http.ResponseWriter, r *http.Request) {
 	if c.initState != nil {
 		s.InitState = c.initState(r.Context())
 	}
-	answer(w, s)
+	jsonhttp.Answer(w, s)
 }
 
 func (c *control) putClock(w http.ResponseWriter, r *http.Request) {
 	var body guest.Clock
-	if !decode(w, r, &body) {
+	if !jsonhttp.Decode(w, r, &body) {
 		return
 	}
 	setClock(c.log, body.Time)
@@ -103,23 +103,23 @@ func (c *control) putClock(w http.ResponseWriter, r *http.Request) {
 func (c *control) getServices(w http.ResponseWriter, r *http.Request) {
 	states, err := c.services.List(r.Context())
 	if err != nil {
-		answerError(w, http.StatusInternalServerError, err.Error())
+		jsonhttp.Fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
-	answer(w, states)
+	jsonhttp.Answer(w, states)
 }
 
 func (c *control) putServices(w http.ResponseWriter, r *http.Request) {
 	var body guest.Services
-	if !decode(w, r, &body) {
+	if !jsonhttp.Decode(w, r, &body) {
 		return
 	}
 	states, err := c.services.Apply(r.Context(), body.Want)
 	if err != nil {
-		answerError(w, http.StatusInternalServerError, err.Error())
+		jsonhttp.Fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
-	answer(w, states)
+	jsonhttp.Answer(w, states)
 }
 
 // orderDeadline bounds how long an init may take to accept an order.
@@ -127,7 +127,7 @@ const orderDeadline = 30 * time.Second
 
 func (c *control) postShutdown(w http.ResponseWriter, r *http.Request) {
 	var body guest.Shutdown
-	if !decode(w, r, &body) {
+	if !jsonhttp.Decode(w, r, &body) {
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
@@ -139,25 +139,6 @@ func (c *control) postShutdown(w http.ResponseWriter, r *http.Request) {
 			c.log.Error("init does not take the order to shut down", "error", err)
 		}
 	}()
-}
-
-func decode(w http.ResponseWriter, r *http.Request, body any) bool {
-	if err := json.NewDecoder(r.Body).Decode(body); err != nil {
-		answerError(w, http.StatusBadRequest, "the body is not what this request needs: "+err.Error())
-		return false
-	}
-	return true
-}
-
-func answer(w http.ResponseWriter, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(body) // fails only when the host is gone
-}
-
-func answerError(w http.ResponseWriter, status int, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(guest.Error{Message: message})
 }
 
 func hello() guest.Hello {

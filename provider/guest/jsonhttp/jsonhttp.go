@@ -1,0 +1,89 @@
+// Package jsonhttp is how the processes of a machine talk: HTTP with JSON bodies, and
+// with an error's words in an [Error]. The supervisor asks the agent so, and commands
+// ask the supervisor.
+package jsonhttp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// maxBody bounds what either side reads of the other, in bytes.
+const maxBody = 1 << 20
+
+// Error is the JSON body of every answer that is not 2xx.
+type Error struct {
+	Message string `json:"error"`
+}
+
+// Answer writes body as the answer.
+func Answer(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(body) // fails only when the asker is gone
+}
+
+// Fail answers with an error.
+func Fail(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(Error{Message: message}) // as above
+}
+
+// Decode reads the request's body into v. When that fails it answers with the reason
+// and reports false.
+func Decode(w http.ResponseWriter, r *http.Request, v any) bool {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(v); err != nil {
+		Fail(w, http.StatusBadRequest, "the body is not what this request needs: "+err.Error())
+		return false
+	}
+	return true
+}
+
+// Peer is who is asked: a client that reaches it, whatever the address says.
+type Peer struct {
+	Name string // in errors: "agent"
+	HTTP *http.Client
+}
+
+// Call asks the peer. body and answer are JSON values; nil means none.
+func (p Peer) Call(ctx context.Context, method, path string, body, answer any) error {
+	var in io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		in = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.Name+path, in)
+	if err != nil {
+		return err
+	}
+	res, err := p.HTTP.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the %s: %w", p.Name, err)
+	}
+	defer res.Body.Close()
+	out, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
+	if err != nil {
+		return fmt.Errorf("read the %s's answer: %w", p.Name, err)
+	}
+	if res.StatusCode/100 != 2 {
+		var e Error
+		if json.Unmarshal(out, &e) != nil || e.Message == "" {
+			e.Message = res.Status
+		}
+		return fmt.Errorf("the %s refused %s %s: %s", p.Name, method, path, e.Message)
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal(out, answer); err != nil {
+		return fmt.Errorf("read the %s's answer to %s: %w", p.Name, path, err)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package jsonhttp
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+type pair struct{ A, B int }
+
+func newPeer(t *testing.T, handler http.HandlerFunc) Peer {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", server.Listener.Addr().String())
+	}
+	return Peer{Name: "server", HTTP: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+func TestCallCarriesValuesBothWays(t *testing.T) {
+	p := newPeer(t, func(w http.ResponseWriter, r *http.Request) {
+		var v pair
+		if Decode(w, r, &v) {
+			Answer(w, pair{v.B, v.A})
+		}
+	})
+	var got pair
+	if err := p.Call(t.Context(), http.MethodPut, "/v1/x", pair{1, 2}, &got); err != nil || got != (pair{2, 1}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestErrorsKeepTheWordsOfWhoRefused(t *testing.T) {
+	tests := map[string]struct {
+		handler http.HandlerFunc
+		want    string
+	}{
+		"a refusal":            {func(w http.ResponseWriter, _ *http.Request) { Fail(w, http.StatusConflict, "it is stopped") }, "the server refused PUT /v1/x: it is stopped"},
+		"a wrong body":         {func(w http.ResponseWriter, r *http.Request) { Decode(w, r, new([]int)) }, "the body is not what this request needs"},
+		"an error without one": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, "418"},
+		"an answer of junk":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("junk")) }, "read the server's answer to /v1/x"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := newPeer(t, tt.handler).Call(t.Context(), http.MethodPut, "/v1/x", pair{}, &pair{})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
