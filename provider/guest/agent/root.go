@@ -48,11 +48,20 @@ func findDisk(sys, serial string) (string, bool) {
 	return "", false
 }
 
+func opens(device string) bool {
+	f, err := os.Open(device)
+	if err != nil {
+		return false
+	}
+	_ = f.Close() // only tried
+	return true
+}
+
 func mountRoot() error {
 	var device string
 	err := await("a disk with the serial "+guest.RootSerial, func() (ok bool) {
 		device, ok = findDisk("/sys", guest.RootSerial)
-		return ok
+		return ok && opens(device) // sysfs shows it a moment before it can be used
 	})
 	if err != nil {
 		return err
