@@ -226,6 +226,9 @@ func TestBrokenMachineIsSeenAndRepairedWithItsDisk(t *testing.T) {
 			if err != nil || m.State != Broken || !strings.Contains(m.Problem, broken) {
 				t.Fatalf("observed %+v, %v", m, err)
 			}
+			if known := broken != configFile; known != (m.Owner == s.Owner && m.Digest != "") {
+				t.Errorf("of its record this is left: %+v", m.Spec)
+			}
 			if err := p.Repair(t.Context(), s, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -237,6 +240,26 @@ func TestBrokenMachineIsSeenAndRepairedWithItsDisk(t *testing.T) {
 				t.Error("the disk is another one")
 			}
 		})
+	}
+}
+
+func TestBundleOfANewerProgramIsNotRepaired(t *testing.T) {
+	p := newProvider(t)
+	s := tiny(t, "1")
+	if err := p.Create(t.Context(), s, nil); err != nil {
+		t.Fatal(err)
+	}
+	future := []byte(`{"configuration":{"id":"dev"},"stead":{"version":99,"writtenBy":"7.0"}}`)
+	path := p.bundle("dev").path(configFile)
+	if err := os.WriteFile(path, future, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var newer *NewerFormError
+	if err := p.Repair(t.Context(), s, nil); !errors.As(err, &newer) {
+		t.Errorf("got %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != string(future) {
+		t.Errorf("the file became %s, %v", got, err)
 	}
 }
 

@@ -47,8 +47,10 @@ func (p *Provider) Machine(ctx context.Context, id string) (Machine, error) {
 
 func (p *Provider) observe(ctx context.Context, id string) Machine {
 	b := p.bundle(id)
+	m := Machine{Spec: Spec{ID: id}, DiskUsed: b.used(diskFile)}
 	broken := func(err error) Machine {
-		return Machine{Spec: Spec{ID: id}, State: Broken, Problem: err.Error(), DiskUsed: b.used(diskFile)}
+		m.State, m.Problem = Broken, err.Error()
+		return m
 	}
 	r, err := b.readRecord()
 	if err != nil {
@@ -57,6 +59,8 @@ func (p *Provider) observe(ctx context.Context, id string) Machine {
 	if r.Configuration.ID != id {
 		return broken(fmt.Errorf("%s is about machine %q", b.path(configFile), r.Configuration.ID))
 	}
+	// From here on it is known whose it is, whatever else is wrong.
+	m.Spec, m.Created = r.spec(Settings{}), r.CreatedDate
 	s, err := b.settings()
 	if err != nil {
 		return broken(err)
@@ -64,7 +68,7 @@ func (p *Provider) observe(ctx context.Context, id string) Machine {
 	if _, err := os.Stat(b.path(diskFile)); err != nil {
 		return broken(fmt.Errorf("disk: %w", err))
 	}
-	m := Machine{Spec: r.spec(s), State: Stopped, Created: r.CreatedDate, DiskUsed: b.used(diskFile)}
+	m.Spec, m.State = r.spec(s), Stopped
 	alive, err := b.supervised()
 	if err != nil {
 		return broken(err)

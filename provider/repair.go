@@ -19,13 +19,17 @@ func (p *Provider) Repair(ctx context.Context, s Spec, progress image.Progress) 
 		return err
 	}
 	defer unlock()
-	if err := p.stop(ctx, s.ID, StopOptions{}); err != nil {
-		return err
+	b := p.bundle(s.ID)
+	var newer *NewerFormError
+	if _, err := b.readRecord(); errors.As(err, &newer) {
+		return err // it is not broken, only beyond this program
 	}
 	if err := p.Check(ctx, s); err != nil {
 		return err
 	}
-	b := p.bundle(s.ID)
+	if err := p.stop(ctx, s.ID, StopOptions{}); err != nil {
+		return err
+	}
 	info, err := os.Stat(b.path(diskFile))
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -7,7 +7,7 @@ images=${1:?usage: demo.sh IMAGES}
 mkdir -p "$images"
 images=$(cd "$images" && pwd)
 stead=$project/bin/stead
-export STEAD_HOME=${STEAD_HOME:-$project/.cache/demo}
+export STEAD_HOME=${STEAD_HOME:-$project/.demo}
 
 # Your working directory is the machine's where your home is mounted.
 case $PWD/ in
@@ -26,7 +26,7 @@ inside() {
 }
 
 if [ -z "${STEAD_ACCEL:-}" ] && [ -e /dev/kvm ] && ! [ -w /dev/kvm ]; then
-	echo "You may not use /dev/kvm: the demo emulates, which is slow. For real speed: sudo usermod -aG kvm $USER"
+	echo "You may not use /dev/kvm: the demo emulates, which is slow. For real speed: sudo usermod -aG kvm $(id -un)"
 	export STEAD_ACCEL=tcg
 fi
 
@@ -42,7 +42,7 @@ inside whoami
 inside id
 inside pwd
 inside 'for i in $(seq 240); do state=$(systemctl is-system-running) && break; sleep 0.5; done; echo $state'
-inside 'until pg_isready -q; do sleep 0.2; done; sudo -u postgres psql -Atc "select version()"'
+inside 'for i in $(seq 300); do pg_isready -q && break; sleep 0.2; done; sudo -u postgres psql -Atc "select version()"'
 
 say "Stopping it; its disk stays: run this again, and it is there at once"
 show "$stead" stop dev
