@@ -57,10 +57,7 @@ func (p *Provider) existing(ctx context.Context, id string) (unlock func(), err 
 
 func (p *Provider) start(ctx context.Context, id string) error {
 	b := p.bundle(id)
-	if alive, err := b.supervised(); err != nil || alive {
-		if err == nil {
-			_, err = p.Wait(ctx, id, supervisor.WaitReady)
-		}
+	if running, err := p.alreadyRunning(ctx, b, id); err != nil || running {
 		return err
 	}
 	// Fail here, with the person watching, and not in the supervisor.
@@ -80,12 +77,33 @@ func (p *Provider) start(ctx context.Context, id string) error {
 	case err := <-answer:
 		return err
 	case <-ctx.Done():
-		stopping := context.WithoutCancel(ctx)
-		if err := p.stop(stopping, id, StopOptions{Force: true}); err != nil {
+		// It may be too young to be asked: then it has nothing to lose.
+		alive, err := b.supervised()
+		if err == nil && alive {
+			err = p.stop(context.WithoutCancel(ctx), id, StopOptions{Force: true})
+		}
+		if err != nil || !alive {
 			_ = cmd.Process.Kill()
 		}
+		<-answer
 		return context.Cause(ctx)
 	}
+}
+
+// alreadyRunning waits for a machine that boots, and for the end of one that is going.
+func (p *Provider) alreadyRunning(ctx context.Context, b bundle, id string) (bool, error) {
+	alive, err := b.supervised()
+	if err != nil || !alive {
+		return false, err
+	}
+	st, err := p.supervisor(id).Status(ctx, supervisor.WaitReady)
+	if err == nil && st.State == supervisor.StateRunning {
+		return true, nil
+	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	return false, p.awaitSupervisorEnd(ctx, b)
 }
 
 // checkBundle checks all that can be known before a machine is started.
@@ -150,12 +168,12 @@ func readReport(started io.Reader, id string) error {
 }
 
 // Stop shuts a machine down and returns when it is gone; a stopped one is left alone.
+//
+// It needs no lock, so that a machine whose start or stop hangs can be stopped by force.
 func (p *Provider) Stop(ctx context.Context, id string, how StopOptions) error {
-	unlock, err := p.existing(ctx, id)
-	if err != nil {
-		return err
+	if !ValidID(id) || !p.bundle(id).exists() {
+		return &NotFoundError{ID: id}
 	}
-	defer unlock()
 	return p.stop(ctx, id, how)
 }
 

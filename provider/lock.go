@@ -17,7 +17,7 @@ func (p *Provider) lock(ctx context.Context, id string) (unlock func(), err erro
 	if ok, err := l.TryLock(); err != nil {
 		return nil, fmt.Errorf("lock of machine %s: %w", id, err)
 	} else if !ok {
-		p.log.Info("waiting for another stead that works on the machine", "machine", id)
+		p.log.Warn("waiting for another stead that works on the machine", "machine", id)
 		if _, err := l.TryLockContext(ctx, 50*time.Millisecond); err != nil {
 			return nil, fmt.Errorf("machine %s is being changed by another stead: %w", id, err)
 		}

@@ -14,6 +14,9 @@ import (
 // observeTimeout bounds the question to one supervisor, which answers from memory.
 const observeTimeout = 2 * time.Second
 
+// endTimeout bounds the end of a supervisor whose machine may still have to stop.
+const endTimeout = supervisor.DefaultGrace + 30*time.Second
+
 // Observe reports every machine of this host, sorted by name. A bundle that cannot be
 // read is reported as Broken; it is never left out, so that nobody takes it for absent.
 func (p *Provider) Observe(ctx context.Context) ([]Machine, error) {
@@ -112,7 +115,7 @@ func (b bundle) used(name string) int64 {
 
 // awaitSupervisorEnd returns when no supervisor holds the bundle any more.
 func (p *Provider) awaitSupervisorEnd(ctx context.Context, b bundle) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("the supervisor does not end"))
+	ctx, cancel := context.WithTimeoutCause(ctx, endTimeout, errors.New("the supervisor does not end"))
 	defer cancel()
 	for {
 		alive, err := b.supervised()

@@ -55,9 +55,12 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Home = home
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if err := os.MkdirAll(filepath.Join(home, "machines"), 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	// One folder has one name, however it is reached: sockets are found by it.
+	if o.Home, err = filepath.EvalSymlinks(home); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	p := &Provider{opts: o, log: o.Log}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -42,14 +43,25 @@ func (p *Provider) Supervise(ctx context.Context, id string, started io.WriteClo
 	}
 	err := p.supervise(ctx, id, func() { say(report{Ready: true}) })
 	if err != nil {
-		var r interface{ Remedy() string }
-		failure := report{Error: err.Error()}
-		if errors.As(err, &r) {
-			failure.Remedy = r.Remedy()
-		}
-		say(failure)
+		say(failure(err))
 	}
+	say(report{Error: "it was stopped before it was ready"}) // unless it has been, which was said
 	return err
+}
+
+func failure(err error) report {
+	r := report{Error: err.Error()}
+	var advice interface{ Remedy() string }
+	if errors.As(err, &advice) {
+		r.Remedy = advice.Remedy()
+	}
+	return r
+}
+
+// ReportFailure tells who started this supervisor why it cannot even begin.
+func ReportFailure(started io.WriteCloser, err error) {
+	_ = json.NewEncoder(started).Encode(failure(err)) // who started us may be gone
+	_ = started.Close()
 }
 
 func (p *Provider) supervise(ctx context.Context, id string, ready func()) error {
@@ -58,8 +70,11 @@ func (p *Provider) supervise(ctx context.Context, id string, ready func()) error
 		return &NotFoundError{ID: id}
 	}
 	alive := flock.New(b.path(supervisorLock), flock.SetPermissions(0o600))
-	if ok, err := alive.TryLock(); err != nil || !ok {
-		return errors.Join(fmt.Errorf("machine %s has a supervisor already", id), err)
+	// Whoever asks whether a supervisor lives holds the lock for a moment.
+	locking, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := alive.TryLockContext(locking, 10*time.Millisecond); err != nil {
+		return fmt.Errorf("machine %s has a supervisor already: %w", id, err)
 	}
 	defer func() { _ = alive.Unlock() }()
 	runDir, err := p.makeRunDir(id)

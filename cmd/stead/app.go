@@ -24,6 +24,7 @@ type app struct {
 	out, err io.Writer
 
 	debug    bool
+	level    log.Level          // what is logged at least
 	provider *provider.Provider // opened by open
 }
 
@@ -115,11 +116,11 @@ func (a *app) open() (*provider.Provider, error) {
 }
 
 func (a *app) logger() *slog.Logger {
-	level := log.WarnLevel
+	level := a.level
 	if a.debug {
 		level = log.DebugLevel
 	}
-	return slog.New(log.NewWithOptions(a.err, log.Options{Level: level}))
+	return slog.New(log.NewWithOptions(a.err, log.Options{Level: level, ReportTimestamp: level < log.WarnLevel}))
 }
 
 // stateFolder is $STEAD_HOME, else the system's place for a program's data.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -86,8 +87,13 @@ func newStopCmd(a *app) *cobra.Command {
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if all {
+			switch {
+			case all && len(args) > 0:
+				return errors.New("--project means all machines of the file: leave the name out")
+			case all:
 				return a.stopProject(cmd.Context(), o)
+			case o.file != "":
+				return errors.New("--file goes with --project; to cut a machine's power use --force")
 			}
 			return stopOne(cmd, args)
 		},

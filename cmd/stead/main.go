@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/charmbracelet/log"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first interrupt finishes or undoes the running step, the second ends at once.
 	context.AfterFunc(ctx, stop)
-	app := &app{out: os.Stdout, err: os.Stderr, in: os.Stdin}
+	app := &app{out: os.Stdout, err: os.Stderr, in: os.Stdin, level: log.WarnLevel}
 	os.Exit(app.run(ctx, os.Args[1:]))
 }

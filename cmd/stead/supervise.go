@@ -2,8 +2,10 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 
+	"github.com/charmbracelet/log"
 	"github.com/spf13/cobra"
 
 	"github.com/stead-vm/stead/provider"
@@ -18,13 +20,18 @@ func newSuperviseCmd(a *app) *cobra.Command {
 		Args:   cobra.ExactArgs(1),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := a.open()
-			if err != nil {
-				return err
-			}
 			// Inherited descriptors go on to children, which would keep the pipe open.
 			syscall.CloseOnExec(provider.ReportFD)
-			return p.Supervise(cmd.Context(), args[0], os.NewFile(provider.ReportFD, "report"))
+			started := os.NewFile(provider.ReportFD, "report")
+			// The end of a login session is no reason to hurry a graceful stop.
+			signal.Ignore(syscall.SIGHUP)
+			a.level = log.InfoLevel // its log is a file
+			p, err := a.open()
+			if err != nil {
+				provider.ReportFailure(started, err)
+				return err
+			}
+			return p.Supervise(cmd.Context(), args[0], started)
 		},
 	}
 }

@@ -99,11 +99,15 @@ func (s *supervisor) handler() http.Handler {
 		if !jsonhttp.Decode(w, r, &body) {
 			return
 		}
-		if st := s.await(r.Context(), WaitReady); st.State != StateRunning {
+		// The boot's own list comes first.
+		if st := s.await(r.Context(), WaitServices); st.State != StateRunning {
 			jsonhttp.Fail(w, http.StatusConflict, "the machine is "+st.State)
 			return
 		}
-		jsonhttp.Answer(w, s.applyServices(r.Context(), body.Want))
+		s.mu.Lock()
+		client := s.client
+		s.mu.Unlock()
+		jsonhttp.Answer(w, s.applyServices(r.Context(), client, body.Want))
 	})
 	return mux
 }

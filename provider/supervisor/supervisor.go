@@ -113,6 +113,8 @@ type supervisor struct {
 	log   *slog.Logger
 	proxy proxy
 
+	services sync.Mutex // held while a list of services is applied
+
 	mu       sync.Mutex
 	status   Status
 	changed  chan struct{} // closed and replaced at each change of status
@@ -153,9 +155,16 @@ func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
 	if err != nil {
 		return hypervisor.Exit{}, err
 	}
+	client := guest.NewClient(vm.Dial)
 	s.mu.Lock()
-	s.boot, s.vm, s.client = boot, vm, guest.NewClient(vm.Dial)
+	s.boot, s.vm, s.client = boot, vm, client
+	stopping := s.stopping
 	s.mu.Unlock()
+	if stopping { // somebody asked while there was no machine yet
+		if err := vm.Kill(context.WithoutCancel(ctx)); err != nil {
+			return hypervisor.Exit{}, err
+		}
+	}
 	s.update(func(st *Status) { st.VMPID, st.Address = vm.PID(), boot.Address })
 
 	alive, gone := context.WithCancel(ctx)
@@ -165,14 +174,17 @@ func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
 		<-vm.Done()
 		gone()
 	}()
-	tendErr := s.tend(alive, boot)
+	tendErr := s.tend(alive, client, boot)
 	if tendErr != nil && alive.Err() == nil {
 		_ = vm.Kill(context.WithoutCancel(ctx))
 		<-vm.Done()
 		return hypervisor.Exit{}, tendErr
 	}
 	<-vm.Done()
-	s.client.Close()
+	s.mu.Lock()
+	s.vm = nil
+	s.mu.Unlock()
+	client.Close()
 	s.proxy.reset()
 	exit := vm.Exit()
 	if tendErr != nil && exit.Err == nil && exit.Reason != hypervisor.Rebooted && !s.isStopping() {
@@ -183,11 +195,11 @@ func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
 
 // tend waits until the guest is ready, then keeps it so until alive ends. It fails when
 // the guest cannot become ready.
-func (s *supervisor) tend(alive context.Context, boot Boot) error {
+func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot) error {
 	ready, cancel := context.WithTimeoutCause(alive, readyTimeout,
 		fmt.Errorf("the agent did not answer within %v", readyTimeout))
 	defer cancel()
-	if _, err := s.client.WaitReady(ready); err != nil {
+	if _, err := client.WaitReady(ready); err != nil {
 		return err
 	}
 	s.update(func(st *Status) { st.State, st.Ready = StateRunning, time.Now() })
@@ -198,19 +210,19 @@ func (s *supervisor) tend(alive context.Context, boot Boot) error {
 		s.opts.Ready = nil
 	}
 	var g errgroup.Group
-	g.Go(func() error { s.applyServices(alive, boot.Services); return nil })
-	g.Go(func() error { s.keepClock(alive); return nil })
+	g.Go(func() error { s.applyServices(alive, client, boot.Services); return nil })
+	g.Go(func() error { s.keepClock(alive, client); return nil })
 	return g.Wait()
 }
 
 // keepClock sets the guest's clock until alive ends: a guest that slept with its host
 // or whose init skips time synchronisation would drift.
-func (s *supervisor) keepClock(alive context.Context) {
+func (s *supervisor) keepClock(alive context.Context, client *guest.Client) {
 	tick := time.NewTicker(clockInterval)
 	defer tick.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(alive, clockInterval)
-		if err := s.client.SetClock(ctx, time.Now()); err != nil && alive.Err() == nil {
+		if err := client.SetClock(ctx, time.Now()); err != nil && alive.Err() == nil {
 			s.log.Warn("clock of the guest", "err", err)
 		}
 		cancel()
@@ -223,11 +235,14 @@ func (s *supervisor) keepClock(alive context.Context) {
 }
 
 // applyServices makes the guest run the wanted services and records how it went.
-func (s *supervisor) applyServices(ctx context.Context, want []string) []guest.ServiceState {
+// Lists are applied one after the other, in the order in which they came.
+func (s *supervisor) applyServices(ctx context.Context, client *guest.Client, want []string) []guest.ServiceState {
+	s.services.Lock()
+	defer s.services.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, servicesTimeout)
 	defer cancel()
 	s.update(func(st *Status) { st.ServicesSettled = false })
-	states, err := s.client.ApplyServices(ctx, want)
+	states, err := client.ApplyServices(ctx, want)
 	if err != nil {
 		states = failed(want, err)
 	}
