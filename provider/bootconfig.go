@@ -16,6 +16,8 @@ const (
 
 	// MinMemory is the least a machine can have, in bytes (Apple's limit).
 	MinMemory = 1 * gib
+	// MinDisk is the least a disk can have, in bytes: a journal and some files.
+	MinDisk = 64 * mib
 	// DefaultDisk is the size of a disk that nobody asked for, in bytes. It is sparse.
 	DefaultDisk = 64 * gib
 )
@@ -88,6 +90,9 @@ func (s Settings) Check() error {
 	}
 	if s.Memory < MinMemory {
 		errs = append(errs, fmt.Errorf("memory is %s, it must be at least %s", sizeText(s.Memory), sizeText(MinMemory)))
+	}
+	if s.Disk < MinDisk {
+		errs = append(errs, fmt.Errorf("disk is %s, it must be at least %s", sizeText(s.Disk), sizeText(MinDisk)))
 	}
 	switch s.HomeMount {
 	case HomeReadWrite, HomeReadOnly, HomeNone:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/stead-vm/stead/provider/image"
@@ -22,14 +23,19 @@ func (e *ExistsError) Remedy() string {
 }
 
 // Create makes the bundle of s, not running. It exists whole or not at all: it is
-// built under a temporary name and renamed in.
+// built under a temporary name and renamed in. One that the same project has made of
+// the same image meanwhile, as when two people apply at once, is taken for it.
 func (p *Provider) Create(ctx context.Context, s Spec, progress image.Progress) error {
 	unlock, err := p.write(ctx, s.ID)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if p.bundle(s.ID).exists() {
+	if b := p.bundle(s.ID); b.exists() {
+		r, err := b.readRecord()
+		if err == nil && s.Owner.Project != "" && r.owner() == s.Owner && r.Configuration.Image.Digest == s.Digest {
+			return nil
+		}
 		return &ExistsError{ID: s.ID}
 	}
 	built, err := p.build(ctx, s, progress)
@@ -147,7 +153,7 @@ func (p *Provider) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return os.RemoveAll(trash)
+	return errors.Join(os.RemoveAll(trash), os.RemoveAll(p.runDir(id)))
 }
 
 // write makes the caller the machine's one writer, and removes what killed commands
@@ -166,16 +172,40 @@ func (p *Provider) write(ctx context.Context, id string) (unlock func(), err err
 	return unlock, nil
 }
 
-// sweep removes half-made and half-deleted bundles of the machine. A dot ends the name
-// in theirs, as no machine's name has one: "dev" must not sweep what is "dev-2"'s.
-func (p *Provider) sweep(id string) error {
+// sweep removes what killed commands left behind of the machine, whose lock is held, and
+// of machines that nobody works on.
+func (p *Provider) sweep(locked string) error {
+	entries, err := os.ReadDir(p.machinesDir())
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, kind := range []string{".new-", ".old-"} {
-		left, err := filepath.Glob(filepath.Join(p.machinesDir(), kind+id+".*"))
-		errs = append(errs, err)
-		for _, dir := range left {
+	for _, e := range entries {
+		id, ok := leftover(e.Name())
+		if !ok {
+			continue
+		}
+		dir := filepath.Join(p.machinesDir(), e.Name())
+		if id == locked {
 			errs = append(errs, os.RemoveAll(dir))
+			continue
+		}
+		if unlock, ok := p.tryLock(id); ok {
+			errs = append(errs, os.RemoveAll(dir))
+			unlock()
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// leftover is the machine whose half-made or half-deleted bundle has the name. A dot
+// ends the machine's name in it, as no machine's name has one.
+func leftover(name string) (id string, ok bool) {
+	for _, kind := range []string{".new-", ".old-"} {
+		if rest, found := strings.CutPrefix(name, kind); found {
+			id, _, ok = strings.Cut(rest, ".")
+			return id, ok
+		}
+	}
+	return "", false
 }

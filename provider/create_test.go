@@ -125,6 +125,10 @@ func TestCreateMakesAWholeMachineThatIsObserved(t *testing.T) {
 	if err := p.Create(t.Context(), want, nil); !errors.As(err, &exists) {
 		t.Errorf("creating it again gave %v", err)
 	}
+	want.Digest = m.Digest
+	if err := p.Create(t.Context(), want, nil); err != nil {
+		t.Errorf("creating what the same project has made of the same image gave %v", err)
+	}
 }
 
 func TestFailedCreateLeavesNothing(t *testing.T) {
@@ -263,17 +267,22 @@ func TestBundleOfANewerProgramIsNotRepaired(t *testing.T) {
 	}
 }
 
-func TestKilledCommandsLeftoversAreSweptForTheirMachineOnly(t *testing.T) {
+func TestKilledCommandsLeftoversAreSweptUnlessSomebodyWorksThere(t *testing.T) {
 	p := newProvider(t)
-	for _, name := range []string{".new-dev.1", ".old-dev.2", ".new-dev-2.3"} {
+	for _, name := range []string{".new-dev.1", ".old-dev.2", ".new-dev-2.3", ".new-busy.3"} {
 		if err := os.Mkdir(filepath.Join(p.machinesDir(), name), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
+	unlock, err := p.lock(t.Context(), "busy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
 	if err := p.Delete(t.Context(), "dev"); err != nil {
 		t.Fatal(err)
 	}
-	if left := files(t, p); left != ".new-dev-2.3" {
+	if left := files(t, p); left != ".new-busy.3" {
 		t.Errorf("left: %s", left)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // until ctx ends. The lock outlives replacement and deletion of the bundle, so it
 // lies beside it. The kernel frees the lock of a dead process.
 func (p *Provider) lock(ctx context.Context, id string) (unlock func(), err error) {
-	l := flock.New(filepath.Join(p.machinesDir(), "."+id+".lock"), flock.SetPermissions(0o600))
+	l := p.lockOf(id)
 	if ok, err := l.TryLock(); err != nil {
 		return nil, fmt.Errorf("lock of machine %s: %w", id, err)
 	} else if !ok {
@@ -23,6 +23,19 @@ func (p *Provider) lock(ctx context.Context, id string) (unlock func(), err erro
 		}
 	}
 	return func() { _ = l.Unlock() }, nil
+}
+
+func (p *Provider) lockOf(id string) *flock.Flock {
+	return flock.New(filepath.Join(p.machinesDir(), "."+id+".lock"), flock.SetPermissions(0o600))
+}
+
+// tryLock is lock that does not wait.
+func (p *Provider) tryLock(id string) (unlock func(), ok bool) {
+	l := p.lockOf(id)
+	if ok, err := l.TryLock(); err != nil || !ok {
+		return nil, false
+	}
+	return func() { _ = l.Unlock() }, true
 }
 
 // supervised reports whether a supervisor lives for the machine: it holds a lock for

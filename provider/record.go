@@ -131,13 +131,15 @@ func newRecord(s Spec, img image.Image, version string) record {
 	}
 }
 
+func (r record) owner() Owner { return Owner{Project: r.Stead.Project, File: r.Stead.File} }
+
 // spec is the machine that the record and its settings describe.
 func (r record) spec(s Settings) Spec {
 	c := r.Configuration
 	return Spec{
 		ID: c.ID, Image: c.Image.Reference, Digest: c.Image.Digest, Platform: image.Platform(c.Platform).String(),
 		User:     User{Name: c.UserSetup.Username, UID: c.UserSetup.UID, GID: c.UserSetup.GID},
-		Owner:    Owner{Project: r.Stead.Project, File: r.Stead.File},
+		Owner:    r.owner(),
 		Settings: s,
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"syscall"
 
 	"github.com/charmbracelet/fang"
 	"github.com/charmbracelet/log"
@@ -47,6 +49,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
+	case interrupted(err):
+		return 128 + int(syscall.SIGINT)
 	}
 	return 1
 }
@@ -57,8 +61,8 @@ func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
 	if errors.As(err, &exit) {
 		return
 	}
-	style := styles(w)
-	if errors.Is(err, context.Canceled) {
+	style := styles(a.err) // w wraps it and hides that it is a terminal
+	if interrupted(err) {
 		fmt.Fprintln(w, style.err("Interrupted."))
 		return
 	}
@@ -66,6 +70,14 @@ func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
 	for _, hint := range remedies(err) {
 		fmt.Fprintf(w, "%s %s\n", style.hint("Hint:"), hint)
 	}
+}
+
+// interrupted tells whether nothing but an interrupt went wrong.
+func interrupted(err error) bool {
+	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is asked
+		return !slices.ContainsFunc(all.Unwrap(), func(e error) bool { return !interrupted(e) })
+	}
+	return errors.Is(err, context.Canceled)
 }
 
 // remedies collects what each joined error says to do about it, each once.

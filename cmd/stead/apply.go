@@ -27,8 +27,21 @@ func newApplyCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.carryOut(ctx, pr.provider, plan, approved); err != nil || !wait {
+			before, err := pr.provider.Default()
+			if err != nil {
 				return err
+			}
+			if err := a.carryOut(ctx, pr.provider, plan, approved); err != nil {
+				return err
+			}
+			if first := pr.first(); before == "" && first != "" && !plan.Empty() {
+				// Machines are made side by side: the first in the file is the default.
+				if err := pr.provider.SetDefault(first); err != nil {
+					return err
+				}
+			}
+			if !wait {
+				return nil
 			}
 			var errs []error
 			for _, m := range pr.Machines {

@@ -28,6 +28,9 @@ func newCreateCmd(a *app) *cobra.Command {
 			"oci:DIR[:tag], oci-archive:FILE, docker-archive:FILE or the name of an imported image.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("cpus") {
+				o.cpus = provider.DefaultSettings().CPUs
+			}
 			return a.create(cmd.Context(), o, args[0])
 		},
 	}
@@ -101,9 +104,7 @@ func (o createOptions) spec(reference string) (provider.Spec, error) {
 	if o.platform != "" {
 		s.Platform = o.platform
 	}
-	if o.cpus != 0 {
-		s.CPUs = o.cpus
-	}
+	s.CPUs = o.cpus
 	if o.homeMount != "" {
 		s.HomeMount = provider.HomeMount(o.homeMount)
 	}

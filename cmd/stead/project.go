@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,6 +61,14 @@ func (a *app) load(ctx context.Context, o projectOptions) (*project, error) {
 	}
 	found, err := p.Observe(ctx)
 	return &project{declared, p, found}, err
+}
+
+// first is the machine that stands first in the file, or "".
+func (pr *project) first() string {
+	if len(pr.Machines) == 0 {
+		return ""
+	}
+	return slices.MinFunc(pr.Machines, func(a, b config.Machine) int { return cmp.Compare(a.Pos.Line, b.Pos.Line) }).Name
 }
 
 // plan compares the file with the host.
@@ -130,7 +140,7 @@ func (a *app) carryOut(ctx context.Context, p *provider.Provider, plan reconcile
 		return nil
 	}
 	if !approved {
-		if err := a.approve(plan); err != nil {
+		if err := a.approve(ctx, plan); err != nil {
 			return err
 		}
 	}
@@ -179,7 +189,7 @@ func outcome(plan reconcile.Plan) string {
 }
 
 // approve asks for the literal yes.
-func (a *app) approve(plan reconcile.Plan) error {
+func (a *app) approve(ctx context.Context, plan reconcile.Plan) error {
 	if !isTerminal(a.in) {
 		return &notApprovedError{}
 	}
@@ -188,14 +198,21 @@ func (a *app) approve(plan reconcile.Plan) error {
 		question = styles(a.out).remove("Disks will be lost.") + " Do this all the same?"
 	}
 	fmt.Fprintf(a.out, "\n%s Only \"yes\" is taken as approval: ", question)
-	var answer string
-	if _, err := fmt.Fscanln(a.in, &answer); err != nil && answer != "" {
-		return errors.Join(&notApprovedError{asked: true}, err)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(a.in).ReadString('\n') // what ends early is no yes
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.out)
+		return context.Cause(ctx)
+	case text := <-answer:
+		if text != "yes" {
+			return &notApprovedError{asked: true}
+		}
+		return nil
 	}
-	if answer != "yes" {
-		return &notApprovedError{asked: true}
-	}
-	return nil
 }
 
 // showPlan prints the plan in the colours of its symbols.

@@ -95,13 +95,15 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 	}
 	defer client.Close()
 	if env[guest.EnvCwd] == "" {
-		env[guest.EnvCwd] = a.mappedDir(ctx, id)
+		if dir := a.mappedDir(ctx, id); dir != "" {
+			env[guest.EnvCwd] = dir
+		}
 	}
 	s := session{command: strings.Join(args, " "), env: env}
 	s.tty = o.tty || isTerminal(a.in) && isTerminal(a.out) && o.interactive
 	if o.detach {
 		s.tty = false
-		s.command = "( " + s.command + " ) </dev/null >/dev/null 2>&1 &"
+		s.command = "(\n" + s.command + "\n) </dev/null >/dev/null 2>&1 &"
 	}
 	if o.detach || !o.interactive {
 		if a.in, err = os.Open(os.DevNull); err != nil {

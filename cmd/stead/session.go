@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -18,6 +21,27 @@ type session struct {
 	command string            // run by the user's shell; empty: a login shell
 	env     map[string]string // for the guest, reserved names included
 	tty     bool
+}
+
+// outlet passes output on until it cannot be written; then it ends what produces it.
+type outlet struct {
+	w   io.Writer
+	end func() // safe to call twice
+	mu  *sync.Mutex
+	err *error // the first failure
+}
+
+func (o outlet) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.mu.Lock()
+		if *o.err == nil {
+			*o.err = err
+		}
+		o.mu.Unlock()
+		o.end()
+	}
+	return n, err
 }
 
 // signalNames are the signals that are passed on to the guest (RFC 4254, 6.10).
@@ -43,7 +67,11 @@ func (a *app) attach(client *ssh.Client, s session) error {
 			return err
 		}
 	}
-	sess.Stdout, sess.Stderr = a.out, a.err
+	var failed error
+	var mu sync.Mutex
+	hangUp := func() { _ = client.Close() }
+	sess.Stdout = outlet{a.out, hangUp, &mu, &failed}
+	sess.Stderr = outlet{a.err, hangUp, &mu, &failed}
 	if s.tty {
 		restore, err := a.attachTerminal(sess)
 		if err != nil {
@@ -68,8 +96,17 @@ func (a *app) attach(client *ssh.Client, s session) error {
 		_, _ = io.Copy(stdin, a.in)
 		_ = stdin.Close()
 	}()
-	defer passSignals(sess, s.tty)()
-	return exitCode(sess.Wait())
+	given := passSignals(sess, s.tty, hangUp)
+	err = sess.Wait()
+	if sig := given(); sig != 0 {
+		return exitError(128 + int(sig))
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if failed != nil {
+		return fmt.Errorf("write output: %w", failed)
+	}
+	return exitCode(err)
 }
 
 func exitCode(err error) error {
@@ -81,18 +118,8 @@ func exitCode(err error) error {
 		}
 		return err
 	}
-	for sig, name := range signalNames {
-		if string(name) == exit.Signal() {
-			return exitError(128 + int(sig.(syscall.Signal)))
-		}
-	}
-	switch exit.Signal() {
-	case string(ssh.SIGKILL):
-		return exitError(128 + int(syscall.SIGKILL))
-	case string(ssh.SIGSEGV):
-		return exitError(128 + int(syscall.SIGSEGV))
-	case string(ssh.SIGABRT):
-		return exitError(128 + int(syscall.SIGABRT))
+	if n := unix.SignalNum("SIG" + exit.Signal()); n != 0 {
+		return exitError(128 + int(n))
 	}
 	return exitError(exit.ExitStatus())
 }
@@ -135,9 +162,11 @@ func (a *app) attachTerminal(sess *ssh.Session) (restore func(), err error) {
 	}, nil
 }
 
-// passSignals sends the signals that we get to the command. In a terminal in raw mode
-// Ctrl-C is a byte like others and is no signal here.
-func passSignals(sess *ssh.Session, tty bool) (stop func()) {
+// passSignals sends the signals that we get to the command. A second interrupt, and the
+// end of our terminal, hang up: the command or the machine may not listen. In a terminal
+// in raw mode Ctrl-C is a byte like others and is no signal here. The function that it
+// returns ends that, and gives the signal on which it hung up.
+func passSignals(sess *ssh.Session, tty bool, hangUp func()) (end func() syscall.Signal) {
 	signals := make(chan os.Signal, 4)
 	for sig := range signalNames {
 		if tty && sig == syscall.SIGINT {
@@ -145,14 +174,28 @@ func passSignals(sess *ssh.Session, tty bool) (stop func()) {
 		}
 		signal.Notify(signals, sig)
 	}
+	var final syscall.Signal
+	done := make(chan struct{})
 	go func() {
-		for sig := range signals {
+		defer close(done)
+		interrupts := 0
+		for s := range signals {
+			sig := s.(syscall.Signal)
 			_ = sess.Signal(signalNames[sig])
+			if sig == syscall.SIGINT || sig == syscall.SIGTERM {
+				interrupts++
+			}
+			if sig == syscall.SIGHUP || interrupts == 2 {
+				final = sig
+				hangUp()
+			}
 		}
 	}()
-	return func() {
+	return func() syscall.Signal {
 		signal.Stop(signals)
 		close(signals)
+		<-done
+		return final
 	}
 }
 
