@@ -90,10 +90,6 @@ func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (
 	if err != nil {
 		return bundle{}, err
 	}
-	disk, err := p.images.Disk(ctx, img, s.Disk, progress)
-	if err != nil {
-		return bundle{}, err
-	}
 	dir, err := os.MkdirTemp(p.machinesDir(), ".new-"+s.ID+".*")
 	if err != nil {
 		return bundle{}, err
@@ -104,13 +100,27 @@ func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if err := cloneFile(ctx, b.path(diskFile), disk); err != nil {
+	if err := p.cloneDisk(ctx, b, img, s.Disk, progress); err != nil {
 		return bundle{}, diskFull(err, p.opts.Home)
 	}
 	if err := b.writeRecord(newRecord(s, img, p.opts.Version)); err != nil {
 		return bundle{}, diskFull(err, p.opts.Home)
 	}
 	return b, diskFull(b.writeSettings(s.Settings), p.opts.Home)
+}
+
+// cloneDisk gives the bundle its disk. The cached one may be removed between being made
+// and being opened: then it is made again.
+func (p *Provider) cloneDisk(ctx context.Context, b bundle, img image.Image, size int64, progress image.Progress) error {
+	for attempt := 1; ; attempt++ {
+		cached, err := p.images.Disk(ctx, img, size, progress)
+		if err != nil {
+			return err
+		}
+		if err = cloneFile(ctx, b.path(diskFile), cached); !errors.Is(err, os.ErrNotExist) || attempt == 2 {
+			return err
+		}
+	}
 }
 
 // fetch brings the image of s into the store: the one that was planned, where a plan

@@ -85,7 +85,7 @@ func (p *Provider) start(ctx context.Context, id string) error {
 		if err != nil || !alive {
 			_ = cmd.Process.Kill()
 		}
-		<-answer
+		_ = <-answer // it has ended, whatever it said
 		return context.Cause(ctx)
 	}
 }
