@@ -85,7 +85,9 @@ func (p *Provider) start(ctx context.Context, id string) error {
 		if err != nil || !alive {
 			_ = cmd.Process.Kill()
 		}
-		_ = <-answer // it has ended, whatever it said
+		if err := <-answer; err != nil {
+			p.log.Debug("interrupted start", "machine", id, "err", err)
+		}
 		return context.Cause(ctx)
 	}
 }
