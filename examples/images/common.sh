@@ -48,7 +48,7 @@ rootfs() {
 	file=$1 include=$2
 	shift 2
 	sources=$(suite_sources)
-	set -- --variant=minbase --format=tar --include="$include" \
+	set -- --quiet --variant=minbase --format=tar --include="$include" \
 		--aptopt='APT::Install-Recommends "false"' \
 		--aptopt='Acquire::Languages "none"' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \

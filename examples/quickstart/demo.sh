@@ -30,7 +30,7 @@ if [ -z "${STEAD_ACCEL:-}" ] && [ -e /dev/kvm ] && ! [ -w /dev/kvm ]; then
 	export STEAD_ACCEL=tcg
 fi
 
-say "An image with systemd and PostgreSQL, from the distribution's packages"
+say "An image with systemd and PostgreSQL, from the distribution's packages (the first time: a minute or two)"
 "$project/examples/images/debian-systemd.sh" "$images/debian-systemd"
 
 trap '"$stead" stop dev >/dev/null 2>&1 || true' EXIT
@@ -41,7 +41,7 @@ say "You, inside"
 inside whoami
 inside id
 inside pwd
-inside 'for i in $(seq 240); do state=$(systemctl is-system-running) && break; sleep 0.5; done; echo $state'
+inside 'for i in $(seq 240); do state=$(systemctl is-system-running 2>/dev/null) && break; sleep 0.5; done; echo $state'
 inside 'for i in $(seq 300); do pg_isready -q && break; sleep 0.2; done; sudo -u postgres psql -Atc "select version()"'
 
 say "Stopping it; its disk stays: run this again, and it is there at once"
