@@ -45,7 +45,7 @@ func (h fakeHost) driver(t *testing.T, accel, digest string) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.kvm, d.signOfLife, d.hello = h.kvm, 50*time.Millisecond, 10*time.Second
+	d.kvm, d.signOfLife, d.hello = h.kvm, 3*time.Second, 10*time.Second
 	return d
 }
 
