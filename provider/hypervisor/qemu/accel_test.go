@@ -172,7 +172,7 @@ func TestKVMOnDemandIsNotReplaced(t *testing.T) {
 
 func TestKVMWithoutPermissionIsNotReplacedEither(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root has every permission; CI also runs the tests as an ordinary user")
+		t.Skip("root has every permission; CI tries it as an ordinary user in cmd/stead, by refusals.txt")
 	}
 	h := newFakeHost(t, brokenKVM)
 	if err := os.Chmod(h.kvm, 0); err != nil {
