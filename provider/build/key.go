@@ -1,0 +1,217 @@
+package build
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
+	"golang.org/x/sync/errgroup"
+)
+
+// keyVersion changes when keys are made of something else.
+const keyVersion = "stead build 1"
+
+// Key is the content hash, 64 hexadecimal digits, of all that goes into the image: the
+// files of the context that its .dockerignore leaves in, with their modes, the
+// Dockerfile, target, arguments, platform and the known images it begins from. Times
+// and owners of files do not count, for a clone of the same sources has others. Neither
+// do the project file and .git, which change without meaning another image.
+func (s Spec) Key(ctx context.Context) (string, error) {
+	if err := s.Check(ctx); err != nil {
+		return "", err
+	}
+	path, text, err := s.dockerfile()
+	if err != nil {
+		return "", err
+	}
+	ignored, _, err := s.ignored(path)
+	if err != nil {
+		return "", err
+	}
+	files, err := s.files(ctx, ignored)
+	if err != nil {
+		return "", err
+	}
+	type base struct{ Name, Digest string }
+	var bases []base
+	for _, b := range s.bases(text) {
+		bases = append(bases, base{b.Name, b.Digest})
+	}
+	h := sha256.New()
+	// JSON is as good as any form in which nothing can be taken for something else.
+	err = json.NewEncoder(h).Encode(struct {
+		Version, Dockerfile, Target, Platform string
+		Args                                  map[string]string
+		Bases                                 []base
+		Files                                 []file
+	}{keyVersion, string(text), s.Target, s.Platform, s.Args, bases, files})
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// bases are the known images that the Dockerfile or an argument names, by name.
+func (s Spec) bases(dockerfile []byte) []Base {
+	separates := func(r rune) bool { return strings.ContainsRune(" \t\r\n=,\"'{}", r) }
+	words := strings.FieldsFunc(string(dockerfile), separates)
+	words = slices.AppendSeq(words, maps.Values(s.Args))
+	var used []Base
+	for _, b := range s.Known {
+		if slices.ContainsFunc(b.names(), func(n string) bool { return slices.Contains(words, n) }) {
+			used = append(used, b)
+		}
+	}
+	slices.SortFunc(used, func(a, b Base) int { return cmp.Compare(a.Name, b.Name) })
+	return used
+}
+
+// names are the ways in which a Dockerfile may write the name.
+func (b Base) names() []string {
+	if short, ok := strings.CutSuffix(b.Name, ":latest"); ok {
+		return []string{b.Name, short}
+	}
+	return []string{b.Name}
+}
+
+// ignored reads which files the builder is not given, and from where.
+func (s Spec) ignored(dockerfile string) (m *patternmatcher.PatternMatcher, path string, err error) {
+	var patterns []string
+	for _, path = range []string{dockerfile + ".dockerignore", filepath.Join(s.Context, ".dockerignore")} {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			path = ""
+			continue
+		}
+		if err == nil {
+			patterns, err = ignorefile.ReadAll(f)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			return nil, "", &SourceError{Path: path, Err: err}
+		}
+		break
+	}
+	if m, err = patternmatcher.New(patterns); err != nil {
+		return nil, "", &SourceError{Path: path, Err: err, Hint: "a pattern in it cannot be read"}
+	}
+	return m, path, nil
+}
+
+// file is one file of a context.
+type file struct {
+	Path string      // slash-separated, relative to the context
+	Mode fs.FileMode // type and permissions
+	Data string      // the content's digest, or a symlink's target
+}
+
+// files lists what the builder is given, in the order of paths.
+func (s Spec) files(ctx context.Context, ignored *patternmatcher.PatternMatcher) ([]file, error) {
+	var files []file
+	err := filepath.WalkDir(s.Context, func(path string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return s.unreadable(path, err)
+		}
+		rel, err := filepath.Rel(s.Context, path)
+		if err != nil || rel == "." || path == s.Project {
+			return err
+		}
+		out, err := ignored.MatchesOrParentMatches(rel)
+		switch {
+		case err != nil:
+			return s.unreadable(path, err)
+		case d.Name() == ".git" || out && !ignored.Exclusions():
+			return skip(d)
+		case out:
+			return nil // a later pattern may want something below
+		}
+		f, ok, err := newFile(path, rel, d)
+		if ok {
+			files = append(files, f)
+		}
+		return s.unreadable(path, err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return files, s.digest(ctx, files)
+}
+
+// skip passes over a file, or a folder with all that is in it.
+func skip(d fs.DirEntry) error {
+	if d.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+// newFile describes a file, its content aside. Sockets are in no image.
+func newFile(path, rel string, d fs.DirEntry) (f file, ok bool, err error) {
+	info, err := d.Info()
+	if err != nil || info.Mode()&fs.ModeSocket != 0 {
+		return file{}, false, err
+	}
+	f = file{Path: filepath.ToSlash(rel), Mode: info.Mode()}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		f.Data, err = os.Readlink(path)
+	}
+	return f, true, err
+}
+
+// unreadable explains an error of a file.
+func (s Spec) unreadable(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &SourceError{
+		Path: path, Err: reason(err),
+		Hint: fmt.Sprintf("make it readable, or name it in %s", filepath.Join(s.Context, ".dockerignore")),
+	}
+}
+
+// digest reads the regular files, several at once.
+func (s Spec) digest(ctx context.Context, files []file) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range files {
+		if !files[i].Mode.IsRegular() {
+			continue
+		}
+		g.Go(func() (err error) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			path := filepath.Join(s.Context, filepath.FromSlash(files[i].Path))
+			files[i].Data, err = digest(path)
+			return s.unreadable(path, err)
+		})
+	}
+	return g.Wait()
+}
+
+func digest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() // only read from
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
