@@ -10,8 +10,11 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// machineBlock is the type of the block that declares a machine.
-const machineBlock = "machine"
+// Types of blocks.
+const (
+	machineBlock = "machine" // declares a machine
+	buildBlock   = "build"   // in a machine: how its image is built
+)
 
 // place is where a project file lies: what relative paths and defaults need.
 type place struct {
@@ -24,8 +27,7 @@ type place struct {
 // decoder reads one project file.
 type decoder struct {
 	problems
-	dir, home string    // as in place
-	header    hcl.Range // of the block that is being read, for what it lacks
+	dir, home string // as in place
 }
 
 // parse is Load without a file system.
@@ -70,7 +72,6 @@ func (d *decoder) project(p *Project, body *hclsyntax.Body) {
 // machine reads one machine block.
 func (d *decoder) machine(b *hclsyntax.Block) Machine {
 	m := Machine{Pos: Position{File: d.shown, Line: b.TypeRange.Start.Line}}
-	d.header = b.TypeRange
 	if len(b.Labels) == 1 {
 		m.Name = d.machineName(b.Labels[0], b.LabelRanges[0])
 	} else {
@@ -82,9 +83,42 @@ func (d *decoder) machine(b *hclsyntax.Block) Machine {
 	}
 	decodeBody(d, what, machineAttributes, b.Body, &m)
 	for _, inner := range b.Body.Blocks {
-		d.unknownBlock(what, names(machineAttributes), nil, inner)
+		switch {
+		case inner.Type != buildBlock:
+			d.unknownBlock(what, names(machineAttributes), machineBlocks, inner)
+		case m.Build != nil:
+			d.add(inner.TypeRange, "", "%s has two build blocks", what)
+		default:
+			m.Build = d.build(inner)
+		}
+	}
+	image := b.Body.Attributes["image"]
+	switch {
+	case m.Build != nil && image != nil:
+		d.add(image.NameRange, "Take one of them out.", "%s has an image and a build block", what)
+	case m.Build == nil && image == nil:
+		d.add(b.TypeRange, `Say what the machine is made from: image = "docker.io/library/debian:bookworm", or build { context = "." }`,
+			"%s has no image", what)
 	}
 	return m
+}
+
+// build reads how an image is built. Its Dockerfile is relative to the context, as
+// in compose files.
+func (d *decoder) build(b *hclsyntax.Block) *Build {
+	const what = "a build block"
+	if len(b.Labels) > 0 {
+		d.add(b.LabelRanges[0], "Write build { … }.", "a build block has no name")
+	}
+	build := &Build{Context: d.dir}
+	decodeBody(d, what, buildAttributes, b.Body, build)
+	if build.Dockerfile != "" {
+		build.Dockerfile = d.pathIn(build.Context, build.Dockerfile, b.Body.Attributes["dockerfile"].Expr.Range())
+	}
+	for _, inner := range b.Body.Blocks {
+		d.unknownBlock(what, names(buildAttributes), nil, inner)
+	}
+	return build
 }
 
 // machineName checks a machine's label and returns it, or "" after a problem.

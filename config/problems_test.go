@@ -14,6 +14,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestProblems(t *testing.T) {
 	machine := func(body string) string { return "machine \"m\" {\n  image = \"alpine\"\n  " + body + "\n}" }
+	build := func(body string) string { return "machine \"m\" {\n  build { " + body + " }\n}" }
 	tests := map[string]struct {
 		text string
 		want []string // the beginning of each problem
@@ -28,7 +29,7 @@ func TestProblems(t *testing.T) {
 		"a misspelt block":                      {`machines "m" {}`, []string{`machines.hcl:1:1: a project file has no block "machines". Did you mean "machine"?`}},
 		"machine as an attribute":               {`machine = "m"`, []string{`machines.hcl:1:1: machine is a block`}},
 		"an attribute as a block":               {machine("services {}"), []string{`machines.hcl:3:3: services is an attribute`}},
-		"a block in a machine":                  {machine("port {}"), []string{`machines.hcl:3:3: machine "m" has no blocks, and no "port"`}},
+		"a block in a machine":                  {machine("port {}"), []string{`machines.hcl:3:3: machine "m" has no block "port"`}},
 		"a machine without a name":              {"machine {\nimage = \"alpine\"\n}", []string{`machines.hcl:1:1: a machine has one name, not 0`}},
 		"a machine with two names":              {`machine "a" "b" { image = "alpine" }`, []string{`machines.hcl:1:1: a machine has one name, not 2`}},
 		"an upper-case name":                    {`machine "Dev_Box" { image = "alpine" }`, []string{`machines.hcl:1:9: "Dev_Box" cannot name a machine. Did you mean "dev-box"?`}},
@@ -70,6 +71,16 @@ func TestProblems(t *testing.T) {
 		"a service that is null":                {machine(`services = [null]`), []string{`machines.hcl:3:15: a service must be text in quotes, not null`}},
 		"a service without quotes":              {machine(`services = ["ok", postgresql]`), []string{`machines.hcl:3:21: postgresql is not a value`}},
 		"a service twice":                       {machine(`services = ["redis", "redis.service"]`), []string{`machines.hcl:3:24: service "redis.service" is listed twice`}},
+		"an image and a build":                  {machine("build {}"), []string{`machines.hcl:2:3: machine "m" has an image and a build block`}},
+		"two builds":                            {"machine \"m\" {\n  build {}\n  build {}\n}", []string{`machines.hcl:3:3: machine "m" has two build blocks`}},
+		"build as an attribute":                 {machine(`build = "."`), []string{`machines.hcl:3:3: build is a block`}},
+		"a build with a name":                   {"machine \"m\" {\n  build \"x\" {}\n}", []string{`machines.hcl:2:9: a build block has no name`}},
+		"a misspelt attribute of a build":       {build(`dockerfil = "x"`), []string{`machines.hcl:2:11: a build block has no attribute "dockerfil". Did you mean "dockerfile"?`}},
+		"a block in a build":                    {"machine \"m\" {\n build {\n  x {}\n }\n}", []string{`machines.hcl:3:3: a build block has no blocks, and no "x"`}},
+		"a build's arguments as a list":         {build(`args = ["A=1"]`), []string{`machines.hcl:2:18: args must be an object, not a list`}},
+		"a build argument that is a list":       {build(`args = { A = [1] }`), []string{`machines.hcl:2:18: build argument A must be text, not a list`}},
+		"a build argument with a strange name":  {build(`args = { "A-B" = 1 }`), []string{`machines.hcl:2:18: "A-B" cannot name a build argument`}},
+		"a build without a place":               {build(`context = ""`), []string{`machines.hcl:2:21: context must not be empty`}},
 		"a call of a function":                  {machine(`cpus = max(1, 2)`), []string{`machines.hcl:3:10: Function calls not allowed`}},
 		"broken syntax hides what follows":      {"machine \"m\" {\n  cpu = \n}\n", []string{`machines.hcl:2:9: Invalid expression`}},
 		"an unclosed block":                     {"machine \"m\" {", []string{`machines.hcl:1:13: Unclosed configuration block`}},

@@ -29,6 +29,7 @@ type Project struct {
 type Machine struct {
 	Name           string
 	Image          string // a registry reference, or "oci:", "oci-archive:" or "docker-archive:" and an absolute path
+	Build          *Build // how the image is built; there is either an Image or a Build
 	CPUs           int
 	Memory         int64  // bytes, whole MiB
 	Disk           int64  // bytes, whole MiB
@@ -37,6 +38,15 @@ type Machine struct {
 	HomeMount      string // "rw", "ro" or "none"
 	Services       []string
 	Pos            Position // of the machine's block
+}
+
+// Build says how a machine's image is built from sources. The zero value of a field
+// means that the file leaves it out, except for Context.
+type Build struct {
+	Context    string // absolute path of the folder; default: the project file's
+	Dockerfile string // absolute path
+	Target     string
+	Args       map[string]string
 }
 
 // Position is a line of a project file.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,46 @@ func TestParseForms(t *testing.T) {
 			}
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("machine mismatch (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestParseReadsABuild(t *testing.T) {
+	tests := map[string]struct {
+		block string
+		want  Build
+	}{
+		"nothing is needed": {`build {}`, Build{Context: "/proj"}},
+		"everything": {
+			`build {
+				context    = "./images/dev"
+				dockerfile = "Dockerfile.dev"
+				target     = "tools"
+				args       = { VERSION = "1.2", JOBS = 4, DEBUG = true, NONE = null }
+			}`,
+			Build{
+				Context: "/proj/images/dev", Dockerfile: "/proj/images/dev/Dockerfile.dev", Target: "tools",
+				Args: map[string]string{"VERSION": "1.2", "JOBS": "4", "DEBUG": "true"},
+			},
+		},
+		"a Dockerfile outside of the context": {
+			`build {
+				dockerfile = "../Dockerfile"
+				context    = "~/src"
+			}`,
+			Build{Context: "/home/ada/src", Dockerfile: "/home/ada/Dockerfile"},
+		},
+		"an absolute Dockerfile": {`build { dockerfile = "/d" }`, Build{Context: "/proj", Dockerfile: "/d"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p, err := parseText("machine \"m\" {\n" + tt.block + "\n}")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(&tt.want, p.Machines[0].Build); d != "" {
+				t.Errorf("build mismatch (-want +got):\n%s", d)
 			}
 		})
 	}
@@ -210,7 +251,7 @@ func TestEveryAttributeIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(names(projectAttributes), names(machineAttributes)...) {
+	for _, name := range slices.Concat(names(projectAttributes), names(machineAttributes), names(buildAttributes), machineBlocks) {
 		if !strings.Contains(string(text), "`"+name+"`") {
 			t.Errorf("docs/machines.md does not explain %s", name)
 		}

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 )
 
 // localImages are the prefixes of images that lie in a file or folder.
@@ -52,7 +54,10 @@ func (d *decoder) kernel(e hclsyntax.Expression) string {
 
 // path makes a path of the file absolute: "~/" is the user's home, anything
 // else is relative to the file's folder.
-func (d *decoder) path(path string, at hcl.Range) string {
+func (d *decoder) path(path string, at hcl.Range) string { return d.pathIn(d.dir, path, at) }
+
+// pathIn is path for what is relative to another folder.
+func (d *decoder) pathIn(dir, path string, at hcl.Range) string {
 	if rest, home := strings.CutPrefix(path, "~"); home && (rest == "" || rest[0] == '/') {
 		if d.home == "" {
 			d.add(at, "Write the whole path, or set HOME.", "%q needs a home folder, and there is none", path)
@@ -63,7 +68,7 @@ func (d *decoder) path(path string, at hcl.Range) string {
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)
 	}
-	return filepath.Join(d.dir, path)
+	return filepath.Join(dir, path)
 }
 
 // serviceForm is systemd's alphabet of unit names, which holds OpenRC's as well.
@@ -97,6 +102,35 @@ func (d *decoder) services(e hclsyntax.Expression) []string {
 		}
 	}
 	return services
+}
+
+// argForm is what ARG takes in a Dockerfile.
+var argForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// args reads build arguments: an object of text, in which numbers and truths are
+// taken for their text.
+func (d *decoder) args(e hclsyntax.Expression) map[string]string {
+	v, ok := d.value(e)
+	if !ok {
+		return nil
+	}
+	if t := v.Type(); !t.IsObjectType() && !t.IsMapType() {
+		d.add(e.Range(), `Write args = { VERSION = "1.2" }.`, "args must be an object, not %s", kind(v))
+		return nil
+	}
+	args := map[string]string{}
+	for name, value := range v.AsValueMap() {
+		text, err := convert.Convert(value, cty.String)
+		switch {
+		case !argForm.MatchString(name):
+			d.add(e.Range(), "A name has letters, digits and underscores.", "%q cannot name a build argument", name)
+		case err != nil:
+			d.add(e.Range(), "", "build argument %s must be text, not %s", name, kind(value))
+		case !text.IsNull():
+			args[name] = text.AsString()
+		}
+	}
+	return args
 }
 
 // elementRange is where element i of a list is written, or the whole list when

@@ -10,9 +10,8 @@ import (
 // attribute is one attribute of a block that declares a T. The tables below are
 // the whole language: the decoder and its messages follow from them.
 type attribute[T any] struct {
-	name     string
-	required string // what to write when it is missing; empty: it may be
-	read     func(d *decoder, to *T, e hclsyntax.Expression)
+	name string
+	read func(d *decoder, to *T, e hclsyntax.Expression)
 }
 
 var projectAttributes = []attribute[Project]{
@@ -20,11 +19,7 @@ var projectAttributes = []attribute[Project]{
 }
 
 var machineAttributes = []attribute[Machine]{
-	{
-		name:     "image",
-		required: `Say what the machine is made from: image = "docker.io/library/debian:bookworm"`,
-		read:     func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Image = d.image(e) },
-	},
+	{name: "image", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Image = d.image(e) }},
 	{name: "cpus", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.CPUs = d.cpus(e) }},
 	{name: "memory", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Memory = d.size("memory", "8G", e) }},
 	{name: "disk", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Disk = d.size("disk", "64G", e) }},
@@ -37,6 +32,21 @@ var machineAttributes = []attribute[Machine]{
 	}},
 	{name: "services", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Services = d.services(e) }},
 }
+
+var buildAttributes = []attribute[Build]{
+	{name: "context", read: func(d *decoder, b *Build, e hclsyntax.Expression) {
+		if path, ok := d.text("context", e); ok {
+			b.Context = d.path(path, e.Range())
+		}
+	}},
+	// It is completed when the context is known: see [decoder.build].
+	{name: "dockerfile", read: func(d *decoder, b *Build, e hclsyntax.Expression) { b.Dockerfile, _ = d.text("dockerfile", e) }},
+	{name: "target", read: func(d *decoder, b *Build, e hclsyntax.Expression) { b.Target, _ = d.text("target", e) }},
+	{name: "args", read: func(d *decoder, b *Build, e hclsyntax.Expression) { b.Args = d.args(e) }},
+}
+
+// machineBlocks are the blocks in a machine.
+var machineBlocks = []string{buildBlock}
 
 // homeMounts are the ways the home folder can appear in a machine.
 var homeMounts = []string{"rw", "ro", "none"}
@@ -62,17 +72,16 @@ func decodeBody[T any](d *decoder, what string, table []attribute[T], body *hcls
 		}
 		table[i].read(d, to, a.Expr)
 	}
-	for _, a := range table {
-		if a.required != "" && body.Attributes[a.name] == nil {
-			d.add(d.header, a.required, "%s has no %s", what, a.name)
-		}
-	}
 }
 
 // unknownAttribute reports an attribute that a block does not have.
 func (d *decoder) unknownAttribute(what string, known []string, a *hclsyntax.Attribute) {
-	if a.Name == machineBlock {
+	switch a.Name {
+	case machineBlock:
 		d.add(a.NameRange, `Write machine "NAME" { … }.`, "machine is a block, not an attribute")
+		return
+	case buildBlock:
+		d.add(a.NameRange, `Write build { context = "." }.`, "build is a block, not an attribute")
 		return
 	}
 	d.add(a.NameRange, "Attributes here: "+strings.Join(known, ", ")+".",
