@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 
+	"github.com/stead-vm/stead/provider/build"
 	"github.com/stead-vm/stead/provider/guest/embedded"
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
@@ -18,6 +19,11 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 	}
 	if p.agent == "" {
 		return embedded.ErrMissing
+	}
+	if s.Build != nil && s.Digest == "" {
+		if _, err := build.Find(ctx, p.opts.Builder); err != nil {
+			return err
+		}
 	}
 	k, err := openKernel(s.Kernel)
 	if err != nil {

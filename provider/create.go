@@ -124,11 +124,14 @@ func (p *Provider) cloneDisk(ctx context.Context, b bundle, img image.Image, siz
 }
 
 // fetch brings the image of s into the store: the one that was planned, where a plan
-// said which, else what the reference means now.
+// said which, else what the reference means now. One with sources is built if need be.
 func (p *Provider) fetch(ctx context.Context, s Spec, progress image.Progress) (image.Image, error) {
 	platform, err := image.ParsePlatform(s.Platform)
 	if err != nil {
 		return image.Image{}, err
+	}
+	if s.Build != nil {
+		return p.buildImage(ctx, s, progress)
 	}
 	if s.Digest == "" {
 		return p.images.Pull(ctx, s.Image, platform, progress)

@@ -44,11 +44,20 @@ type User struct {
 type Spec struct {
 	ID       string // matches [ValidID]
 	Image    string // the reference as written
-	Digest   string // what the reference means now: "sha256:…" of the image's manifest for this platform
+	Digest   string // what the reference means now: "sha256:…" of the image's manifest for this platform; empty: not built yet
+	Build    *Build // how the image is built; nil: it is not, or that is unknown
 	Platform string // "linux/amd64"
 	User     User
 	Owner    Owner
 	Settings
+}
+
+// Build is how a project's image is built from sources.
+type Build struct {
+	Context    string // absolute path of the folder
+	Dockerfile string // absolute path; empty: the one in Context
+	Target     string // the stage to build; empty: the last one
+	Args       map[string]string
 }
 
 // State is what a machine does at the moment.

@@ -32,6 +32,7 @@ type Options struct {
 	Exe       string       // required: the stead program, re-executed as supervisor and file server
 	Version   string       // of stead; recorded in what it writes
 	Accel     string       // "auto" (default), "kvm" or "tcg"
+	Builder   string       // program that builds images; default: the first that can
 	Log       *slog.Logger // default: discard
 	Transport Transport    // default: http.DefaultTransport
 }

@@ -20,6 +20,10 @@ type Defaults struct {
 	// for each reference.
 	Digest func(ref string) (string, error)
 
+	// Built tells which image the sources of a build make: its reference, and its
+	// digest, empty while it is not built. Required where a machine has a build.
+	Built func(b provider.Build) (reference, digest string, err error)
+
 	// Found are the machines of this host. One whose file does not speak about its
 	// disk keeps the size it has: nobody loses data by deleting a line.
 	Found []provider.Machine
@@ -33,25 +37,22 @@ func OwnerOf(p *config.Project) provider.Owner {
 // Desired completes a project's machines with what the host adds, sorted by ID.
 // Its error joins one for each machine whose image cannot be resolved.
 func Desired(p *config.Project, d Defaults) ([]provider.Spec, error) {
-	type answer struct {
-		digest string
-		err    error
-	}
 	answers := map[string]answer{}
 	specs := make([]provider.Spec, 0, len(p.Machines))
 	var errs []error
 	for _, m := range p.Machines {
-		a, asked := answers[m.Image]
+		question := fmt.Sprintf("%s %+v", m.Image, m.Build)
+		a, asked := answers[question]
 		if !asked {
-			a.digest, a.err = d.Digest(m.Image)
-			answers[m.Image] = a
+			a = d.image(m)
+			answers[question] = a
 		}
 		if a.err != nil {
 			errs = append(errs, fmt.Errorf("%s: image of machine %q: %w", m.Pos, m.Name, a.err))
 			continue
 		}
 		specs = append(specs, provider.Spec{
-			ID: m.Name, Image: m.Image, Digest: a.digest,
+			ID: m.Name, Image: a.reference, Digest: cmp.Or(d.builtDigest(m.Name, a), a.digest), Build: a.build,
 			Platform: d.Platform, User: d.User, Owner: OwnerOf(p),
 			Settings: d.settings(m),
 		})
@@ -60,6 +61,36 @@ func Desired(p *config.Project, d Defaults) ([]provider.Spec, error) {
 		return nil, err
 	}
 	return sorted(specs, func(s provider.Spec) string { return s.ID }), nil
+}
+
+// answer is what an image means now.
+type answer struct {
+	reference, digest string
+	build             *provider.Build
+	err               error
+}
+
+func (d *Defaults) image(m config.Machine) (a answer) {
+	if m.Build == nil {
+		a.reference = m.Image
+		a.digest, a.err = d.Digest(m.Image)
+		return a
+	}
+	a.build = (*provider.Build)(m.Build)
+	a.reference, a.digest, a.err = d.Built(*a.build)
+	return a
+}
+
+// builtDigest is the digest of an existing machine that was made of the same sources,
+// or "". Their image may have been removed since, or built again: that is no reason to
+// lose the machine.
+func (d *Defaults) builtDigest(id string, a answer) string {
+	for _, m := range d.Found {
+		if a.build != nil && m.ID == id && m.Image == a.reference {
+			return m.Digest
+		}
+	}
+	return ""
 }
 
 // settings fills in what a machine's block leaves out.

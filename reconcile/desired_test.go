@@ -19,6 +19,7 @@ func defaults() reconcile.Defaults {
 		Platform: "linux/amd64",
 		User:     provider.User{Name: "ada", UID: 1000, GID: 1000},
 		Digest:   func(ref string) (string, error) { return "sha256:of " + ref, nil },
+		Built:    func(provider.Build) (string, string, error) { return "local/build:1", "", nil },
 	}
 }
 
@@ -47,6 +48,60 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("specs mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestABuiltImageIsTheOneThatItsSourcesMake(t *testing.T) {
+	sources := &config.Build{Context: "/acme/images", Target: "dev", Args: map[string]string{"A": "1"}}
+	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
+		{Name: "a", Build: sources}, {Name: "b", Build: sources},
+	}}
+	made := func(reference, digest string) provider.Machine {
+		m := provider.Machine{Spec: spec("a"), State: provider.Stopped}
+		m.Image, m.Digest = reference, digest
+		return m
+	}
+	for name, tt := range map[string]struct {
+		digest string // of the image in the store
+		have   []provider.Machine
+		want   string // digest of a
+		plan   reconcile.Action
+	}{
+		"it is built when it is wanted":                     {"", nil, "", reconcile.Create},
+		"one that is there is taken":                        {"sha256:1", nil, "sha256:1", reconcile.Create},
+		"other sources make another machine":                {"", []provider.Machine{made("local/build:0", "sha256:0")}, "", reconcile.Replace},
+		"a machine outlasts its image":                      {"", []provider.Machine{made("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
+		"the same sources built again are no other machine": {"sha256:1", []provider.Machine{made("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			d := defaults()
+			d.Found = tt.have
+			d.Built = func(b provider.Build) (string, string, error) {
+				asked++
+				if diff := cmp.Diff(provider.Build(*sources), b); diff != "" {
+					t.Errorf("build mismatch (-want +got):\n%s", diff)
+				}
+				return "local/build:1", tt.digest, nil
+			}
+			specs, err := reconcile.Desired(p, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := specs[0]; got.Image != "local/build:1" || got.Digest != tt.want || got.Build == nil {
+				t.Errorf("a is made of %s %q, want %q", got.Image, got.Digest, tt.want)
+			}
+			if asked != 1 {
+				t.Errorf("the sources of two machines were read %d times", asked)
+			}
+			plan, err := reconcile.Diff(specs[:1], d.Found, acme)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := plan.Changes[0].Action; got != tt.plan {
+				t.Errorf("the plan is to %s, want %s:\n%s", got, tt.plan, reconcile.Text(plan))
+			}
+		})
 	}
 }
 

@@ -35,7 +35,7 @@ type field struct {
 // the order in plans.
 var fields = []field{
 	{name: "image", class: record, text: func(s *provider.Spec) string { return s.Image }},
-	{name: "digest", class: identity, given: true, text: func(s *provider.Spec) string { return s.Digest }},
+	{name: "digest", class: identity, given: true, text: digestText},
 	{name: "platform", class: identity, given: true, text: func(s *provider.Spec) string { return s.Platform }},
 	{name: "user", class: identity, given: true, text: func(s *provider.Spec) string { return userText(s.User) }},
 	{name: "cpus", class: boot, text: func(s *provider.Spec) string { return strconv.Itoa(s.CPUs) }},
@@ -78,6 +78,14 @@ func created(s *provider.Spec) []AttrChange {
 		}
 	}
 	return attrs
+}
+
+// digestText differs from every digest while there is none.
+func digestText(s *provider.Spec) string {
+	if s.Digest == "" && s.Build != nil {
+		return "(known when it is built)"
+	}
+	return s.Digest
 }
 
 func userText(u provider.User) string {

@@ -122,7 +122,7 @@ func (a *app) open() (*provider.Provider, error) {
 		return nil, err
 	}
 	a.provider, err = provider.New(provider.Options{
-		Home: home, Exe: exe, Version: version(), Accel: os.Getenv("STEAD_ACCEL"), Log: a.logger(),
+		Home: home, Exe: exe, Version: version(), Accel: os.Getenv("STEAD_ACCEL"), Builder: os.Getenv("STEAD_BUILDER"), Log: a.logger(),
 	})
 	return a.provider, err
 }

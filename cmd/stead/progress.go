@@ -20,6 +20,7 @@ type progress struct {
 
 	mu   sync.Mutex
 	open map[string]*mpb.Bar
+	last sync.Map // of a build, by its key in open: the line that its builder printed last
 }
 
 func newProgress(w io.Writer) *progress {
@@ -35,18 +36,15 @@ func (p *progress) event(name string) image.Progress {
 	return func(e image.Event) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		key := name + " " + string(e.Action) + " " + e.ID
 		if p.bars == nil {
-			if e.Done {
-				fmt.Fprintf(p.w, "%s: %s %s (%s)\n", name, e.Action, e.ID, size(e.Total))
-			}
+			p.eventLine(name, e)
 			return
 		}
+		key := name + " " + string(e.Action) + " " + e.ID
+		p.last.Store(key, e.Text)
 		bar := p.open[key]
 		if bar == nil {
-			bar = p.bars.AddBar(e.Total, mpb.BarRemoveOnComplete(),
-				mpb.PrependDecorators(decor.Name(name+": "+string(e.Action)+" "+e.ID+" ")),
-				mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+			bar = p.bar(key, name+": "+string(e.Action)+" "+e.ID+" ", e)
 			p.open[key] = bar
 		}
 		bar.SetTotal(e.Total, false)
@@ -55,6 +53,35 @@ func (p *progress) event(name string) image.Progress {
 			bar.SetTotal(-1, true)
 			delete(p.open, key)
 		}
+	}
+}
+
+// bar begins to show something that takes time: how much of it is done, or, of a build,
+// what its builder says.
+func (p *progress) bar(key, title string, e image.Event) *mpb.Bar {
+	head := mpb.PrependDecorators(decor.Name(title))
+	if e.Action != image.ActionBuild {
+		return p.bars.AddBar(e.Total, mpb.BarRemoveOnComplete(), head,
+			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+	}
+	said := decor.Any(func(decor.Statistics) string {
+		line, _ := p.last.Load(key)
+		text, _ := line.(string)
+		return text
+	})
+	return p.bars.New(0, mpb.NopStyle(), mpb.BarRemoveOnComplete(), head, mpb.AppendDecorators(said))
+}
+
+// eventLine shows an event where there are no bars: what is done, and all that a builder
+// says.
+func (p *progress) eventLine(name string, e image.Event) {
+	switch {
+	case e.Text != "":
+		fmt.Fprintf(p.w, "%s: %s: %s\n", name, e.Action, e.Text)
+	case e.Done && e.Action == image.ActionBuild:
+		fmt.Fprintf(p.w, "%s: %s by %s done\n", name, e.Action, e.ID)
+	case e.Done:
+		fmt.Fprintf(p.w, "%s: %s %s (%s)\n", name, e.Action, e.ID, size(e.Total))
 	}
 }
 

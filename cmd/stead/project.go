@@ -87,6 +87,9 @@ func (pr *project) plan(ctx context.Context, pull bool) (reconcile.Plan, error) 
 			img, err := pr.provider.Images().Resolve(ctx, reference, platform, pull)
 			return img.Digest, err
 		},
+		Built: func(b provider.Build) (reference, digest string, err error) {
+			return pr.provider.BuiltImage(ctx, b, reconcile.OwnerOf(pr.Project), platform.String())
+		},
 	})
 	if err != nil {
 		return reconcile.Plan{}, err

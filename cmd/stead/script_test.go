@@ -74,6 +74,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("STEAD_HOME", state)
 	env.Setenv("STEAD_ACCEL", accel)
 	env.Setenv("DEBIAN", "oci:"+filepath.Join(images, "debian-systemd")+":debian")
+	env.Setenv("DEBIAN_LAYOUT", filepath.Join(images, "debian-systemd"))
 	env.Setenv("SMALL", "oci:"+filepath.Join(images, "small"))
 	semantics, err := filepath.Abs(filepath.Join("..", "..", "provider", "share", "testdata", "semantics.sh"))
 	if err != nil {
@@ -250,11 +251,16 @@ func listen(ts *testscript.TestScript, _ bool, args []string) {
 	}()
 }
 
-// condition knows [root], [kvm-forbidden] and [tool:NAME].
+// condition knows [root], [kvm-forbidden], [builds] and [tool:NAME].
 func condition(cond string) (bool, error) {
 	switch cond {
 	case "root":
 		return os.Getuid() == 0, nil
+	case "builds":
+		if _, err := exec.LookPath("buildah"); err != nil || os.Getuid() == 0 {
+			return err == nil, nil
+		}
+		return exec.Command("buildah", "unshare", "true").Run() == nil, nil
 	case "kvm-forbidden":
 		f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 		if err == nil {

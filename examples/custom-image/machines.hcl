@@ -1,9 +1,9 @@
-# A machine from an image of your own: README.md says how machine.tar is made.
+# A machine from an image of your own, built from the Dockerfile beside this file.
 
 project = "custom"
 
 machine "box" {
-  image      = "oci-archive:./machine.tar"
+  build {}
   cpus       = 2
   memory     = "2G"
   home_mount = "ro"

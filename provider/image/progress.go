@@ -10,17 +10,19 @@ type Action string
 
 // Actions that take long enough to be shown.
 const (
-	ActionPull Action = "pull" // a blob comes into the store
-	ActionKeep Action = "keep" // a blob was there already
-	ActionDisk Action = "disk" // layers become a disk
+	ActionPull  Action = "pull"  // a blob comes into the store
+	ActionKeep  Action = "keep"  // a blob was there already
+	ActionDisk  Action = "disk"  // layers become a disk
+	ActionBuild Action = "build" // a builder makes an image
 )
 
 // Event tells how far something is.
 type Event struct {
-	ID             string // a blob's short digest, or "disk"
+	ID             string // a blob's short digest, "disk", or the builder's name
 	Action         Action
-	Current, Total int64 // bytes
-	Done           bool  // the last event of this ID
+	Current, Total int64  // bytes; of a build they are not known
+	Text           string // a line of the builder's output
+	Done           bool   // the last event of this ID
 }
 
 // Progress receives events, one at a time. It may be nil where it is a parameter.
