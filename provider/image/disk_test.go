@@ -224,7 +224,7 @@ func TestAFullDiskSaysWhatCanBeFreed(t *testing.T) {
 		return &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
 	}
 	_, err := s.Disk(t.Context(), img, 1<<20, nil)
-	wantError(t, err, "stead image rm NAME", "no space left in "+s.dir)
+	wantError(t, err, "stead image prune", "no space left in "+s.dir)
 }
 
 func TestAPullOntoAFullDiskLeavesRoomToRemoveThings(t *testing.T) {
@@ -243,7 +243,7 @@ func TestAPullOntoAFullDiskLeavesRoomToRemoveThings(t *testing.T) {
 	s := newStore(t, dir)
 	big := layoutOf(t, map[string]v1.Image{"": imageOf(t, amd64, layerOf(t, "random", noise(200_000)))})
 	_, err := s.Pull(t.Context(), "oci:"+big, amd64, nil)
-	wantError(t, err, "stead image rm NAME", "no space left in "+dir)
+	wantError(t, err, "stead image prune", "no space left in "+dir)
 	wantNothingHalf(t, dir)
 }
 

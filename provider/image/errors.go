@@ -150,7 +150,7 @@ func (e *BlobError) Remedy() string {
 	return fmt.Sprintf("nothing of it was kept; retry, and if it stays so make the image in %s anew", e.Source)
 }
 
-// SpaceError reports that the disk with the store is full.
+// SpaceError reports that the host's disk is full.
 type SpaceError struct {
 	Dir string
 	Err error
@@ -163,12 +163,18 @@ func (e *SpaceError) Unwrap() error { return e.Err }
 
 // Remedy says what may be freed.
 func (e *SpaceError) Remedy() string {
-	return "free some space: \"stead image ls\" shows the images, \"stead image rm NAME\" removes one and its cached disks"
+	return "free some space: \"stead df\" shows what takes it, \"stead image prune\" frees what nothing needs (with --disks and --all " +
+		"also what can be made or pulled again), \"stead rm NAME\" a machine with its disk"
+}
+
+// noSpace tells whether err means a full disk, or a used up quota.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // explain gives errors that have a common cause its remedy.
 func (s *Store) explain(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if noSpace(err) {
 		return &SpaceError{Dir: s.dir, Err: err}
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -140,28 +141,103 @@ func multiArch(t testing.TB, ps ...Platform) v1.ImageIndex {
 type fakeRegistry struct {
 	host string
 
-	mu       sync.Mutex
-	requests []string // "GET /v2/…"
+	mu        sync.Mutex
+	requests  []string         // "GET /v2/…"
+	served    map[string]int64 // bytes of blobs, by digest
+	cut       map[string]int64 // by digest: after how many bytes a connection ends
+	rangeless bool             // ranges are refused, as the registry in memory itself does
 	// intercept may answer a request itself and say so.
 	intercept func(http.ResponseWriter, *http.Request) bool
 }
 
 func newRegistry(t *testing.T) *fakeRegistry {
 	t.Helper()
-	r := &fakeRegistry{}
+	r := &fakeRegistry{served: map[string]int64{}, cut: map[string]int64{}}
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.mu.Lock()
 		r.requests = append(r.requests, q.Method+" "+q.URL.Path)
-		f := r.intercept
+		f, rangeless := r.intercept, r.rangeless
 		r.mu.Unlock()
-		if f == nil || !f(w, q) {
-			inner.ServeHTTP(w, q)
+		if f != nil && f(w, q) {
+			return
 		}
+		if q.Method != http.MethodGet || !strings.Contains(q.URL.Path, "/blobs/sha256:") {
+			inner.ServeHTTP(w, q)
+			return
+		}
+		w = &countedWriter{ResponseWriter: w, registry: r, digest: path.Base(q.URL.Path)}
+		if rangeless {
+			inner.ServeHTTP(w, q)
+			return
+		}
+		serveRange(w, q, inner)
 	}))
 	t.Cleanup(srv.Close)
 	r.host = strings.TrimPrefix(srv.URL, "http://")
 	return r
+}
+
+// serveRange gives a part of what inner would.
+func serveRange(w http.ResponseWriter, q *http.Request, inner http.Handler) {
+	whole := q.Clone(q.Context())
+	whole.Header.Del("Range")
+	all := httptest.NewRecorder()
+	inner.ServeHTTP(all, whole)
+	http.ServeContent(w, q, "", time.Time{}, bytes.NewReader(all.Body.Bytes()))
+}
+
+// countedWriter counts what a registry serves of a blob, and cuts it off where it should.
+type countedWriter struct {
+	http.ResponseWriter
+	registry *fakeRegistry
+	digest   string
+	failed   bool
+	written  int64
+}
+
+func (w *countedWriter) WriteHeader(status int) {
+	w.failed = status >= http.StatusBadRequest
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *countedWriter) Write(b []byte) (int, error) {
+	if w.failed {
+		return w.ResponseWriter.Write(b) // an error's text
+	}
+	w.registry.mu.Lock()
+	limit, cut := w.registry.cut[w.digest]
+	if cut = cut && w.written+int64(len(b)) > limit; cut {
+		b = b[:limit-w.written]
+	}
+	w.written += int64(len(b))
+	w.registry.served[w.digest] += int64(len(b))
+	w.registry.mu.Unlock()
+	n, err := w.ResponseWriter.Write(b)
+	if cut {
+		w.ResponseWriter.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return n, err
+}
+
+// cutAfter ends each connection that gets the blob after n bytes; a negative n lets it live.
+func (r *fakeRegistry) cutAfter(h v1.Hash, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut[h.String()] = n
+	if n < 0 {
+		delete(r.cut, h.String())
+	}
+}
+
+// bytesServed tells how many bytes of the blob went out since the last time.
+func (r *fakeRegistry) bytesServed(h v1.Hash) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.served[h.String()]
+	delete(r.served, h.String())
+	return n
 }
 
 func (r *fakeRegistry) misbehave(f func(http.ResponseWriter, *http.Request) bool) {
@@ -246,12 +322,18 @@ func wantDisk(t testing.TB, s *Store, img Image, want []byte) {
 	}
 }
 
+// wantEmpty checks that nothing is left in a folder of the store.
+func wantEmpty(t testing.TB, dir, folder string) {
+	t.Helper()
+	if left, _ := os.ReadDir(filepath.Join(dir, folder)); len(left) != 0 {
+		t.Errorf("%d files are left in %s", len(left), folder)
+	}
+}
+
 // wantNothingHalf checks that all there is in a store is whole.
 func wantNothingHalf(t testing.TB, dir string) {
 	t.Helper()
-	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 0 {
-		t.Errorf("%d temporary files are left", len(left))
-	}
+	wantEmpty(t, dir, "tmp")
 	blobs, err := os.ReadDir(filepath.Join(dir, "blobs", "sha256"))
 	if err != nil {
 		t.Fatal(err)

@@ -193,15 +193,7 @@ func (s *Store) copyBlob(ctx context.Context, src source, d v1.Descriptor, progr
 		m.done()
 		return nil
 	}
-	err = s.retry.do(ctx, func() error {
-		m.Current, m.reported = 0, 0
-		rc, err := src.open(ctx, d)
-		if err != nil {
-			return err
-		}
-		defer rc.Close() // only read from
-		return s.write(metered{readerWithContext{ctx, rc}, m}, d, src)
-	})
+	err = s.retry.do(ctx, func() error { return s.receive(ctx, src, d, m) })
 	if err != nil {
 		return err
 	}

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
-	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -18,39 +19,56 @@ import (
 
 // registrySource is one reference in a registry.
 type registrySource struct {
-	full   string // the reference
-	ref    name.Reference
-	puller *remote.Puller
-	retry  policy
+	full     string // the reference
+	ref      name.Reference
+	keychain authn.Keychain
+	plain    http.RoundTripper // without credentials
+	retry    policy
+
+	connecting sync.Mutex
+	connected  http.RoundTripper // nil before the first success
 
 	mu   sync.Mutex
 	docs map[v1.Hash][]byte // manifests and indexes that came already
 }
 
 func (s *Store) openRegistry(r reference) (source, error) {
-	puller, err := remote.NewPuller(
-		remote.WithAuthFromKeychain(s.keychain),
-		remote.WithTransport(s.transport),
-		remote.WithUserAgent("stead"),
-		// Trying again is up to policy, which knows about interrupted bodies too.
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1, Duration: time.Nanosecond}),
-		remote.WithRetryPredicate(func(error) bool { return false }),
-		remote.WithRetryStatusCodes(),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", r, err)
-	}
 	ref := r.name
 	if r.pin != "" {
 		ref = ref.Context().Digest(r.pin)
 	}
-	return &registrySource{full: r.String(), ref: ref, puller: puller, retry: s.retry, docs: map[v1.Hash][]byte{}}, nil
+	return &registrySource{
+		full: r.String(), ref: ref, retry: s.retry, docs: map[v1.Hash][]byte{},
+		keychain: s.keychain, plain: transport.NewUserAgent(s.transport, "stead"),
+	}, nil
 }
 
 func (s *registrySource) String() string { return s.full }
 
 // Close does nothing: connections are the transport's.
 func (s *registrySource) Close() error { return nil }
+
+// connect introduces us to the registry, once for everything that is asked of it. The
+// result sends credentials there and nowhere else. Trying again is up to policy, which
+// knows about interrupted bodies too, so nothing beneath does it.
+func (s *registrySource) connect(ctx context.Context) (http.RoundTripper, error) {
+	s.connecting.Lock()
+	defer s.connecting.Unlock()
+	if s.connected != nil {
+		return s.connected, nil
+	}
+	repo := s.ref.Context()
+	auth, err := authn.Resolve(ctx, s.keychain, repo)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := transport.NewWithContext(ctx, repo.Registry, auth, s.plain, []string{repo.Scope(transport.PullScope)})
+	if err != nil {
+		return nil, err
+	}
+	s.connected = rt
+	return rt, nil
+}
 
 func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {
 	d, err := s.manifest(ctx, s.ref)
@@ -67,7 +85,11 @@ func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {
 func (s *registrySource) manifest(ctx context.Context, ref name.Reference) (v1.Descriptor, error) {
 	dog := s.retry.watch(ctx)
 	defer dog.stop()
-	d, err := s.puller.Get(dog.ctx, ref)
+	rt, err := s.connect(dog.ctx)
+	if err != nil {
+		return v1.Descriptor{}, s.failed(dog.error(err))
+	}
+	d, err := remote.Get(ref, remote.WithContext(dog.ctx), remote.WithTransport(rt))
 	if err != nil {
 		return v1.Descriptor{}, s.failed(dog.error(err))
 	}
@@ -86,33 +108,28 @@ func (s *registrySource) document(h v1.Hash) ([]byte, bool) {
 }
 
 func (s *registrySource) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	ref := s.ref.Context().Digest(d.Digest.String())
+	rc, _, err := s.openFrom(ctx, d, 0)
+	return rc, err
+}
+
+func (s *registrySource) openFrom(ctx context.Context, d v1.Descriptor, offset int64) (io.ReadCloser, int64, error) {
 	raw, ok := s.document(d.Digest)
 	if !ok && (d.MediaType.IsIndex() || d.MediaType.IsImage()) {
-		if _, err := s.manifest(ctx, ref); err != nil {
-			return nil, err
+		if _, err := s.manifest(ctx, s.ref.Context().Digest(d.Digest.String())); err != nil {
+			return nil, 0, err
 		}
 		raw, ok = s.document(d.Digest)
 	}
 	if ok {
-		return io.NopCloser(bytes.NewReader(raw)), nil
+		return io.NopCloser(bytes.NewReader(raw)), 0, nil
 	}
-	return s.blob(ctx, ref)
-}
-
-func (s *registrySource) blob(ctx context.Context, ref name.Digest) (io.ReadCloser, error) {
 	dog := s.retry.watch(ctx)
-	l, err := s.puller.Layer(dog.ctx, ref)
+	rc, at, err := s.blob(dog.ctx, d.Digest, offset)
 	if err != nil {
 		dog.stop()
-		return nil, s.failed(dog.error(err))
+		return nil, 0, s.failed(dog.error(err))
 	}
-	rc, err := l.Compressed()
-	if err != nil {
-		dog.stop()
-		return nil, s.failed(dog.error(err))
-	}
-	return watched{ReadCloser: rc, watchdog: dog}, nil
+	return watched{ReadCloser: rc, watchdog: dog}, at, nil
 }
 
 // failed says which registry it was and what it answered.

@@ -275,6 +275,9 @@ func TestABadBlobIsNamedAndNotKept(t *testing.T) {
 			if _, err := os.Stat(blobFile(dir, digest)); err == nil {
 				t.Error("the blob was kept")
 			}
+			if _, err := os.Stat(partOf(dir, digest)); err == nil {
+				t.Error("a part of it was kept")
+			}
 			wantNothingHalf(t, dir)
 		})
 	}

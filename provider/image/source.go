@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -207,25 +208,31 @@ func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byt
 
 // copyVerified copies exactly what d describes, or fails.
 func copyVerified(w io.Writer, r io.Reader, d v1.Descriptor, src source) error {
-	bad := func(err error) error {
+	h, err := v1.Hasher(d.Digest.Algorithm)
+	var n int64
+	if err == nil {
+		// One byte more than it should have shows a blob that is too long.
+		n, err = io.Copy(io.MultiWriter(w, h), io.LimitReader(r, d.Size+1))
+	}
+	if err != nil {
 		return &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: err}
 	}
-	h, err := v1.Hasher(d.Digest.Algorithm)
-	if err != nil {
-		return bad(err)
-	}
-	// One byte more than it should have shows a blob that is too long.
-	n, err := io.Copy(io.MultiWriter(w, h), io.LimitReader(r, d.Size+1))
+	return verify(d, n, h, src)
+}
+
+// verify compares n bytes, hashed by h, with what d describes.
+func verify(d v1.Descriptor, n int64, h hash.Hash, src source) error {
+	var why error
+	got := fmt.Sprintf("%x", h.Sum(nil))
 	switch {
-	case err != nil:
-		return bad(err)
 	case n < d.Size:
-		return bad(fmt.Errorf("cut off: %d bytes of %d", n, d.Size))
+		why = fmt.Errorf("cut off: %d bytes of %d", n, d.Size)
 	case n > d.Size:
-		return bad(fmt.Errorf("longer than the %d bytes it should have", d.Size))
+		why = fmt.Errorf("longer than the %d bytes it should have", d.Size)
+	case got != d.Digest.Hex:
+		why = fmt.Errorf("its content has the digest %s:%s", d.Digest.Algorithm, got)
+	default:
+		return nil
 	}
-	if got := fmt.Sprintf("%x", h.Sum(nil)); got != d.Digest.Hex {
-		return bad(fmt.Errorf("its content has the digest %s:%s", d.Digest.Algorithm, got))
-	}
-	return nil
+	return &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: why}
 }

@@ -37,7 +37,7 @@ func (s *Store) blobPath(h v1.Hash) string {
 // init makes what a layout must have.
 func (s *Store) init() error {
 	for _, d := range []string{
-		s.tmpDir(), s.disksDir(), s.locksDir(),
+		s.tmpDir(), s.partialDir(), s.disksDir(), s.locksDir(),
 		filepath.Join(s.dir, ocispec.ImageBlobsDir, "sha256"),
 		filepath.Join(s.dir, ocispec.ImageBlobsDir, "sha512"),
 	} {
@@ -114,21 +114,6 @@ func (s *Store) clearTmp() {
 func (s *Store) has(d v1.Descriptor) bool {
 	info, err := os.Stat(s.blobPath(d.Digest))
 	return err == nil && info.Mode().IsRegular() && info.Size() == d.Size
-}
-
-// write verifies what comes from r and keeps it as the blob that d describes.
-func (s *Store) write(r io.Reader, d v1.Descriptor, src source) error {
-	f, err := renameio.NewPendingFile(s.blobPath(d.Digest),
-		renameio.WithTempDir(s.tmpDir()), renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return err
-	}
-	err = copyVerified(f, r, d, src)
-	if err == nil {
-		err = f.CloseAtomicallyReplace()
-	}
-	// A no-op after the replacement.
-	return errors.Join(err, f.Cleanup())
 }
 
 // index reads index.json; a store without one is empty.

@@ -1,0 +1,347 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// bigBlob is an image in a registry with a layer of some hundred KiB.
+func bigBlob(t *testing.T) (r *fakeRegistry, ref string, img v1.Image, layer v1.Hash, size int64) {
+	t.Helper()
+	r = newRegistry(t)
+	img = imageOf(t, amd64, layerOf(t, "random", noise(300_000)))
+	l := layersOf(t, img)[0]
+	return r, r.push(t, "big:1", img), img, digestOf(t, l), int64(len(blobBytes(t, l)))
+}
+
+// partOf is the file with what has come of a blob.
+func partOf(dir string, h v1.Hash) string { return filepath.Join(dir, "partial", h.Hex) }
+
+// interrupted pulls with a new store until the registry cuts the blob off after n bytes.
+func interrupted(t *testing.T, r *fakeRegistry, dir, ref string, layer v1.Hash, n int64) {
+	t.Helper()
+	r.cutAfter(layer, n)
+	s := newStore(t, dir)
+	s.retry.tries = 1
+	_, err := s.Pull(t.Context(), ref, amd64, nil)
+	wantError(t, err, "what came of it is kept", layer.String())
+	if info, err := os.Stat(partOf(dir, layer)); err != nil || info.Size() != n {
+		t.Fatalf("kept is %v, %v; want %d bytes", info, err, n)
+	}
+	if _, err := os.Stat(blobFile(dir, layer)); err == nil {
+		t.Fatal("half a blob got a name")
+	}
+	if got := r.bytesServed(layer); got != n {
+		t.Fatalf("the registry served %d bytes, want %d", got, n)
+	}
+	r.cutAfter(layer, -1)
+}
+
+func TestAPullGoesOnInTheMiddleOfABlob(t *testing.T) {
+	r, ref, img, layer, size := bigBlob(t)
+	dir := t.TempDir()
+	interrupted(t, r, dir, ref, layer, 100_000)
+
+	s := newStore(t, dir)
+	var first Event
+	got, err := s.Pull(t.Context(), ref, amd64, func(e Event) {
+		if first.ID == "" && e.ID == shortID(layer.String()) {
+			first = e
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := r.bytesServed(layer); n != size-100_000 {
+		t.Errorf("%d bytes were fetched, want the missing %d", n, size-100_000)
+	}
+	if first.Current < 100_000 {
+		t.Errorf("progress begins at %+v", first)
+	}
+	wantNothingHalf(t, dir)
+	wantEmpty(t, dir, "partial")
+	wantDisk(t, s, got, content(t, img))
+}
+
+func TestACutConnectionIsTakenUpWhereItEnded(t *testing.T) {
+	r, ref, _, layer, size := bigBlob(t)
+	r.cutAfter(layer, size/2+1)
+	if _, err := newStore(t, t.TempDir()).Pull(t.Context(), ref, amd64, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.bytesServed(layer); n != size {
+		t.Errorf("%d bytes were fetched of %d", n, size)
+	}
+}
+
+func TestARegistryWithoutRangesSendsTheWholeBlob(t *testing.T) {
+	ignore := func(w http.ResponseWriter, q *http.Request) bool {
+		q.Header.Del("Range")
+		return false
+	}
+	elsewhere := func(w http.ResponseWriter, q *http.Request) bool {
+		if q.Header.Get("Range") != "" {
+			w.Header().Set("Content-Range", "bytes 0-9/10")
+			w.WriteHeader(http.StatusPartialContent)
+			return true
+		}
+		return false
+	}
+	for name, tt := range map[string]struct {
+		rangeless bool
+		intercept func(http.ResponseWriter, *http.Request) bool
+	}{
+		"it answers 416":             {rangeless: true},
+		"it answers 200":             {intercept: ignore},
+		"it answers with other data": {intercept: elsewhere},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, ref, img, layer, size := bigBlob(t)
+			dir := t.TempDir()
+			interrupted(t, r, dir, ref, layer, 100_000)
+			r.rangeless = tt.rangeless
+			r.misbehave(tt.intercept)
+			s := newStore(t, dir)
+			got, err := s.Pull(t.Context(), ref, amd64, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := r.bytesServed(layer); n != size {
+				t.Errorf("%d bytes were fetched, want all %d", n, size)
+			}
+			wantNothingHalf(t, dir)
+			wantEmpty(t, dir, "partial")
+			wantDisk(t, s, got, content(t, img))
+		})
+	}
+}
+
+func TestAPartThatIsWrongIsThrownAwayAndTheBlobFetchedOnceMore(t *testing.T) {
+	for name, spoil := range map[string]func(part []byte, size int64) []byte{
+		"a byte has changed":      func(p []byte, _ int64) []byte { p[17] ^= 1; return p },
+		"it is as long, and zero": func(_ []byte, size int64) []byte { return make([]byte, size) },
+		"it is longer":            func(_ []byte, size int64) []byte { return make([]byte, size+1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, ref, img, layer, size := bigBlob(t)
+			dir := t.TempDir()
+			interrupted(t, r, dir, ref, layer, 100_000)
+			part, err := os.ReadFile(partOf(dir, layer))
+			if err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, partOf(dir, layer), spoil(part, size))
+			s := newStore(t, dir)
+			s.retry.tries = 1
+			got, err := s.Pull(t.Context(), ref, amd64, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantNothingHalf(t, dir)
+			wantEmpty(t, dir, "partial")
+			wantDisk(t, s, got, content(t, img))
+		})
+	}
+}
+
+func TestAWholePartNeedsNoRegistry(t *testing.T) {
+	r, ref, img, layer, _ := bigBlob(t)
+	dir := t.TempDir()
+	interrupted(t, r, dir, ref, layer, 100_000)
+	writeFile(t, partOf(dir, layer), blobBytes(t, layersOf(t, img)[0]))
+	if _, err := newStore(t, dir).Pull(t.Context(), ref, amd64, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.bytesServed(layer); n != 0 {
+		t.Errorf("%d bytes were fetched of what was there", n)
+	}
+	wantNothingHalf(t, dir)
+	wantEmpty(t, dir, "partial")
+}
+
+func TestABlobThatIsWrongAfterGoingOnIsGivenUp(t *testing.T) {
+	r, ref, _, layer, size := bigBlob(t)
+	dir := t.TempDir()
+	interrupted(t, r, dir, ref, layer, 100_000)
+	wrong := bytes.Repeat([]byte("x"), int(size))
+	var asked atomic.Int32
+	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
+		if !strings.HasSuffix(q.URL.Path, layer.String()) {
+			return false
+		}
+		asked.Add(1)
+		serveRange(w, q, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(wrong) }))
+		return true
+	})
+	_, err := newStore(t, dir).Pull(t.Context(), ref, amd64, nil)
+	wantError(t, err, "nothing of it was kept", layer.String(), "its content has the digest")
+	if asked.Load() != 2 {
+		t.Errorf("it was fetched %d times, want the rest and then once all of it", asked.Load())
+	}
+	wantNothingHalf(t, dir)
+	wantEmpty(t, dir, "partial")
+}
+
+func TestAFullDiskKeepsNoPart(t *testing.T) {
+	r, ref, _, layer, _ := bigBlob(t)
+	dir := t.TempDir()
+	interrupted(t, r, dir, ref, layer, 100_000)
+	s := newStore(t, dir)
+	s.transport = fullDisk{http.DefaultTransport, layer.String()}
+	_, err := s.Pull(t.Context(), ref, amd64, nil)
+	wantError(t, err, "stead image prune", "no space left in "+dir)
+	wantNothingHalf(t, dir)
+	wantEmpty(t, dir, "partial")
+}
+
+// fullDisk fails while a blob is written, as if there were no room for it.
+type fullDisk struct {
+	http.RoundTripper
+	blob string
+}
+
+func (f fullDisk) RoundTrip(q *http.Request) (*http.Response, error) {
+	res, err := f.RoundTripper.RoundTrip(q)
+	if err == nil && strings.HasSuffix(q.URL.Path, f.blob) {
+		res.Body = noRoom{}
+	}
+	return res, err
+}
+
+type noRoom struct{}
+
+func (noRoom) Read([]byte) (int, error) { return 0, syscall.ENOSPC }
+func (noRoom) Close() error             { return nil }
+
+func TestCredentialsGoToTheRegistryAloneAndNoFurther(t *testing.T) {
+	r, ref, _, layer, size := bigBlob(t)
+	var leaked atomic.Value
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		leaked.Store(q.Header.Get("Authorization"))
+		// The registry itself, reached by its other name.
+		direct, _ := http.NewRequestWithContext(q.Context(), http.MethodGet, "http://"+r.host+q.URL.Path+"?direct", nil)
+		direct.Header = q.Header.Clone()
+		res, err := http.DefaultClient.Do(direct)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer res.Body.Close()
+		w.Header().Set("Content-Range", res.Header.Get("Content-Range"))
+		w.WriteHeader(res.StatusCode)
+		buf := new(bytes.Buffer)
+		_, _ = buf.ReadFrom(res.Body)
+		_, _ = w.Write(buf.Bytes())
+	}))
+	defer behind.Close()
+	elsewhere := strings.Replace(behind.URL, "127.0.0.1", "localhost", 1)
+	dir := t.TempDir()
+	interrupted(t, r, dir, ref, layer, 100_000)
+
+	want := "Basic " + base64.StdEncoding.EncodeToString([]byte("me:secret"))
+	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
+		switch {
+		case q.URL.RawQuery == "direct":
+			return false
+		case q.Header.Get("Authorization") != want:
+			w.Header().Set("WWW-Authenticate", "Basic")
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		case strings.HasSuffix(q.URL.Path, layer.String()):
+			http.Redirect(w, q, elsewhere+q.URL.Path, http.StatusTemporaryRedirect)
+			return true
+		}
+		return false
+	})
+	s := newStore(t, dir)
+	s.keychain = oneLogin{authn.FromConfig(authn.AuthConfig{Username: "me", Password: "secret"})}
+	if _, err := s.Pull(t.Context(), ref, amd64, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := leaked.Load(); got != "" {
+		t.Errorf("another host got the credentials %q", got)
+	}
+	if n := r.bytesServed(layer); n != size-100_000 {
+		t.Errorf("%d bytes were fetched behind the redirection, want %d", n, size-100_000)
+	}
+}
+
+type oneLogin struct{ authn.Authenticator }
+
+func (l oneLogin) Resolve(authn.Resource) (authn.Authenticator, error) { return l.Authenticator, nil }
+
+func TestARegistryDoesNotSendUsIntoTheLocalNetwork(t *testing.T) {
+	for to, refused := range map[string]bool{
+		"http://169.254.169.254/latest": true,
+		"http://[::ffff:10.0.0.1]/x":    true,
+		"http://[fe80::1]/x":            true,
+		"http://127.0.0.1:8080/x":       true,
+		"https://cdn.example.com/x":     false,
+		"https://203.0.113.7/x":         false,
+		"https://registry.example/y":    false,
+	} {
+		from := httptest.NewRequest(http.MethodGet, "https://registry.example/v2/", nil)
+		if err := checkRedirect(httptest.NewRequest(http.MethodGet, to, nil), []*http.Request{from}); (err != nil) != refused {
+			t.Errorf("to %s: %v", to, err)
+		}
+	}
+	r, ref, _, layer, _ := bigBlob(t)
+	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
+		if !strings.HasSuffix(q.URL.Path, layer.String()) {
+			return false
+		}
+		http.Redirect(w, q, "http://10.0.0.1/secret?signature=abc", http.StatusFound)
+		return true
+	})
+	_, err := newStore(t, t.TempDir()).Pull(t.Context(), ref, amd64, nil)
+	wantError(t, err, "", "redirects to 10.0.0.1")
+	if strings.Contains(err.Error(), "signature") {
+		t.Errorf("the error shows where we were sent: %v", err)
+	}
+}
+
+func TestAnInterruptKeepsWhatCame(t *testing.T) {
+	r, ref, _, layer, size := bigBlob(t)
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := newStore(t, dir)
+	// The registry stalls in the middle; Ctrl-C comes when that much is on disk.
+	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
+		if !strings.HasSuffix(q.URL.Path, layer.String()) {
+			return false
+		}
+		r.cutAfter(layer, 100_000)
+		defer func() {
+			_ = recover() // the cut
+			for {
+				if info, err := os.Stat(partOf(dir, layer)); err == nil && info.Size() == 100_000 {
+					break
+				}
+			}
+			cancel()
+			<-q.Context().Done()
+		}()
+		serveRange(&countedWriter{ResponseWriter: w, registry: r, digest: layer.String()}, q, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(make([]byte, size))
+		}))
+		return true
+	})
+	if _, err := s.Pull(ctx, ref, amd64, nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("interrupted: %v", err)
+	}
+	if info, err := os.Stat(partOf(dir, layer)); err != nil || info.Size() != 100_000 {
+		t.Errorf("kept is %v, %v", info, err)
+	}
+}
