@@ -16,7 +16,8 @@ type Transport = http.RoundTripper
 // openImages opens the store of images and cached disks.
 func openImages(o Options) (*image.Store, error) {
 	return image.New(image.Options{
-		Dir: filepath.Join(o.Home, "images"), MakeDisk: makeDisk, Log: o.Log, Transport: o.Transport,
+		Dir: filepath.Join(o.Home, "images"), MakeDisk: makeDisk, DiskFormat: ext4.FormatVersion,
+		Log: o.Log, Transport: o.Transport,
 	})
 }
 

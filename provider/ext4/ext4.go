@@ -42,6 +42,11 @@ type File interface {
 	Truncate(size int64) error
 }
 
+// FormatVersion counts the changes of what [Write] makes of the same input. Whoever
+// keeps disks to use them again keeps it with them, so that a disk of another version of
+// this program is not taken for what this one would make.
+const FormatVersion = 1
+
 // Options says what kind of file system to make.
 type Options struct {
 	Size   int64  // required: bytes of the file, a multiple of 4096 from MinSize to MaxSize

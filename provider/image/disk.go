@@ -32,7 +32,7 @@ func (s *Store) Disk(ctx context.Context, img Image, size int64, progress Progre
 	}
 	defer leave()
 
-	name := diskName(h, size)
+	name := diskName(h, s.diskFormat, size)
 	unlock, err := s.lock(ctx, name)
 	if err != nil {
 		return "", err
@@ -52,8 +52,12 @@ func (s *Store) Disk(ctx context.Context, img Image, size int64, progress Progre
 	return path, nil
 }
 
-// diskName begins with the digest, by which disks are found and freed.
-func diskName(h v1.Hash, size int64) string { return fmt.Sprintf("%s-%d.ext4", h.Hex, size) }
+// diskName begins with the digest and the format, by which disks are found and freed.
+func diskName(h v1.Hash, format int, size int64) string {
+	return fmt.Sprintf("%s%d.ext4", diskPrefix(h, format), size)
+}
+
+func diskPrefix(h v1.Hash, format int) string { return fmt.Sprintf("%s-v%d-", h.Hex, format) }
 
 // convert makes a disk beside its place and moves it there when it is whole and every
 // layer has proved to be what the image's config says.

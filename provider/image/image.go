@@ -60,22 +60,24 @@ type MakeDisk func(ctx context.Context, f *os.File, layers []Layer, size int64, 
 
 // Options are what a store needs.
 type Options struct {
-	Dir       string            // required: where everything is kept
-	MakeDisk  MakeDisk          // required for Disk
-	Log       *slog.Logger      // default: discard
-	Keychain  authn.Keychain    // default: the credentials of docker and podman
-	Transport http.RoundTripper // default: go-containerregistry's
+	Dir        string            // required: where everything is kept
+	MakeDisk   MakeDisk          // required for Disk
+	DiskFormat int               // version of what MakeDisk makes; disks of another are not used
+	Log        *slog.Logger      // default: discard
+	Keychain   authn.Keychain    // default: the credentials of docker and podman
+	Transport  http.RoundTripper // default: go-containerregistry's
 }
 
 // Store keeps images and the disks made from them. Its methods are safe for concurrent
 // use, by goroutines and by processes.
 type Store struct {
-	dir       string
-	makeDisk  MakeDisk
-	log       *slog.Logger
-	keychain  authn.Keychain
-	transport http.RoundTripper
-	retry     policy
+	dir        string
+	makeDisk   MakeDisk
+	diskFormat int
+	log        *slog.Logger
+	keychain   authn.Keychain
+	transport  http.RoundTripper
+	retry      policy
 }
 
 // New validates o and opens the store, making its folders where they are missing.
@@ -88,12 +90,13 @@ func New(o Options) (*Store, error) {
 		return nil, fmt.Errorf("image: %w", err)
 	}
 	s := &Store{
-		dir:       dir,
-		makeDisk:  o.MakeDisk,
-		log:       cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
-		keychain:  o.Keychain,
-		transport: o.Transport,
-		retry:     defaultPolicy,
+		dir:        dir,
+		makeDisk:   o.MakeDisk,
+		diskFormat: o.DiskFormat,
+		log:        cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+		keychain:   o.Keychain,
+		transport:  o.Transport,
+		retry:      defaultPolicy,
 	}
 	if s.keychain == nil {
 		s.keychain = authn.DefaultKeychain

@@ -88,7 +88,7 @@ func TestACutConnectionIsTakenUpWhereItEnded(t *testing.T) {
 }
 
 func TestARegistryWithoutRangesSendsTheWholeBlob(t *testing.T) {
-	ignore := func(w http.ResponseWriter, q *http.Request) bool {
+	ignore := func(_ http.ResponseWriter, q *http.Request) bool {
 		q.Header.Del("Range")
 		return false
 	}

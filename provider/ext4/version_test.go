@@ -1,0 +1,58 @@
+package ext4
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestWhatIsWrittenChangesOnlyWithTheFormatVersion pins the bytes of a disk that has a
+// little of everything. A change that is meant takes a new FormatVersion, and a new
+// digest here: disks that are kept are made anew then.
+func TestWhatIsWrittenChangesOnlyWithTheFormatVersion(t *testing.T) {
+	const (
+		version = 1
+		digest  = "f21c703c1950bb4a493cf1db058ddb6609c9ab311b136a184c318ac7f8a8916a"
+	)
+	name := filepath.Join(t.TempDir(), "disk")
+	if err := writeDisk(name, 256*mib, everything()...); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprintf("%x", h.Sum(nil)); got != digest || FormatVersion != version {
+		t.Errorf("format %d makes a disk with the digest %s; format %d made %s", FormatVersion, got, version, digest)
+	}
+}
+
+// everything is an image of two layers with all kinds of entries.
+func everything() []Layer {
+	lower := []entry{
+		dir("etc"), file("etc/short", "x"), file("etc/gone", "x"), file("etc/long", strings.Repeat("0123456789abcdef", 9000)),
+		symlink("etc/fast", "short"), symlink("etc/slow", strings.Repeat("far/", 40)), hardlink("etc/again", "etc/short"),
+		device("tty", 5, 0), {Header: tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}},
+		file("etc/cap", "x").with("security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+		file("etc/large", "x").with("user.large", strings.Repeat("v", 2000)),
+		file("etc/owned", "x").owned(3_000_000_000, 70_000),
+		file("etc/early", "x").at(time.Date(1965, 1, 2, 3, 4, 5, 678, time.UTC)),
+		file("etc/late", "x").at(time.Date(2100, 1, 2, 3, 4, 5, 678, time.UTC)),
+		dir("many"), dir("hidden"), file("hidden/below", "x"),
+	}
+	for i := range 3000 {
+		lower = append(lower, file(fmt.Sprintf("many/%04d", i), ""))
+	}
+	return []Layer{layerOf(lower...), layerOf(whiteout("etc/gone"), opaque("hidden"), file("hidden/above", "y"), file("etc/short", "z"))}
+}
