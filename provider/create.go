@@ -38,6 +38,11 @@ func (p *Provider) Create(ctx context.Context, s Spec, progress image.Progress) 
 		}
 		return &ExistsError{ID: s.ID}
 	}
+	release, err := p.images.Hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	built, err := p.build(ctx, s, progress)
 	if err != nil {
 		return err
@@ -59,6 +64,11 @@ func (p *Provider) Replace(ctx context.Context, s Spec, progress image.Progress)
 		return err
 	}
 	defer unlock()
+	release, err := p.images.Hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	built, err := p.build(ctx, s, progress)
 	if err != nil {
 		return err
@@ -81,7 +91,8 @@ func (p *Provider) swap(id string, built bundle) error {
 	return errors.Join(syncDir(p.machinesDir()), os.RemoveAll(trash))
 }
 
-// build makes the bundle of s under a temporary name. On failure nothing is left.
+// build makes the bundle of s under a temporary name. On failure nothing is left. The
+// caller holds the store, so that the image stays until the machine shows that it is used.
 func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (_ bundle, err error) {
 	if err := p.Check(ctx, s); err != nil {
 		return bundle{}, err
@@ -100,27 +111,17 @@ func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if err := p.cloneDisk(ctx, b, img, s.Disk, progress); err != nil {
+	cached, err := p.images.Disk(ctx, img, s.Disk, progress)
+	if err != nil {
+		return bundle{}, err
+	}
+	if err := cloneFile(ctx, b.path(diskFile), cached); err != nil {
 		return bundle{}, diskFull(err, p.opts.Home)
 	}
 	if err := b.writeRecord(newRecord(s, img, p.opts.Version)); err != nil {
 		return bundle{}, diskFull(err, p.opts.Home)
 	}
 	return b, diskFull(b.writeSettings(s.Settings), p.opts.Home)
-}
-
-// cloneDisk gives the bundle its disk. The cached one may be removed between being made
-// and being opened: then it is made again.
-func (p *Provider) cloneDisk(ctx context.Context, b bundle, img image.Image, size int64, progress image.Progress) error {
-	for attempt := 1; ; attempt++ {
-		cached, err := p.images.Disk(ctx, img, size, progress)
-		if err != nil {
-			return err
-		}
-		if err = cloneFile(ctx, b.path(diskFile), cached); !errors.Is(err, os.ErrNotExist) || attempt == 2 {
-			return err
-		}
-	}
 }
 
 // fetch brings the image of s into the store: the one that was planned, where a plan
@@ -188,6 +189,12 @@ func (p *Provider) write(ctx context.Context, id string) (unlock func(), err err
 // sweep removes what killed commands left behind of the machine, whose lock is held, and
 // of machines that nobody works on.
 func (p *Provider) sweep(locked string) error {
+	return p.eachLeftover(locked, os.RemoveAll)
+}
+
+// eachLeftover calls f for every folder that a killed command left behind and nobody
+// else works on, while nobody can.
+func (p *Provider) eachLeftover(locked string, f func(dir string) error) error {
 	entries, err := os.ReadDir(p.machinesDir())
 	if err != nil {
 		return err
@@ -200,11 +207,11 @@ func (p *Provider) sweep(locked string) error {
 		}
 		dir := filepath.Join(p.machinesDir(), e.Name())
 		if id == locked {
-			errs = append(errs, os.RemoveAll(dir))
+			errs = append(errs, f(dir))
 			continue
 		}
 		if unlock, ok := p.tryLock(id); ok {
-			errs = append(errs, os.RemoveAll(dir))
+			errs = append(errs, f(dir))
 			unlock()
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/stead-vm/stead/provider/image"
 )
 
 // HostUser is the user that machines of this host have inside.
@@ -59,24 +61,10 @@ func HostHome() (string, error) {
 	return dir, nil
 }
 
-// FullError reports that the host has no space left.
-type FullError struct {
-	Dir string
-	Err error
-}
-
-func (e *FullError) Error() string { return fmt.Sprintf("no space left for %s: %v", e.Dir, e.Err) }
-func (e *FullError) Unwrap() error { return e.Err }
-
-// Remedy says what to free.
-func (e *FullError) Remedy() string {
-	return `free space: "stead image ls" and "stead image rm" for images, "stead ls" and "stead rm" for machines`
-}
-
 // diskFull names the remedy when err means a full disk.
 func diskFull(err error, dir string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return &FullError{Dir: dir, Err: err}
+		return &image.SpaceError{Dir: dir, Err: err}
 	}
 	return err
 }

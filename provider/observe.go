@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 
+	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
@@ -107,10 +107,7 @@ func (b bundle) used(name string) int64 {
 	if err != nil {
 		return 0
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return stat.Blocks * 512 // POSIX: st_blocks counts 512-byte units here
-	}
-	return info.Size()
+	return image.SpaceOf(info).Real
 }
 
 // awaitSupervisorEnd returns when no supervisor holds the bundle any more.

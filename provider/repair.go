@@ -30,6 +30,11 @@ func (p *Provider) Repair(ctx context.Context, s Spec, progress image.Progress) 
 	if err := p.stop(ctx, s.ID, StopOptions{}); err != nil {
 		return err
 	}
+	release, err := p.images.Hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	info, err := os.Stat(b.path(diskFile))
 	switch {
 	case errors.Is(err, os.ErrNotExist):

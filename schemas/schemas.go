@@ -1,4 +1,4 @@
-// Package schemas holds the JSON Schemas of the files that stead shares with
+// Package schemas holds the JSON Schemas of the files and outputs that stead shares with
 // other programs, so that editors and scripts need not read our source.
 package schemas
 
@@ -10,3 +10,9 @@ var bootConfig []byte
 // BootConfig is the JSON Schema (2020-12) of a machine's boot-config.json: the
 // five keys of Apple's container machine and ours. A missing key has its default.
 func BootConfig() []byte { return append([]byte(nil), bootConfig...) }
+
+//go:embed df.schema.json
+var df []byte
+
+// DF is the JSON Schema (2020-12) of what `stead df --format json` prints.
+func DF() []byte { return append([]byte(nil), df...) }

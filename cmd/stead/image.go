@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -11,7 +14,7 @@ import (
 
 func newImageCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "image", Short: "Images that machines are made from"}
-	cmd.AddCommand(newImageImportCmd(a), newImageLsCmd(a), newImageRmCmd(a))
+	cmd.AddCommand(newImageImportCmd(a), newImageLsCmd(a), newImageRmCmd(a), newImagePruneCmd(a))
 	return cmd
 }
 
@@ -39,33 +42,82 @@ func newImageImportCmd(a *app) *cobra.Command {
 	}
 }
 
+// imageItem is one image in `image ls --format json`.
+type imageItem struct {
+	Reference   string    `json:"reference"`
+	Digest      string    `json:"digest"`
+	Platform    string    `json:"platform"`
+	Size        int64     `json:"size"`     // bytes of its blobs
+	DiskSize    int64     `json:"diskSize"` // bytes that its cached disks occupy
+	Imported    bool      `json:"imported"`
+	UsedBy      []string  `json:"usedBy"` // machines made from it
+	CreatedDate time.Time `json:"createdDate,omitzero"`
+	Problem     string    `json:"problem,omitempty"`
+}
+
 func newImageLsCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	var quiet bool
+	var format string
+	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List the images of this host",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := a.open()
-			if err != nil {
+			items, err := a.images(cmd.Context())
+			switch {
+			case err != nil:
 				return err
-			}
-			entries, err := p.Images().List(cmd.Context())
-			if err != nil {
-				return err
-			}
-			t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-			fmt.Fprintln(t, "NAME\tDIGEST\tPLATFORM\tSIZE\tCREATED")
-			for _, e := range entries {
-				created := "-"
-				if !e.Created.IsZero() {
-					created = units.HumanDuration(time.Since(e.Created)) + " ago"
+			case quiet:
+				for _, i := range items {
+					fmt.Fprintln(a.out, i.Reference)
 				}
-				fmt.Fprintf(t, "%s\t%.19s\t%s\t%s\t%s\n", e.Reference, e.Digest, e.Platform, size(e.Size), created)
+				return nil
+			case format == "json":
+				return writeIndented(a.out, items)
+			case format == "table":
+				return imageTable(a.out, items)
 			}
-			return t.Flush()
+			return fmt.Errorf("--format %s: it must be table or json", format)
 		},
 	}
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "only names")
+	cmd.Flags().StringVar(&format, "format", "table", "table or json")
+	return cmd
+}
+
+func (a *app) images(ctx context.Context) ([]imageItem, error) {
+	p, err := a.open()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := p.Images().List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made, err := p.MadeFrom()
+	items := make([]imageItem, 0, len(entries))
+	for _, e := range entries {
+		items = append(items, imageItem{
+			Reference: e.Reference, Digest: e.Digest, Platform: e.Platform.String(), Size: e.Size, DiskSize: e.Disks.Real,
+			Imported: e.Imported, UsedBy: append([]string{}, made[e.Digest]...), CreatedDate: e.Created, Problem: e.Problem,
+		})
+	}
+	return items, err
+}
+
+func imageTable(w io.Writer, items []imageItem) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tDIGEST\tPLATFORM\tSIZE\tDISKS\tCREATED\tUSED BY")
+	for _, i := range items {
+		created := "-"
+		if !i.CreatedDate.IsZero() {
+			created = units.HumanDuration(time.Since(i.CreatedDate)) + " ago"
+		}
+		fmt.Fprintf(t, "%s\t%.19s\t%s\t%s\t%s\t%s\t%s\n", i.Reference, i.Digest, i.Platform,
+			size(i.Size), size(i.DiskSize), created, dash(strings.Join(i.UsedBy, ", ")))
+	}
+	return t.Flush()
 }
 
 func newImageRmCmd(a *app) *cobra.Command {
@@ -79,7 +131,7 @@ func newImageRmCmd(a *app) *cobra.Command {
 				return err
 			}
 			for _, name := range args {
-				if err := p.Images().Remove(cmd.Context(), name); err != nil {
+				if _, err := p.Images().Remove(cmd.Context(), name); err != nil {
 					return err
 				}
 				fmt.Fprintln(a.out, name)

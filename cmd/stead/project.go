@@ -133,7 +133,7 @@ func (e *notApprovedError) Remedy() string {
 	if e.asked {
 		return ""
 	}
-	return "look at the plan, then run it with --auto-approve"
+	return "look at what would change, then run it with --auto-approve"
 }
 
 // carryOut shows the plan, asks, and applies it.
@@ -191,14 +191,19 @@ func outcome(plan reconcile.Plan) string {
 	return strings.Join(parts, ", ") + "."
 }
 
-// approve asks for the literal yes.
+// approve asks whether to carry out the plan.
 func (a *app) approve(ctx context.Context, plan reconcile.Plan) error {
-	if !isTerminal(a.in) {
-		return &notApprovedError{}
-	}
 	question := "Do this?"
 	if plan.Destructive() {
 		question = styles(a.out).remove("Disks will be lost.") + " Do this all the same?"
+	}
+	return a.ask(ctx, question)
+}
+
+// ask wants the literal yes.
+func (a *app) ask(ctx context.Context, question string) error {
+	if !isTerminal(a.in) {
+		return &notApprovedError{}
 	}
 	fmt.Fprintf(a.out, "\n%s Only \"yes\" is taken as approval: ", question)
 	answer := make(chan string, 1)

@@ -20,7 +20,7 @@ func newRootCmd(a *app) *cobra.Command {
 	)
 	group(root, "project", newPlanCmd(a), newApplyCmd(a), newDestroyCmd(a), newStatusCmd(a))
 	group(root, "inside", newRunCmd(a), newShellCmd(a))
-	group(root, "machines", newMachineCmd(a), newLsCmd(a), newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a), newImageCmd(a))
+	group(root, "machines", newMachineCmd(a), newLsCmd(a), newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a), newImageCmd(a), newDfCmd(a))
 	root.AddCommand(newVersionCmd(), newSuperviseCmd(a))
 	root.AddCommand(systemCommands(a)...)
 	return root

@@ -30,6 +30,7 @@ func TestCommands(t *testing.T) {
 		Dir:                 "testdata/cli",
 		Setup:               setup,
 		Cmds:                commands,
+		Condition:           condition,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
@@ -123,6 +124,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"fsck":            fsck,
 	"vm-rss":          vmRSS,
 	"rss-fell":        rssFell,
+	"tmpfs":           tmpfs,
 }
 
 // status asks the supervisor of the script's machine.
@@ -249,6 +251,13 @@ func listen(ts *testscript.TestScript, _ bool, args []string) {
 			c.Close()
 		}
 	}()
+}
+
+// tmpfs (tmpfs FOLDER SIZE) gives the folder no more room than that until the script ends.
+func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(ts.Exec("mount", "-t", "tmpfs", "-o", "size="+args[1], "none", dir))
+	ts.Defer(func() { ts.Check(exec.Command("umount", dir).Run()) })
 }
 
 // condition knows [root], [kvm-forbidden], [builds] and [tool:NAME].

@@ -43,7 +43,8 @@ func everything() []Layer {
 	lower := []entry{
 		dir("etc"), file("etc/short", "x"), file("etc/gone", "x"), file("etc/long", strings.Repeat("0123456789abcdef", 9000)),
 		symlink("etc/fast", "short"), symlink("etc/slow", strings.Repeat("far/", 40)), hardlink("etc/again", "etc/short"),
-		device("tty", 5, 0), {Header: tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}},
+		device("tty", 5, 0),
+		{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}},
 		file("etc/cap", "x").with("security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
 		file("etc/large", "x").with("user.large", strings.Repeat("v", 2000)),
 		file("etc/owned", "x").owned(3_000_000_000, 70_000),

@@ -228,18 +228,7 @@ func TestAFullDiskSaysWhatCanBeFreed(t *testing.T) {
 }
 
 func TestAPullOntoAFullDiskLeavesRoomToRemoveThings(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to mount a small tmpfs; CI runs the tests as root too")
-	}
-	dir := t.TempDir()
-	if err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "none", dir).Run(); err != nil {
-		t.Skip("needs the right to mount; CI has it")
-	}
-	defer func() {
-		if err := exec.Command("umount", dir).Run(); err != nil {
-			t.Error(err)
-		}
-	}()
+	dir := smallDisk(t, "64k")
 	s := newStore(t, dir)
 	big := layoutOf(t, map[string]v1.Image{"": imageOf(t, amd64, layerOf(t, "random", noise(200_000)))})
 	_, err := s.Pull(t.Context(), "oci:"+big, amd64, nil)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -410,4 +411,37 @@ func blobBytes(t testing.TB, l v1.Layer) []byte {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// smallDisk is a folder with no more room than size says.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount a small tmpfs; CI runs the tests as root too")
+	}
+	dir := t.TempDir()
+	if err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "none", dir).Run(); err != nil {
+		t.Skip("needs the right to mount; CI has it")
+	}
+	t.Cleanup(func() {
+		if err := exec.Command("umount", dir).Run(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fill leaves no room in a folder's file system.
+func fill(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for n := int64(1 << 16); n > 0; {
+		if _, err := f.Write(make([]byte, n)); err != nil {
+			n /= 16
+		}
+	}
 }

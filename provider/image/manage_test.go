@@ -31,10 +31,10 @@ func TestListTellsWhatIsThere(t *testing.T) {
 		t.Fatalf("got %v, %v; want two", entries, err)
 	}
 	first, second := entries[0], entries[1]
-	if first.Reference != ref || first.Size != pulled.Size || first.Imported || first.Disks == 0 || first.Disks > 1<<20 {
+	if first.Reference != ref || first.Size != pulled.Size || first.Imported || first.Disks.Real == 0 || first.Disks.Size != 1<<20 {
 		t.Errorf("first is %+v", first)
 	}
-	if second.Reference != "local/z:1" || !second.Imported || second.Disks != 0 || second.Problem != "" {
+	if second.Reference != "local/z:1" || !second.Imported || second.Disks != (Space{}) || second.Problem != "" {
 		t.Errorf("second is %+v", second)
 	}
 }
@@ -51,7 +51,7 @@ func TestListShowsADamagedImageAndRemoveFreesIt(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Problem == "" || list[0].Digest != img.Digest {
 		t.Errorf("got %+v, %v", list, err)
 	}
-	if err := s.Remove(t.Context(), img.Digest); err != nil {
+	if _, err := s.Remove(t.Context(), img.Digest); err != nil {
 		t.Error(err)
 	}
 }
@@ -77,7 +77,7 @@ func TestRemoveFreesWhatNobodyElseNeeds(t *testing.T) {
 	}
 	leftover := writeFile(t, filepath.Join(dir, "tmp", "of-a-killed-process"), []byte("x"))
 
-	if err := s.Remove(t.Context(), refOne); err != nil {
+	if _, err := s.Remove(t.Context(), refOne); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]bool{
@@ -99,13 +99,14 @@ func TestRemoveFreesWhatNobodyElseNeeds(t *testing.T) {
 		t.Error("the removed image still makes disks")
 	}
 
-	if err := s.Remove(t.Context(), shortID(images[1].Digest)); err != nil {
+	if _, err := s.Remove(t.Context(), shortID(images[1].Digest)); err != nil {
 		t.Errorf("by short digest: %v", err)
 	}
 	if blobs, _ := os.ReadDir(filepath.Join(dir, "blobs", "sha256")); len(blobs) != 0 {
 		t.Errorf("%d blobs are left of nothing", len(blobs))
 	}
-	wantError(t, s.Remove(t.Context(), refTwo), "stead image ls", refTwo, "is not in the store")
+	_, err := s.Remove(t.Context(), refTwo)
+	wantError(t, err, "stead image ls", refTwo, "is not in the store")
 }
 
 func TestRemoveWaitsForWhoWorks(t *testing.T) {
@@ -124,14 +125,14 @@ func TestRemoveWaitsForWhoWorks(t *testing.T) {
 	<-started
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := s.Remove(ctx, img.Reference); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Remove(ctx, img.Reference); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("while somebody works: %v", err)
 	}
 	close(finish)
 	if err := <-disk; err != nil {
 		t.Error(err)
 	}
-	if err := s.Remove(t.Context(), img.Reference); err != nil {
+	if _, err := s.Remove(t.Context(), img.Reference); err != nil {
 		t.Error(err)
 	}
 }

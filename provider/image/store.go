@@ -75,9 +75,16 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	return func() { s.unlock(l) }, nil
 }
 
+// Hold keeps images and disks from being removed by anybody until release is called:
+// from the moment that somebody means to use one until that can be seen.
+func (s *Store) Hold(ctx context.Context) (release func(), err error) { return s.enter(ctx) }
+
 // enterAlone waits until nobody else works.
 func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
 	l := flock.New(filepath.Join(s.dir, "store.lock"))
+	if alone, err := l.TryLock(); err == nil && !alone {
+		s.log.Warn("waiting for another stead that works with images")
+	}
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
 		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), err)
 	}

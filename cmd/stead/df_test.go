@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/image"
+	"github.com/stead-vm/stead/schemas"
+)
+
+// someUsage has something of everything that can be in it.
+func someUsage() provider.Usage {
+	return provider.Usage{Home: "/home/me/.local/share/stead", Unneeded: 4096, Groups: []provider.UsageGroup{
+		{
+			Kind: provider.UsedByImages, Count: 1, Space: image.Space{Size: 10 << 20, Real: 9 << 20}, Reclaimable: 1 << 20,
+			Items: []provider.UsageItem{{
+				Name: "docker.io/library/debian:12", Users: []string{"api", "dev"},
+				Space: image.Space{Size: 8 << 20, Real: 8 << 20},
+			}},
+		},
+		{
+			Kind: provider.UsedByMachines, Count: 1, Space: image.Space{Size: 64 << 30, Real: 3 << 30},
+			Items: []provider.UsageItem{{Name: "dev", Owner: "acme", Space: image.Space{Size: 64 << 30, Real: 3 << 30}}},
+		},
+		{Kind: provider.UsedByKernels},
+	}}
+}
+
+func TestDfIsWhatItsSchemaSays(t *testing.T) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemas.DF()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("df", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("df")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(report(someUsage()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(v); err != nil {
+		t.Errorf("%v\n%s", err, raw)
+	}
+	for _, key := range keys(v, map[string]bool{}) {
+		if !bytes.Contains(schemas.DF(), []byte(`"`+key+`": {`)) {
+			t.Errorf("the schema does not describe %q", key)
+		}
+	}
+}
+
+// keys are the names of all that is inside v.
+func keys(v any, seen map[string]bool) (names []string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, inner := range v {
+			if !seen[k] {
+				seen[k] = true
+				names = append(names, k)
+			}
+			names = append(names, keys(inner, seen)...)
+		}
+	case []any:
+		for _, inner := range v {
+			names = append(names, keys(inner, seen)...)
+		}
+	}
+	return names
+}
+
+func TestDfShowsGroupsAndOnDemandWhatIsInThem(t *testing.T) {
+	const brief = `WHAT      COUNT  SIZE    REAL    RECLAIMABLE
+images    1      10M     9M      1M
+machines  1      64G     3G      0B
+kernels   0      0B      0B      0B
+all              64.01G  3.009G  1M
+
+"stead image prune" frees 4K that nothing needs; with --disks and --all up to 1M.
+`
+	const verbose = `WHAT                           COUNT  SIZE    REAL    RECLAIMABLE  OF
+images                         1      10M     9M      1M
+  docker.io/library/debian:12         8M      8M      0B           api, dev
+machines                       1      64G     3G      0B
+  dev                                 64G     3G      0B           acme
+kernels                        0      0B      0B      0B
+all                                   64.01G  3.009G  1M
+
+"stead image prune" frees 4K that nothing needs; with --disks and --all up to 1M.
+`
+	for want, all := range map[string]bool{brief: false, verbose: true} {
+		var out strings.Builder
+		if err := usageTable(&out, someUsage(), all); err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for line := range strings.Lines(out.String()) {
+			lines = append(lines, strings.TrimRight(line, " \n")+"\n")
+		}
+		if got := strings.Join(lines, ""); got != want {
+			t.Errorf("got:\n%s\nwant:\n%s", got, want)
+		}
+	}
+}
