@@ -3,10 +3,7 @@ package image
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -80,65 +77,6 @@ func TestTwoWhoWantTheSameDiskShareIt(t *testing.T) {
 	if err := g.Wait(); err != nil || made.Load() != 1 {
 		t.Errorf("made %d times, %v", made.Load(), err)
 	}
-}
-
-// killedEnv makes the test binary a process that converts and waits to be killed.
-const killedEnv = "STEAD_TEST_CONVERT_IN"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(killedEnv); dir != "" {
-		fmt.Println(convertAndHang(dir))
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-func convertAndHang(dir string) error {
-	s, err := New(Options{Dir: dir, MakeDisk: func(_ context.Context, f *os.File, _ []Layer, _ int64, _ string) error {
-		if _, err := f.WriteString("half a disk"); err != nil {
-			return err
-		}
-		fmt.Println("converting")
-		select {}
-	}})
-	if err != nil {
-		return err
-	}
-	entries, err := s.List(context.Background())
-	if err != nil {
-		return err
-	}
-	_, err = s.Disk(context.Background(), entries[0].Image, 1<<20, nil)
-	return err
-}
-
-func TestAKilledConversionLeavesNothing(t *testing.T) {
-	s, dir, img := imported(t)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), killedEnv+"="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	word := make([]byte, len("converting"))
-	if _, err := io.ReadFull(out, word); err != nil || string(word) != "converting" {
-		t.Fatalf("the other process says %q, %v", word, err)
-	}
-	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 1 {
-		t.Errorf("%d files while converting, want one", len(left))
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
-	if disks, _ := os.ReadDir(filepath.Join(dir, "disks")); len(disks) != 0 {
-		t.Errorf("half a disk got a name: %v", disks)
-	}
-	wantDisk(t, s, img, content(t, sample(t, "x")))
-	wantNothingHalf(t, dir)
 }
 
 func TestAFailedConversionLeavesNothing(t *testing.T) {

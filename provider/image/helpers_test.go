@@ -146,6 +146,7 @@ type fakeRegistry struct {
 	requests  []string         // "GET /v2/…"
 	served    map[string]int64 // bytes of blobs, by digest
 	cut       map[string]int64 // by digest: after how many bytes a connection ends
+	atCut     func()           // called before it does; may be nil
 	rangeless bool             // ranges are refused, as the registry in memory itself does
 	// intercept may answer a request itself and say so.
 	intercept func(http.ResponseWriter, *http.Request) bool
@@ -213,10 +214,14 @@ func (w *countedWriter) Write(b []byte) (int, error) {
 	}
 	w.written += int64(len(b))
 	w.registry.served[w.digest] += int64(len(b))
+	atCut := w.registry.atCut
 	w.registry.mu.Unlock()
 	n, err := w.ResponseWriter.Write(b)
 	if cut {
 		w.ResponseWriter.(http.Flusher).Flush()
+		if atCut != nil {
+			atCut()
+		}
 		panic(http.ErrAbortHandler)
 	}
 	return n, err

@@ -325,11 +325,10 @@ func TestAnInterruptKeepsWhatCame(t *testing.T) {
 		r.cutAfter(layer, 100_000)
 		defer func() {
 			_ = recover() // the cut
-			for {
-				if info, err := os.Stat(partOf(dir, layer)); err == nil && info.Size() == 100_000 {
-					break
-				}
-			}
+			await(t, func() bool {
+				info, err := os.Stat(partOf(dir, layer))
+				return err == nil && info.Size() == 100_000
+			})
 			cancel()
 			<-q.Context().Done()
 		}()
