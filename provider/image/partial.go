@@ -82,10 +82,14 @@ func (p *partial) discard() error {
 
 // finish gives the whole blob its name.
 func (p *partial) finish(path string) error {
-	if err := errors.Join(p.file.Sync(), p.file.Close()); err != nil {
-		return err
+	err := errors.Join(p.file.Sync(), p.file.Close())
+	if err == nil {
+		err = os.Rename(p.file.Name(), path)
 	}
-	return os.Rename(p.file.Name(), path)
+	if err != nil {
+		err = errors.Join(err, os.Remove(p.file.Name()))
+	}
+	return err
 }
 
 // receive brings the blob that d describes into the store. What has come of it when src

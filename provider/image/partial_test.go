@@ -3,10 +3,8 @@ package image
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +12,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -33,7 +30,7 @@ func partOf(dir string, h v1.Hash) string { return filepath.Join(dir, "partial",
 // interrupted pulls with a new store until the registry cuts the blob off after n bytes.
 func interrupted(t *testing.T, r *fakeRegistry, dir, ref string, layer v1.Hash, n int64) {
 	t.Helper()
-	r.cutAfter(layer, n)
+	r.cutAfter(layer, n, nil)
 	s := newStore(t, dir)
 	s.retry.tries = 1
 	_, err := s.Pull(t.Context(), ref, amd64, nil)
@@ -47,7 +44,7 @@ func interrupted(t *testing.T, r *fakeRegistry, dir, ref string, layer v1.Hash, 
 	if got := r.bytesServed(layer); got != n {
 		t.Fatalf("the registry served %d bytes, want %d", got, n)
 	}
-	r.cutAfter(layer, -1)
+	r.cutAfter(layer, -1, nil)
 }
 
 func TestAPullGoesOnInTheMiddleOfABlob(t *testing.T) {
@@ -78,7 +75,7 @@ func TestAPullGoesOnInTheMiddleOfABlob(t *testing.T) {
 
 func TestACutConnectionIsTakenUpWhereItEnded(t *testing.T) {
 	r, ref, _, layer, size := bigBlob(t)
-	r.cutAfter(layer, size/2+1)
+	r.cutAfter(layer, size/2+1, nil)
 	if _, err := newStore(t, t.TempDir()).Pull(t.Context(), ref, amd64, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +109,7 @@ func TestARegistryWithoutRangesSendsTheWholeBlob(t *testing.T) {
 			r, ref, img, layer, size := bigBlob(t)
 			dir := t.TempDir()
 			interrupted(t, r, dir, ref, layer, 100_000)
-			r.rangeless = tt.rangeless
+			r.refuseRanges(tt.rangeless)
 			r.misbehave(tt.intercept)
 			s := newStore(t, dir)
 			got, err := s.Pull(t.Context(), ref, amd64, nil)
@@ -226,92 +223,6 @@ type noRoom struct{}
 func (noRoom) Read([]byte) (int, error) { return 0, syscall.ENOSPC }
 func (noRoom) Close() error             { return nil }
 
-func TestCredentialsGoToTheRegistryAloneAndNoFurther(t *testing.T) {
-	r, ref, _, layer, size := bigBlob(t)
-	var leaked atomic.Value
-	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		leaked.Store(q.Header.Get("Authorization"))
-		// The registry itself, reached by its other name.
-		direct, _ := http.NewRequestWithContext(q.Context(), http.MethodGet, "http://"+r.host+q.URL.Path+"?direct", nil)
-		direct.Header = q.Header.Clone()
-		res, err := http.DefaultClient.Do(direct)
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
-		defer res.Body.Close()
-		w.Header().Set("Content-Range", res.Header.Get("Content-Range"))
-		w.WriteHeader(res.StatusCode)
-		buf := new(bytes.Buffer)
-		_, _ = buf.ReadFrom(res.Body)
-		_, _ = w.Write(buf.Bytes())
-	}))
-	defer behind.Close()
-	elsewhere := strings.Replace(behind.URL, "127.0.0.1", "localhost", 1)
-	dir := t.TempDir()
-	interrupted(t, r, dir, ref, layer, 100_000)
-
-	want := "Basic " + base64.StdEncoding.EncodeToString([]byte("me:secret"))
-	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
-		switch {
-		case q.URL.RawQuery == "direct":
-			return false
-		case q.Header.Get("Authorization") != want:
-			w.Header().Set("WWW-Authenticate", "Basic")
-			w.WriteHeader(http.StatusUnauthorized)
-			return true
-		case strings.HasSuffix(q.URL.Path, layer.String()):
-			http.Redirect(w, q, elsewhere+q.URL.Path, http.StatusTemporaryRedirect)
-			return true
-		}
-		return false
-	})
-	s := newStore(t, dir)
-	s.keychain = oneLogin{authn.FromConfig(authn.AuthConfig{Username: "me", Password: "secret"})}
-	if _, err := s.Pull(t.Context(), ref, amd64, nil); err != nil {
-		t.Fatal(err)
-	}
-	if got := leaked.Load(); got != "" {
-		t.Errorf("another host got the credentials %q", got)
-	}
-	if n := r.bytesServed(layer); n != size-100_000 {
-		t.Errorf("%d bytes were fetched behind the redirection, want %d", n, size-100_000)
-	}
-}
-
-type oneLogin struct{ authn.Authenticator }
-
-func (l oneLogin) Resolve(authn.Resource) (authn.Authenticator, error) { return l.Authenticator, nil }
-
-func TestARegistryDoesNotSendUsIntoTheLocalNetwork(t *testing.T) {
-	for to, refused := range map[string]bool{
-		"http://169.254.169.254/latest": true,
-		"http://[::ffff:10.0.0.1]/x":    true,
-		"http://[fe80::1]/x":            true,
-		"http://127.0.0.1:8080/x":       true,
-		"https://cdn.example.com/x":     false,
-		"https://203.0.113.7/x":         false,
-		"https://registry.example/y":    false,
-	} {
-		from := httptest.NewRequest(http.MethodGet, "https://registry.example/v2/", nil)
-		if err := checkRedirect(httptest.NewRequest(http.MethodGet, to, nil), []*http.Request{from}); (err != nil) != refused {
-			t.Errorf("to %s: %v", to, err)
-		}
-	}
-	r, ref, _, layer, _ := bigBlob(t)
-	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
-		if !strings.HasSuffix(q.URL.Path, layer.String()) {
-			return false
-		}
-		http.Redirect(w, q, "http://10.0.0.1/secret?signature=abc", http.StatusFound)
-		return true
-	})
-	_, err := newStore(t, t.TempDir()).Pull(t.Context(), ref, amd64, nil)
-	wantError(t, err, "", "redirects to 10.0.0.1")
-	if strings.Contains(err.Error(), "signature") {
-		t.Errorf("the error shows where we were sent: %v", err)
-	}
-}
-
 func TestAnInterruptKeepsWhatCame(t *testing.T) {
 	r, ref, _, layer, size := bigBlob(t)
 	dir := t.TempDir()
@@ -322,7 +233,7 @@ func TestAnInterruptKeepsWhatCame(t *testing.T) {
 		if !strings.HasSuffix(q.URL.Path, layer.String()) {
 			return false
 		}
-		r.cutAfter(layer, 100_000)
+		r.cutAfter(layer, 100_000, nil)
 		defer func() {
 			_ = recover() // the cut
 			await(t, func() bool {

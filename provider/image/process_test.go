@@ -173,15 +173,18 @@ func TestAPullThatWasKilledGoesOnInTheBlob(t *testing.T) {
 			r, ref, img, layer, _ := bigBlob(t)
 			dir := filepath.Join(t.TempDir(), "store")
 			cmd := child(t, dir, ref, "")
-			r.cutAfter(layer, n)
-			r.atCut = func() {
+			started := make(chan struct{})
+			r.cutAfter(layer, n, func() {
+				<-started
 				await(t, func() bool {
 					info, err := os.Stat(partOf(dir, layer))
 					return err == nil && info.Size() == n
 				})
 				_ = cmd.Process.Kill()
-			}
-			if err := cmd.Start(); err != nil {
+			})
+			err := cmd.Start()
+			close(started)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if err := cmd.Wait(); err == nil {
@@ -192,7 +195,7 @@ func TestAPullThatWasKilledGoesOnInTheBlob(t *testing.T) {
 				t.Errorf("half an image is listed: %v, %v", list, err)
 			}
 			wantNothingHalf(t, dir)
-			r.cutAfter(layer, -1)
+			r.cutAfter(layer, -1, nil)
 			if err := child(t, dir, ref, "").Run(); err != nil {
 				t.Fatal(err)
 			}
