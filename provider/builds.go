@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/stead-vm/stead/provider/build"
 	"github.com/stead-vm/stead/provider/image"
@@ -61,7 +60,7 @@ func (p *Provider) buildSpec(ctx context.Context, b Build, owner Owner, platform
 	}
 	entries, err := p.images.List(ctx)
 	for _, e := range entries {
-		if e.Imported && e.Problem == "" && e.Platform == platform && !strings.HasPrefix(e.Reference, builtName+":") {
+		if e.Imported && e.Problem == "" && e.Platform == platform && !Built(e.Reference) {
 			s.Known = append(s.Known, build.Base{Name: e.Reference, Digest: e.Digest})
 		}
 	}

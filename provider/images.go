@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/stead-vm/stead/provider/ext4"
 	"github.com/stead-vm/stead/provider/image"
@@ -64,6 +65,10 @@ func (e *UnknownImageError) Remedy() string {
 	return fmt.Sprintf(`repair it with "stead apply", or remove it with "stead rm %s"`, e.ID)
 }
 
+// Built tells whether a reference is the name of an image that was built from a
+// machine's sources, and can be again.
+func Built(reference string) bool { return strings.HasPrefix(reference, builtName+":") }
+
 // UnusedImages lists the images that no machine was made from.
 func (p *Provider) UnusedImages(ctx context.Context) ([]image.Entry, error) {
 	entries, err := p.images.List(ctx)
@@ -109,7 +114,7 @@ func (p *Provider) Prune(ctx context.Context, o PruneOptions) (image.Pruned, err
 		return pruned, err
 	}
 	return pruned, p.eachLeftover("", func(dir string) error {
-		taken, files, err := spaceOf(dir)
+		taken, files, err := image.SpaceIn(dir)
 		pruned.Freed += taken.Real
 		pruned.Files += files
 		if err != nil || o.DryRun {

@@ -162,7 +162,7 @@ func TestUsageHasEveryFileOnce(t *testing.T) {
 		group[g.Kind] = g
 		sum = sum.Plus(g.Space)
 	}
-	if all, _, err := spaceOf(p.opts.Home); err != nil || all != sum {
+	if all, _, err := image.SpaceIn(p.opts.Home); err != nil || all != sum {
 		t.Errorf("the groups have %+v, the folder %+v, %v", sum, all, err)
 	}
 	for kind, want := range map[string]struct {

@@ -2,8 +2,6 @@ package provider
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +69,7 @@ func (p *Provider) Usage(ctx context.Context) (Usage, error) {
 	}
 	kernels.Count = len(kernels.Items)
 	err = p.eachLeftover("", func(dir string) error {
-		taken, _, err := spaceOf(dir)
+		taken, _, err := image.SpaceIn(dir)
 		other.add(UsageItem{Name: "machines/" + filepath.Base(dir), Space: taken, Reclaimable: taken.Real})
 		unneeded += taken.Real
 		return err
@@ -79,7 +77,7 @@ func (p *Provider) Usage(ctx context.Context) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	all, _, err := spaceOf(p.opts.Home)
+	all, _, err := image.SpaceIn(p.opts.Home)
 	rest := UsageItem{Name: "settings, locks and the like", Space: all}
 	for _, g := range []UsageGroup{images, disks, machines, kernels, logs, other} {
 		rest.Size, rest.Real = max(rest.Size-g.Size, 0), max(rest.Real-g.Real, 0)
@@ -162,22 +160,4 @@ func filesIn(dir, suffix string) []UsageItem {
 		}
 	}
 	return items
-}
-
-// spaceOf adds up the regular files beneath a folder. What goes away meanwhile takes nothing.
-func spaceOf(dir string) (s image.Space, files int, err error) {
-	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
-			var info fs.FileInfo
-			if info, err = e.Info(); err == nil {
-				s = s.Plus(image.SpaceOf(info))
-				files++
-			}
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
-	return s, files, err
 }

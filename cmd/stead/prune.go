@@ -74,7 +74,7 @@ func (a *app) showGoing(images []image.Entry) error {
 	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	for _, e := range images {
 		note := ""
-		if e.Imported {
+		if e.Imported && !provider.Built(e.Reference) {
 			note = styles(a.out).remove("imported: only its file brings it back")
 		}
 		fmt.Fprintf(t, "  - %s\t%s\t%s\n", e.Reference, size(e.Size), note)

@@ -62,7 +62,7 @@ func TestPruneFreesWhatNoNameLeadsTo(t *testing.T) {
 	r.push(t, "sample:latest", now)
 	_, disk := pulled(t, s, ref)
 	part := writeFile(t, partOf(dir, digestOf(t, sample(t, "never"))), []byte("half"))
-	killed := writeFile(t, filepath.Join(dir, "tmp", "of-a-killed-process"), []byte("x"))
+	killed := filepath.Join(dir, "tmp", "of-a-killed-process")
 	if list, err := s.List(t.Context()); err != nil || len(list) != 1 {
 		t.Errorf("the list has %v, %v; want what the tag means now alone", list, err)
 	}
@@ -78,7 +78,10 @@ func TestPruneFreesWhatNoNameLeadsTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, killed, []byte("x")) // looking has cleared it away
+	if err := os.MkdirAll(killed, 0o700); err != nil { // not before: looking clears it away
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(killed, "large"), make([]byte, 50_000))
 	told, err := s.Prune(t.Context(), PruneOptions{DryRun: true})
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +99,7 @@ func TestPruneFreesWhatNoNameLeadsTo(t *testing.T) {
 	if did.Files != told.Files || did.Freed != told.Freed || did.Files != 8 {
 		t.Errorf("%+v went, %+v was told; want 8 files", did, told)
 	}
-	if least := u.Nameless.Real + u.Parts.Real; did.Freed < least || least == 0 {
+	if least := u.Nameless.Real + u.Parts.Real + 50_000; did.Freed < least || u.Nameless.Real == 0 {
 		t.Errorf("%d bytes were freed; the usage tells of %d", did.Freed, least)
 	}
 	if again, err := s.Prune(t.Context(), PruneOptions{}); err != nil || again.Files != 0 || again.Freed != 0 {

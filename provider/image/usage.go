@@ -26,6 +26,24 @@ func SpaceOf(info fs.FileInfo) Space { return Space{Size: info.Size(), Real: occ
 // Plus adds up.
 func (s Space) Plus(o Space) Space { return Space{Size: s.Size + o.Size, Real: s.Real + o.Real} }
 
+// SpaceIn adds up the regular files beneath a folder. What goes away meanwhile takes nothing.
+func SpaceIn(dir string) (s Space, files int, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			var info fs.FileInfo
+			if info, err = e.Info(); err == nil {
+				s = s.Plus(SpaceOf(info))
+				files++
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	return s, files, err
+}
+
 // Usage is what a store takes.
 type Usage struct {
 	Images      []StoredImage
@@ -137,14 +155,14 @@ func (s *Store) disksUsage(images []v1.Descriptor) ([]StoredDisk, error) {
 	return disks, err
 }
 
-// storedFile is a file of the store.
+// storedFile is a file of the store, or a folder with temporary ones.
 type storedFile struct {
 	path   string
 	digest string // in hexadecimal: a blob's, or that of the image that a disk is of
 	Space
 }
 
-// stored lists a folder of the store. What goes away meanwhile is left out.
+// stored lists a folder of the store.
 func stored(dir string) ([]storedFile, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -152,15 +170,13 @@ func stored(dir string) ([]storedFile, error) {
 	}
 	files := make([]storedFile, 0, len(entries))
 	for _, e := range entries {
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		path := filepath.Join(dir, e.Name())
+		space, _, err := SpaceIn(path)
 		if err != nil {
 			return nil, fmt.Errorf("image store: %w", err)
 		}
 		digest, _, _ := strings.Cut(e.Name(), "-")
-		files = append(files, storedFile{path: filepath.Join(dir, e.Name()), digest: digest, Space: SpaceOf(info)})
+		files = append(files, storedFile{path: path, digest: digest, Space: space})
 	}
 	return files, nil
 }
