@@ -12,8 +12,10 @@ import (
 
 // Types of blocks.
 const (
-	machineBlock = "machine" // declares a machine
-	buildBlock   = "build"   // in a machine: how its image is built
+	machineBlock   = "machine"   // declares a machine
+	movedBlock     = "moved"     // tells of another name
+	buildBlock     = "build"     // in a machine: how its image is built
+	lifecycleBlock = "lifecycle" // in a machine: what must not happen to its disk
 )
 
 // place is where a project file lies: what relative paths and defaults need.
@@ -27,12 +29,14 @@ type place struct {
 // decoder reads one project file.
 type decoder struct {
 	problems
-	dir, home string // as in place
+	dir, home string                 // as in place
+	refs      []ref                  // to be checked when all machines are known
+	blocks    map[Position]hcl.Range // where blocks begin
 }
 
 // parse is Load without a file system.
 func parse(src []byte, at place) (*Project, error) {
-	d := &decoder{problems: problems{shown: at.shown, src: src}, dir: at.dir, home: at.home}
+	d := &decoder{problems: problems{shown: at.shown, src: src}, dir: at.dir, home: at.home, blocks: map[Position]hcl.Range{}}
 	file, diags := hclsyntax.ParseConfig(src, at.shown, hcl.InitialPos)
 	if diags.HasErrors() {
 		d.addHCL(diags)
@@ -54,24 +58,28 @@ func (d *decoder) project(p *Project, body *hclsyntax.Body) {
 	decodeBody(d, what, projectAttributes, body, p)
 	first := map[string]int{}
 	for _, b := range body.Blocks {
-		if b.Type != machineBlock {
-			d.unknownBlock(what, names(projectAttributes), []string{machineBlock}, b)
-			continue
+		switch b.Type {
+		case machineBlock:
+			m := d.machine(b)
+			if line, again := first[m.Name]; again {
+				d.add(b.LabelRanges[0], "Every machine needs a name of its own.",
+					"machine %q is declared twice, first at %s", m.Name, Position{File: d.shown, Line: line})
+			} else if m.Name != "" {
+				first[m.Name] = m.Pos.Line
+			}
+			p.Machines = append(p.Machines, m)
+		case movedBlock:
+			p.Moved = append(p.Moved, d.moved(b))
+		default:
+			d.unknownBlock(what, names(projectAttributes), projectBlocks, b)
 		}
-		m := d.machine(b)
-		if line, again := first[m.Name]; again {
-			d.add(b.LabelRanges[0], "Every machine needs a name of its own.",
-				"machine %q is declared twice, first at %s", m.Name, Position{File: d.shown, Line: line})
-		} else if m.Name != "" {
-			first[m.Name] = m.Pos.Line
-		}
-		p.Machines = append(p.Machines, m)
 	}
+	d.references(p)
 }
 
 // machine reads one machine block.
 func (d *decoder) machine(b *hclsyntax.Block) Machine {
-	m := Machine{Pos: Position{File: d.shown, Line: b.TypeRange.Start.Line}}
+	m := Machine{Pos: d.position(b)}
 	if len(b.Labels) == 1 {
 		m.Name = d.machineName(b.Labels[0], b.LabelRanges[0])
 	} else {
@@ -82,14 +90,22 @@ func (d *decoder) machine(b *hclsyntax.Block) Machine {
 		what = fmt.Sprintf("machine %q", m.Name)
 	}
 	decodeBody(d, what, machineAttributes, b.Body, &m)
+	seen := map[string]bool{}
 	for _, inner := range b.Body.Blocks {
-		switch {
-		case inner.Type != buildBlock:
-			d.unknownBlock(what, names(machineAttributes), machineBlocks, inner)
-		case m.Build != nil:
-			d.add(inner.TypeRange, "", "%s has two build blocks", what)
-		default:
+		if seen[inner.Type] {
+			d.add(inner.TypeRange, "", "%s has two %s blocks", what, inner.Type)
+			continue
+		}
+		seen[inner.Type] = true
+		switch inner.Type {
+		case buildBlock:
 			m.Build = d.build(inner)
+		case lifecycleBlock:
+			d.nameless(inner)
+			decodeBody(d, "a lifecycle block", lifecycleAttributes, inner.Body, &m.Lifecycle)
+			d.noBlocks("a lifecycle block", names(lifecycleAttributes), inner.Body)
+		default:
+			d.unknownBlock(what, names(machineAttributes), machineBlocks, inner)
 		}
 	}
 	image := b.Body.Attributes["image"]
@@ -107,18 +123,50 @@ func (d *decoder) machine(b *hclsyntax.Block) Machine {
 // in compose files.
 func (d *decoder) build(b *hclsyntax.Block) *Build {
 	const what = "a build block"
-	if len(b.Labels) > 0 {
-		d.add(b.LabelRanges[0], "Write build { … }.", "a build block has no name")
-	}
+	d.nameless(b)
 	build := &Build{Context: d.dir}
 	decodeBody(d, what, buildAttributes, b.Body, build)
 	if build.Dockerfile != "" {
 		build.Dockerfile = d.pathIn(build.Context, build.Dockerfile, b.Body.Attributes["dockerfile"].Expr.Range())
 	}
-	for _, inner := range b.Body.Blocks {
-		d.unknownBlock(what, names(buildAttributes), nil, inner)
-	}
+	d.noBlocks(what, names(buildAttributes), b.Body)
 	return build
+}
+
+// moved reads how a machine was called before.
+func (d *decoder) moved(b *hclsyntax.Block) Moved {
+	const what = "a moved block"
+	d.nameless(b)
+	m := Moved{Pos: d.position(b)}
+	decodeBody(d, what, movedAttributes, b.Body, &m)
+	d.noBlocks(what, names(movedAttributes), b.Body)
+	for _, a := range movedAttributes {
+		if b.Body.Attributes[a.name] == nil {
+			d.add(b.TypeRange, `Write moved { from = "old" … to = "new" }, each on a line of its own.`, "%s has no %s", what, a.name)
+		}
+	}
+	return m
+}
+
+// nameless refuses labels.
+func (d *decoder) nameless(b *hclsyntax.Block) {
+	if len(b.Labels) > 0 {
+		d.add(b.LabelRanges[0], "Write "+b.Type+" { … }.", "a %s block has no name", b.Type)
+	}
+}
+
+// noBlocks refuses blocks in a block that has none.
+func (d *decoder) noBlocks(what string, attributes []string, body *hclsyntax.Body) {
+	for _, inner := range body.Blocks {
+		d.unknownBlock(what, attributes, nil, inner)
+	}
+}
+
+// position is where a block begins.
+func (d *decoder) position(b *hclsyntax.Block) Position {
+	at := Position{File: d.shown, Line: b.TypeRange.Start.Line}
+	d.blocks[at] = b.TypeRange
+	return at
 }
 
 // machineName checks a machine's label and returns it, or "" after a problem.

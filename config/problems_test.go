@@ -14,6 +14,9 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestProblems(t *testing.T) {
 	machine := func(body string) string { return "machine \"m\" {\n  image = \"alpine\"\n  " + body + "\n}" }
+	two := func(name, body string) string {
+		return "machine \"" + name + "\" {\n  image = \"alpine\"\n  " + body + "\n}\n"
+	}
 	build := func(body string) string { return "machine \"m\" {\n  build { " + body + " }\n}" }
 	tests := map[string]struct {
 		text string
@@ -81,6 +84,19 @@ func TestProblems(t *testing.T) {
 		"a build argument that is a list":       {build(`args = { A = [1] }`), []string{`machines.hcl:2:18: build argument A must be text, not a list`}},
 		"a build argument with a strange name":  {build(`args = { "A-B" = 1 }`), []string{`machines.hcl:2:18: "A-B" cannot name a build argument`}},
 		"a build without a place":               {build(`context = ""`), []string{`machines.hcl:2:21: context must not be empty`}},
+		"an unknown state":                      {machine(`state = "up"`), []string{`machines.hcl:3:11: state must be "running" or "stopped", not "up"`}},
+		"an unknown policy for images":          {machine("lifecycle {\n on_image_change = \"ask\"\n}"), []string{`machines.hcl:4:20: on_image_change must be "replace" or "keep", not "ask"`}},
+		"two lifecycles":                        {machine("lifecycle {}\nlifecycle {}"), []string{`machines.hcl:4:1: machine "m" has two lifecycle blocks`}},
+		"lifecycle as an attribute":             {machine(`lifecycle = {}`), []string{`machines.hcl:3:3: lifecycle is a block`}},
+		"a dependency that is not declared":     {machine(`depends_on = ["n"]`), []string{`machines.hcl:3:17: there is no machine "n". Did you mean "m"?`}},
+		"a dependency on itself":                {machine(`depends_on = ["m"]`), []string{`machines.hcl:3:17: machine "m" cannot depend on itself`}},
+		"a dependency twice":                    {two("db", "") + two("m", `depends_on = ["db", "db"]`), []string{`machines.hcl:7:23: machine "db" is listed twice`}},
+		"a circle of dependencies":              {two("a", `depends_on = ["c"]`) + two("b", `depends_on = ["a"]`) + two("c", `depends_on = ["b"]`), []string{`machines.hcl:1:1: machines wait for each other: a -> c -> b -> a`}},
+		"a move without an end":                 {two("m", "") + "moved {\n from = \"x\"\n}", []string{`machines.hcl:5:1: a moved block has no to`}},
+		"a move of what is still there":         {two("m", "") + two("x", "") + "moved {\n from = \"x\"\n to = \"m\"\n}", []string{`machines.hcl:9:1: machine "x" has moved to "m" and is still declared`}},
+		"a move to nowhere":                     {"moved {\n from = \"x\"\n to = \"m\"\n}", []string{`machines.hcl:1:1: machine "x" has moved to "m", which is not declared`}},
+		"a move to itself":                      {"moved {\n from = \"x\"\n to = \"x\"\n}", []string{`machines.hcl:1:1: machine "x" moved to its own name`}},
+		"a move twice":                          {two("m", "") + "moved {\n from = \"x\"\n to = \"m\"\n}\nmoved {\n from = \"y\"\n to = \"m\"\n}", []string{`machines.hcl:9:1: machine "y" or "m" has moved twice`}},
 		"a call of a function":                  {machine(`cpus = max(1, 2)`), []string{`machines.hcl:3:10: Function calls not allowed`}},
 		"broken syntax hides what follows":      {"machine \"m\" {\n  cpu = \n}\n", []string{`machines.hcl:2:9: Invalid expression`}},
 		"an unclosed block":                     {"machine \"m\" {", []string{`machines.hcl:1:13: Unclosed configuration block`}},

@@ -22,6 +22,13 @@ type Project struct {
 	Dir      string    // absolute folder of the file, symbolic links resolved
 	File     string    // absolute path of the file
 	Machines []Machine // sorted by name
+	Moved    []Moved   // in the file's order
+}
+
+// Moved says that a machine has another name than before.
+type Moved struct {
+	From, To string // machines' names
+	Pos      Position
 }
 
 // Machine is a machine as the file declares it. The zero value of a field means
@@ -37,7 +44,16 @@ type Machine struct {
 	Virtualization bool
 	HomeMount      string // "rw", "ro" or "none"
 	Services       []string
+	Stopped        bool     // state = "stopped": it exists and does not run
+	DependsOn      []string // names of machines that are there, and up, before it
+	Lifecycle      Lifecycle
 	Pos            Position // of the machine's block
+}
+
+// Lifecycle says what must not happen to a machine's disk.
+type Lifecycle struct {
+	PreventDestroy bool // a plan that would lose the disk is refused
+	KeepImage      bool // on_image_change = "keep": another image makes no other machine
 }
 
 // Build says how a machine's image is built from sources. The zero value of a field

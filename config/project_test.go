@@ -99,6 +99,44 @@ func TestParseForms(t *testing.T) {
 	}
 }
 
+func TestParseReadsTheLifeOfAMachine(t *testing.T) {
+	p, err := parseText(`
+machine "db" {
+  image = "postgres"
+  state = "stopped"
+  lifecycle {
+    prevent_destroy = true
+    on_image_change = "keep"
+  }
+}
+machine "web" {
+  image      = "nginx"
+  state      = "running"
+  depends_on = ["db"]
+  lifecycle {
+    on_image_change = "replace"
+  }
+}
+moved {
+  from = "www"
+  to   = "web"
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Machine{
+		{Name: "db", Image: "postgres", Stopped: true, Lifecycle: Lifecycle{PreventDestroy: true, KeepImage: true}, Pos: Position{"machines.hcl", 2}},
+		{Name: "web", Image: "nginx", DependsOn: []string{"db"}, Pos: Position{"machines.hcl", 10}},
+	}
+	if d := cmp.Diff(want, p.Machines); d != "" {
+		t.Errorf("machines mismatch (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]Moved{{From: "www", To: "web", Pos: Position{"machines.hcl", 18}}}, p.Moved); d != "" {
+		t.Errorf("moved mismatch (-want +got):\n%s", d)
+	}
+}
+
 func TestParseReadsABuild(t *testing.T) {
 	tests := map[string]struct {
 		block string

@@ -76,32 +76,67 @@ var serviceForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:@\\-]{0,254}$`)
 
 // services reads the names of services, in their order.
 func (d *decoder) services(e hclsyntax.Expression) []string {
-	v, ok := d.value(e)
-	if !ok {
-		return nil
-	}
-	if !isList(v) {
-		d.add(e.Range(), `Write services = ["postgresql"].`, "services must be a list, not %s", kind(v))
-		return nil
-	}
-	var services []string
 	seen := map[string]bool{}
-	for i, element := range v.AsValueSlice() {
-		at := elementRange(e, i)
-		s, ok := d.textValue("a service", element, at)
+	return d.texts("services", `["postgresql"]`, "a service", e, func(s string, at hcl.Range) bool {
 		unit := strings.TrimSuffix(s, ".service")
 		switch {
-		case !ok:
 		case !serviceForm.MatchString(s):
 			d.add(at, `Write the name that "systemctl start" or "rc-service" takes, such as "postgresql".`, "%q cannot name a service", s)
 		case seen[unit]:
 			d.add(at, "", "service %q is listed twice", s)
 		default:
 			seen[unit] = true
-			services = append(services, s)
+			return true
+		}
+		return false
+	})
+}
+
+// texts reads a list of text, of which accept takes elements.
+func (d *decoder) texts(name, example, element string, e hclsyntax.Expression, accept func(s string, at hcl.Range) bool) []string {
+	v, ok := d.value(e)
+	if !ok {
+		return nil
+	}
+	if !isList(v) {
+		d.add(e.Range(), "Write "+name+" = "+example+".", "%s must be a list, not %s", name, kind(v))
+		return nil
+	}
+	var list []string
+	for i, value := range v.AsValueSlice() {
+		at := elementRange(e, i)
+		if s, ok := d.textValue(element, value, at); ok && accept(s, at) {
+			list = append(list, s)
 		}
 	}
-	return services
+	return list
+}
+
+// reference reads the name of a machine.
+func (d *decoder) reference(name string, e hclsyntax.Expression) string {
+	s, ok := d.text(name, e)
+	if !ok || isName(s) {
+		return s
+	}
+	d.add(e.Range(), namesAllowed, "%q cannot name a machine.%s", s, didYouMeanName(s))
+	return ""
+}
+
+// dependsOn reads names of other machines. Whether they are declared is known when the
+// whole file is read: see [decoder.references].
+func (d *decoder) dependsOn(self string, e hclsyntax.Expression) []string {
+	seen := map[string]bool{self: true}
+	return d.texts("depends_on", `["db"]`, "a machine", e, func(s string, at hcl.Range) bool {
+		if s == self {
+			d.add(at, "", "machine %q cannot depend on itself", s)
+		} else if seen[s] {
+			d.add(at, "", "machine %q is listed twice", s)
+		}
+		again := seen[s]
+		seen[s] = true
+		d.refs = append(d.refs, ref{name: s, at: at})
+		return !again
+	})
 }
 
 // argForm is what ARG takes in a Dockerfile.

@@ -31,6 +31,24 @@ var machineAttributes = []attribute[Machine]{
 		m.HomeMount = d.oneOf("home_mount", homeMounts, e)
 	}},
 	{name: "services", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Services = d.services(e) }},
+	{name: "state", read: func(d *decoder, m *Machine, e hclsyntax.Expression) {
+		m.Stopped = d.oneOf("state", machineStates, e) == stateStopped
+	}},
+	{name: "depends_on", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.DependsOn = d.dependsOn(m.Name, e) }},
+}
+
+var lifecycleAttributes = []attribute[Lifecycle]{
+	{name: "prevent_destroy", read: func(d *decoder, l *Lifecycle, e hclsyntax.Expression) {
+		l.PreventDestroy = d.boolean("prevent_destroy", e)
+	}},
+	{name: "on_image_change", read: func(d *decoder, l *Lifecycle, e hclsyntax.Expression) {
+		l.KeepImage = d.oneOf("on_image_change", imageChanges, e) == imageKept
+	}},
+}
+
+var movedAttributes = []attribute[Moved]{
+	{name: "from", read: func(d *decoder, m *Moved, e hclsyntax.Expression) { m.From = d.reference("from", e) }},
+	{name: "to", read: func(d *decoder, m *Moved, e hclsyntax.Expression) { m.To = d.reference("to", e) }},
 }
 
 var buildAttributes = []attribute[Build]{
@@ -45,8 +63,22 @@ var buildAttributes = []attribute[Build]{
 	{name: "args", read: func(d *decoder, b *Build, e hclsyntax.Expression) { b.Args = d.args(e) }},
 }
 
-// machineBlocks are the blocks in a machine.
-var machineBlocks = []string{buildBlock}
+// Blocks of a file and of a machine.
+var (
+	projectBlocks = []string{machineBlock, movedBlock}
+	machineBlocks = []string{buildBlock, lifecycleBlock}
+)
+
+// What a machine can be wanted to do, and what another image can mean for it.
+const (
+	stateStopped = "stopped"
+	imageKept    = "keep"
+)
+
+var (
+	machineStates = []string{"running", stateStopped}
+	imageChanges  = []string{"replace", imageKept}
+)
 
 // homeMounts are the ways the home folder can appear in a machine.
 var homeMounts = []string{"rw", "ro", "none"}
@@ -74,14 +106,18 @@ func decodeBody[T any](d *decoder, what string, table []attribute[T], body *hcls
 	}
 }
 
+// blockExamples say how blocks are written.
+var blockExamples = map[string]string{
+	machineBlock:   `machine "NAME" { … }`,
+	movedBlock:     `moved { … }`,
+	buildBlock:     `build { context = "." }`,
+	lifecycleBlock: `lifecycle { prevent_destroy = true }`,
+}
+
 // unknownAttribute reports an attribute that a block does not have.
 func (d *decoder) unknownAttribute(what string, known []string, a *hclsyntax.Attribute) {
-	switch a.Name {
-	case machineBlock:
-		d.add(a.NameRange, `Write machine "NAME" { … }.`, "machine is a block, not an attribute")
-		return
-	case buildBlock:
-		d.add(a.NameRange, `Write build { context = "." }.`, "build is a block, not an attribute")
+	if example, block := blockExamples[a.Name]; block {
+		d.add(a.NameRange, "Write "+example+".", "%s is a block, not an attribute", a.Name)
 		return
 	}
 	d.add(a.NameRange, "Attributes here: "+strings.Join(known, ", ")+".",

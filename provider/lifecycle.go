@@ -217,7 +217,7 @@ func (p *Provider) Configure(ctx context.Context, s Spec) error {
 		return err
 	}
 	r.Configuration.Image.Reference = s.Image
-	r.Stead.Project, r.Stead.File = s.Owner.Project, s.Owner.File
+	r.Stead.Project, r.Stead.File, r.Stead.PreventDestroy = s.Owner.Project, s.Owner.File, s.PreventDestroy
 	if err := b.writeRecord(r); err != nil {
 		return diskFull(err, b.dir)
 	}

@@ -50,6 +50,15 @@ type Spec struct {
 	User     User
 	Owner    Owner
 	Settings
+
+	PreventDestroy bool // its disk must not be lost by a plan
+}
+
+// Applied is how a project's last apply left a machine.
+type Applied struct {
+	Spec
+	Stopped bool
+	Created time.Time // of the machine
 }
 
 // Build is how a project's image is built from sources.
@@ -83,12 +92,13 @@ func (s State) String() string {
 // Machine is a machine as it was found.
 type Machine struct {
 	Spec
-	State    State
-	Problem  string    // when Broken: what is wrong with it
-	Booted   *Settings // what it runs with; nil unless Booting or Running
-	Created  time.Time
-	Started  time.Time // zero unless Booting or Running
-	Address  string    // IP, empty unless known
-	DiskUsed int64     // bytes that the disk really occupies on the host
-	Default  bool      // commands without a name mean this one
+	State     State
+	Problem   string    // when Broken: what is wrong with it
+	Booted    *Settings // what it runs with; nil unless Booting or Running
+	Created   time.Time
+	OwnerGone bool      // the owner's file is not there any more
+	Started   time.Time // zero unless Booting or Running
+	Address   string    // IP, empty unless known
+	DiskUsed  int64     // bytes that the disk really occupies on the host
+	Default   bool      // commands without a name mean this one
 }

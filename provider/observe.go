@@ -64,6 +64,7 @@ func (p *Provider) observe(ctx context.Context, id string) Machine {
 	}
 	// From here on it is known whose it is, whatever else is wrong.
 	m.Spec, m.Created = r.spec(Settings{}), r.CreatedDate
+	m.OwnerGone = m.Owner.gone()
 	s, err := b.settings()
 	if err != nil {
 		return broken(err)
@@ -80,6 +81,16 @@ func (p *Provider) observe(ctx context.Context, id string) Machine {
 		p.observeRunning(ctx, b, &m)
 	}
 	return m
+}
+
+// gone tells whether the project's file is not there any more, as when its folder was
+// moved. A folder that cannot be looked into tells nothing.
+func (o Owner) gone() bool {
+	if o.File == "" {
+		return false
+	}
+	_, err := os.Stat(o.File)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // observeRunning adds what the supervisor knows.

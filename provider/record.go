@@ -53,6 +53,8 @@ type recordStead struct {
 	File       string   `json:"file,omitempty"`
 	Env        []string `json:"env,omitempty"`        // the image's environment
 	StopSignal string   `json:"stopSignal,omitempty"` // the image's
+
+	PreventDestroy bool `json:"preventDestroy,omitempty"` // the project wants its disk to outlast plans
 }
 
 // NewerFormError reports a bundle that a newer stead wrote.
@@ -127,6 +129,7 @@ func newRecord(s Spec, img image.Image, version string) record {
 			Version: recordVersion, WrittenBy: version,
 			Project: s.Owner.Project, File: s.Owner.File,
 			Env: img.Config.Env, StopSignal: img.Config.StopSignal,
+			PreventDestroy: s.PreventDestroy,
 		},
 	}
 }
@@ -140,7 +143,7 @@ func (r record) spec(s Settings) Spec {
 		ID: c.ID, Image: c.Image.Reference, Digest: c.Image.Digest, Platform: image.Platform(c.Platform).String(),
 		User:     User{Name: c.UserSetup.Username, UID: c.UserSetup.UID, GID: c.UserSetup.GID},
 		Owner:    r.owner(),
-		Settings: s,
+		Settings: s, PreventDestroy: r.Stead.PreventDestroy,
 	}
 }
 

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
-
-	"github.com/stead-vm/stead/provider"
 )
 
 // Options adjust [Apply].
 type Options struct {
 	Parallelism int         // machines that are worked on at the same time; default 4
+	Memory      int64       // bytes that machines which are worked on may have together; default: no bound
 	Events      func(Event) // default: nobody listens; never called twice at the same time
 }
 
@@ -67,9 +64,18 @@ func (e *ChangeError) Error() string {
 
 func (e *ChangeError) Unwrap() error { return e.Err }
 
+// SkippedError says that a machine was left as it was because another one, which it
+// depends on, failed.
+type SkippedError struct{ On string }
+
+func (e *SkippedError) Error() string {
+	return fmt.Sprintf("it depends on machine %q, which failed", e.On)
+}
+
 // Apply makes a plan true. It changes nothing when the host refuses any of the
-// wanted machines. After that machines do not depend on each other: one that
-// fails stops no other, and the error joins a [*ChangeError] for each that did.
+// wanted machines. After that machines are worked on side by side, each when those it
+// comes after are done; one that fails stops only those. The error joins a
+// [*ChangeError] for each machine that is not as it should be.
 //
 // When ctx ends, steps that run finish or undo themselves and no other begins.
 // Planning and applying again continues from there.
@@ -80,21 +86,14 @@ func Apply(ctx context.Context, prov Provider, plan Plan, o Options) error {
 	if err := check(ctx, prov, plan); err != nil {
 		return err
 	}
-	tell := serialized(o.Events)
-	errs := make([]error, len(plan.Changes))
-	var group errgroup.Group
-	group.SetLimit(o.Parallelism)
-	for i, c := range plan.Changes {
-		if c.Action == None {
-			continue
-		}
-		group.Go(func() error {
-			errs[i] = applyOne(ctx, prov, c, tell)
-			return nil
-		})
-	}
-	_ = group.Wait() // its functions return nil: one machine's error must not end the others
-	return errors.Join(errs...)
+	r := &run{prov: prov, tell: serialized(o.Events)}
+	return errors.Join(newSchedule(plan.Changes, o).carryOut(func(c Change) error { return r.change(ctx, c) })...)
+}
+
+// run is one application of a plan.
+type run struct {
+	prov Provider
+	tell func(Event)
 }
 
 // check asks the host about every machine before anything is changed.
@@ -122,71 +121,4 @@ func serialized(events func(Event)) func(Event) {
 		defer mu.Unlock()
 		events(e)
 	}
-}
-
-// applyOne takes a change's steps in their order.
-func applyOne(ctx context.Context, prov Provider, c Change, tell func(Event)) error {
-	event := Event{ID: c.ID, Action: c.Action}
-	if ctx.Err() != nil {
-		return &ChangeError{ID: c.ID, Action: c.Action, Err: context.Cause(ctx)}
-	}
-	tell(event)
-	for _, s := range steps[c.Action] {
-		err := context.Cause(ctx)
-		if err == nil {
-			tell(Event{ID: c.ID, Action: c.Action, Kind: Stepped, Step: s.news})
-			err = s.run(ctx, prov, c)
-		}
-		if err != nil {
-			event.Kind, event.Err = Failed, &ChangeError{ID: c.ID, Action: c.Action, Step: s.name, Err: err}
-			tell(event)
-			return event.Err
-		}
-	}
-	event.Kind = Done
-	tell(event)
-	return nil
-}
-
-// step is one call of a provider.
-type step struct {
-	name string // in errors
-	news string // in events
-	run  func(ctx context.Context, prov Provider, c Change) error
-}
-
-// withSpec is a step that takes what is wanted.
-func withSpec(name, news string, call func(Provider, context.Context, provider.Spec) error) step {
-	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, *c.Want) }}
-}
-
-// withID is a step that takes the machine's name.
-func withID(name, news string, call func(Provider, context.Context, string) error) step {
-	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, c.ID) }}
-}
-
-var (
-	create        = withSpec("create", "creating", Provider.Create)
-	configure     = withSpec("configure", "writing settings", Provider.Configure)
-	replace       = withSpec("replace", "making anew", Provider.Replace)
-	repair        = withSpec("repair", "repairing", Provider.Repair)
-	applyServices = withID("update", "updating services", Provider.ApplyServices)
-	start         = withID("start", "starting", Provider.Start)
-	stop          = withID("stop", "stopping", Provider.Stop)
-	remove        = withID("delete", "deleting", Provider.Delete)
-)
-
-// steps is what each action is made of. Settings are written before a machine
-// stops: a refused one leaves it running. Start is idempotent, so it also ends
-// the actions of machines that were running when the plan was made.
-var steps = [numActions][]step{
-	Create:      {create, start},
-	Reconfigure: {configure, start},
-	Update:      {configure, start, applyServices},
-	Restart:     {configure, stop, start},
-	Start:       {start},
-	Stop:        {stop},
-	Repair:      {repair, start},
-	Replace:     {replace, start},
-	Delete:      {remove},
 }

@@ -25,10 +25,19 @@ func spec(id string) provider.Spec {
 	}
 }
 
+// situation is one of acme, which wants specs, on a host.
+func situation(h *reconciletest.Host, specs ...provider.Spec) reconcile.Situation {
+	s := reconcile.Situation{Owner: acme, Have: h.Machines(), Applied: h.Applied()}
+	for _, want := range specs {
+		s.Want = append(s.Want, reconcile.Wanted{Spec: want})
+	}
+	return s
+}
+
 // wanted is what a host should run, as a plan for what it has.
 func wanted(t *testing.T, h *reconciletest.Host, specs ...provider.Spec) reconcile.Plan {
 	t.Helper()
-	plan, err := reconcile.Diff(specs, h.Machines(), acme)
+	plan, err := reconcile.Diff(situation(h, specs...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +101,7 @@ func ptr[T any](v T) *T { return &v }
 func TestHaltStopsAndApplyStartsAgain(t *testing.T) {
 	h := reconciletest.New()
 	apply(t, h, spec("dev"))
-	if err := reconcile.Apply(t.Context(), h, reconcile.Halt(h.Machines(), acme), reconcile.Options{}); err != nil {
+	if err := reconcile.Apply(t.Context(), h, reconcile.Halt(situation(h)), reconcile.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.Machines()[0].State; got != provider.Stopped {

@@ -36,9 +36,9 @@ func OwnerOf(p *config.Project) provider.Owner {
 
 // Desired completes a project's machines with what the host adds, sorted by ID.
 // Its error joins one for each machine whose image cannot be resolved.
-func Desired(p *config.Project, d Defaults) ([]provider.Spec, error) {
+func Desired(p *config.Project, d Defaults) ([]Wanted, error) {
 	answers := map[string]answer{}
-	specs := make([]provider.Spec, 0, len(p.Machines))
+	wanted := make([]Wanted, 0, len(p.Machines))
 	var errs []error
 	for _, m := range p.Machines {
 		question := fmt.Sprintf("%s %+v", m.Image, m.Build)
@@ -51,16 +51,28 @@ func Desired(p *config.Project, d Defaults) ([]provider.Spec, error) {
 			errs = append(errs, fmt.Errorf("%s: image of machine %q: %w", m.Pos, m.Name, a.err))
 			continue
 		}
-		specs = append(specs, provider.Spec{
-			ID: m.Name, Image: a.reference, Digest: cmp.Or(d.builtDigest(m.Name, a), a.digest), Build: a.build,
-			Platform: d.Platform, User: d.User, Owner: OwnerOf(p),
-			Settings: d.settings(m),
+		wanted = append(wanted, Wanted{
+			Spec: provider.Spec{
+				ID: m.Name, Image: a.reference, Digest: cmp.Or(d.builtDigest(m.Name, a), a.digest), Build: a.build,
+				Platform: d.Platform, User: d.User, Owner: OwnerOf(p),
+				Settings: d.settings(m), PreventDestroy: m.Lifecycle.PreventDestroy,
+			},
+			Stopped: m.Stopped, KeepImage: m.Lifecycle.KeepImage, After: slices.Clone(m.DependsOn),
 		})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return sorted(specs, func(s provider.Spec) string { return s.ID }), nil
+	return sorted(wanted, func(w Wanted) string { return w.ID }), nil
+}
+
+// MovedOf are the names that a project's machines had before, by their new ones.
+func MovedOf(p *config.Project) map[string]string {
+	moved := map[string]string{}
+	for _, m := range p.Moved {
+		moved[m.To] = m.From
+	}
+	return moved
 }
 
 // answer is what an image means now.

@@ -29,6 +29,7 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 		{
 			Name: "full", Image: "alpine:3", CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k",
 			Virtualization: true, HomeMount: "none", Services: []string{"sshd"},
+			Stopped: true, DependsOn: []string{"bare"}, Lifecycle: config.Lifecycle{PreventDestroy: true, KeepImage: true},
 		},
 	}}
 	got, err := reconcile.Desired(p, defaults())
@@ -36,14 +37,18 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := defaults()
-	want := []provider.Spec{
-		{ID: "bare", Image: "debian:12", Digest: "sha256:of debian:12", Platform: d.Platform, User: d.User, Owner: acme, Settings: d.Settings},
+	want := []reconcile.Wanted{
+		{Spec: provider.Spec{ID: "bare", Image: "debian:12", Digest: "sha256:of debian:12", Platform: d.Platform, User: d.User, Owner: acme, Settings: d.Settings}},
 		{
-			ID: "full", Image: "alpine:3", Digest: "sha256:of alpine:3", Platform: d.Platform, User: d.User, Owner: acme,
-			Settings: provider.Settings{
-				CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k", Virtualization: true,
-				HomeMount: provider.HomeNone, Services: []string{"sshd"},
+			Spec: provider.Spec{
+				ID: "full", Image: "alpine:3", Digest: "sha256:of alpine:3", Platform: d.Platform, User: d.User, Owner: acme,
+				Settings: provider.Settings{
+					CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k", Virtualization: true,
+					HomeMount: provider.HomeNone, Services: []string{"sshd"},
+				},
+				PreventDestroy: true,
 			},
+			Stopped: true, KeepImage: true, After: []string{"bare"},
 		},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -94,7 +99,7 @@ func TestABuiltImageIsTheOneThatItsSourcesMake(t *testing.T) {
 			if asked != 1 {
 				t.Errorf("the sources of two machines were read %d times", asked)
 			}
-			plan, err := reconcile.Diff(specs[:1], d.Found, acme)
+			plan, err := reconcile.Diff(reconcile.Situation{Owner: acme, Want: specs[:1], Have: d.Found})
 			if err != nil {
 				t.Fatal(err)
 			}

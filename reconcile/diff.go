@@ -3,105 +3,139 @@ package reconcile
 import (
 	"cmp"
 	"errors"
-	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/stead-vm/stead/provider"
 )
 
-// ClashError says that a wanted name belongs to somebody else's machine.
-type ClashError struct {
-	ID    string
-	Owner provider.Owner // whose it is; zero: a person's
-	Want  provider.Owner // who wants the name
-}
-
-func (e *ClashError) Error() string {
-	switch {
-	case e.Owner == provider.Owner{}:
-		return fmt.Sprintf("machine %q exists already and belongs to no project: somebody made it by hand", e.ID)
-	case e.Owner.File == e.Want.File:
-		return fmt.Sprintf("machine %q belongs to project %q, which is what this file was called before", e.ID, e.Owner.Project)
-	default:
-		return fmt.Sprintf("machine %q belongs to project %q (%s)", e.ID, e.Owner.Project, e.Owner.File)
-	}
-}
-
-// Remedy says how to go on.
-func (e *ClashError) Remedy() string {
-	switch {
-	case e.Owner.File != "" && e.Owner.File == e.Want.File:
-		return fmt.Sprintf("write project = %q, or run `stead rm %s`, which loses its disk", e.Owner.Project, e.ID)
-	default:
-		return fmt.Sprintf("choose another name, or run `stead rm %s`, which loses its disk", e.ID)
-	}
-}
-
 // Diff plans how the machines that were found become the wanted ones. It needs
 // no host: equal arguments give equal plans, whatever their order.
 //
-// Machines of another owner are never in a plan. Where one has a wanted name
-// the error holds a [*ClashError] for each such name, and there is no plan.
-func Diff(want []provider.Spec, have []provider.Machine, owner provider.Owner) (Plan, error) {
-	found := make(map[string]*provider.Machine, len(have))
-	for _, m := range have {
-		if m.State != provider.Absent {
-			found[m.ID] = &m
-		}
+// Machines of another owner are never in a plan. Where one has a wanted name the error
+// holds a [*ClashError] for each such name, and a [*PreventedError] for each disk that
+// would be lost and must not be. With an error there is no plan.
+func Diff(s Situation) (Plan, error) {
+	have, err := s.found()
+	if err != nil {
+		return Plan{}, err
+	}
+	targets := s.targets(s.dependencies)
+	if err := s.checkNames(have); err != nil {
+		return Plan{}, err
 	}
 	var plan Plan
 	var errs []error
-	for _, s := range sorted(want, func(s provider.Spec) string { return s.ID }) {
-		m := found[s.ID]
-		delete(found, s.ID)
+	for _, w := range sorted(s.Want, func(w Wanted) string { return w.ID }) {
+		m := have[w.ID]
+		delete(have, w.ID)
+		if targets != nil && !targets[w.ID] {
+			continue
+		}
+		c := Change{ID: w.ID, Stopped: w.Stopped}
 		switch {
 		case m == nil:
-			plan.Changes = append(plan.Changes, Change{ID: s.ID, Action: Create, Attrs: created(&s), Want: &s})
-		case !owns(owner, m):
-			errs = append(errs, &ClashError{ID: s.ID, Owner: m.Owner, Want: owner})
+			c.Action, c.Attrs, c.Want = Create, created(&w.Spec), &w.Spec
+		case !owns(s.Owner, m):
+			errs = append(errs, &ClashError{ID: w.ID, Owner: m.Owner, Want: s.Owner})
+			continue
 		default:
-			plan.Changes = append(plan.Changes, compare(&s, m))
+			s.compare(&c, &w, m)
+		}
+		c.DriftOnly = s.driftOnly(&c, &w)
+		plan.Changes = append(plan.Changes, c)
+	}
+	for _, id := range sortedKeys(have) {
+		if have[id].Owner == s.Owner && (targets == nil || targets[id]) {
+			plan.Changes = append(plan.Changes, deletion(have[id]))
+		}
+	}
+	for _, c := range plan.Changes {
+		if c.prevented() {
+			errs = append(errs, &PreventedError{ID: c.ID, Action: c.Action, Why: c.Attrs})
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return Plan{}, err
 	}
-	for _, m := range found {
-		if m.Owner == owner {
-			plan.Changes = append(plan.Changes, deletion(m))
-		}
-	}
 	plan.Changes = sorted(plan.Changes, func(c Change) string { return c.ID })
+	plan.Drift = s.drift()
+	s.order(&plan)
 	return plan, nil
 }
 
-// Destroy plans the end of every machine of owner.
-func Destroy(have []provider.Machine, owner provider.Owner) Plan {
-	var plan Plan
-	for _, m := range sorted(have, func(m provider.Machine) string { return m.ID }) {
-		if m.Owner == owner && m.State != provider.Absent {
-			plan.Changes = append(plan.Changes, deletion(&m))
+// checkNames refuses a plan for machines that are neither wanted nor there.
+func (s *Situation) checkNames(have found) error {
+	var unknown []string
+	for _, id := range slices.Concat(s.Target, s.Replace) {
+		m := have[id]
+		if s.wanted(id) == nil && (m == nil || m.Owner != s.Owner) && !slices.Contains(unknown, id) {
+			unknown = append(unknown, id)
 		}
 	}
-	return plan
+	if len(unknown) > 0 {
+		return &UnknownError{IDs: unknown}
+	}
+	return nil
 }
 
-// Halt plans the stop of every machine of owner that runs. Disks are kept.
-func Halt(have []provider.Machine, owner provider.Owner) Plan {
+// prevented tells whether the change loses a disk that must not be lost. What a machine
+// in the file may lose the file says; of one that is not in it any more, its own record.
+func (c *Change) prevented() bool {
+	switch c.Action {
+	case Replace:
+		return c.Want.PreventDestroy
+	case Delete:
+		return c.Have.PreventDestroy
+	default:
+		return false
+	}
+}
+
+// Destroy plans the end of every machine of the owner, dependents first. Its error holds
+// a [*PreventedError] for each disk that must not be lost.
+func Destroy(s Situation) (Plan, error) {
+	targets := s.targets(s.dependents)
 	var plan Plan
-	for _, m := range sorted(have, func(m provider.Machine) string { return m.ID }) {
-		if m.Owner == owner && active(&m) {
-			plan.Changes = append(plan.Changes, Change{ID: m.ID, Action: Stop, Have: &m})
+	var errs []error
+	for _, m := range sorted(s.Have, func(m provider.Machine) string { return m.ID }) {
+		if m.Owner != s.Owner || m.State == provider.Absent || targets != nil && !targets[m.ID] {
+			continue
+		}
+		c := deletion(&m)
+		if c.prevented() {
+			errs = append(errs, &PreventedError{ID: c.ID, Action: c.Action})
+		}
+		plan.Changes = append(plan.Changes, c)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Plan{}, err
+	}
+	s.order(&plan)
+	return plan, nil
+}
+
+// Halt plans the stop of every machine of the owner that runs, dependents first. Disks
+// are kept.
+func Halt(s Situation) Plan {
+	var plan Plan
+	for _, m := range sorted(s.Have, func(m provider.Machine) string { return m.ID }) {
+		if m.Owner == s.Owner && active(&m) {
+			plan.Changes = append(plan.Changes, Change{ID: m.ID, Action: Stop, Have: &m, Stopped: true})
 		}
 	}
+	s.order(&plan)
 	return plan
 }
 
 // owns tells whether a plan of owner may change m. A broken machine whose owner
 // cannot be read is nobody's: who wants its name may repair it, for that keeps
 // its disk.
+//
+// A project whose file is gone and whose name is the owner's is the owner, from before
+// its folder was moved.
 func owns(owner provider.Owner, m *provider.Machine) bool {
-	return m.Owner == owner || m.State == provider.Broken && !legible(m)
+	return m.Owner == owner || m.OwnerGone && m.Owner.Project == owner.Project || m.State == provider.Broken && !legible(m)
 }
 
 // legible tells whether it is known what m is: its image is always recorded.
@@ -116,17 +150,40 @@ func deletion(m *provider.Machine) Change {
 }
 
 // compare plans the change of one existing machine.
-func compare(want *provider.Spec, have *provider.Machine) Change {
-	c := Change{ID: want.ID, Want: want, Have: have}
-	if have.State == provider.Broken {
-		c.Action, c.Attrs = compareBroken(want, have)
-	} else {
-		c.Action, c.Attrs = compareWhole(want, have)
+func (s *Situation) compare(c *Change, w *Wanted, have *provider.Machine) {
+	want := w.Spec
+	if w.KeepImage && have.Digest != "" {
+		want.Image, want.Digest, want.Build = have.Image, have.Digest, nil
+	}
+	s.decide(c, &want, w.Stopped, have)
+	if c.Action == Replace || slices.Contains(s.Replace, w.ID) {
+		// A machine that is made anew has no image to keep.
+		want = w.Spec
+		s.decide(c, &want, w.Stopped, have)
+	}
+	if have.ID != w.ID {
+		c.From = have.ID
+	}
+	if c.From != "" && c.Action != Replace && c.Action != Repair {
+		c.Action = Move
 	}
 	if c.Action.LosesDisk() {
 		c.DataLost = have.DiskUsed
 	}
-	return c
+	c.Want, c.Have = &want, have
+}
+
+// decide finds out what differs and what that takes.
+func (s *Situation) decide(c *Change, want *provider.Spec, wantStopped bool, have *provider.Machine) {
+	if have.State == provider.Broken {
+		c.Action, c.Attrs = compareBroken(want, have)
+	} else {
+		c.Action, c.Attrs = s.compareWhole(want, wantStopped, have)
+	}
+	if slices.Contains(s.Replace, want.ID) {
+		c.Action = Replace
+		c.Attrs = append(c.Attrs, AttrChange{Name: "replacement", New: "asked for", ForcesReplacement: true})
+	}
 }
 
 // compareBroken repairs, unless the machine is known to be another one.
@@ -146,20 +203,32 @@ func compareBroken(want *provider.Spec, have *provider.Machine) (Action, []AttrC
 // compareWhole looks at two things that can differ from what is wanted: the
 // machine's files, and what it was booted with. Who ran `set` on a running
 // machine has changed only the first.
-func compareWhole(want *provider.Spec, have *provider.Machine) (Action, []AttrChange) {
+func (s *Situation) compareWhole(want *provider.Spec, wantStopped bool, have *provider.Machine) (Action, []AttrChange) {
 	files, now := &have.Spec, &have.Spec
 	if active(have) && have.Booted != nil {
 		booted := have.Spec
-		booted.Settings = *have.Booted
+		booted.Disk = have.Booted.Disk // the file's is only a wish until the next start
+		if !wantStopped {
+			booted.Settings = *have.Booted
+		}
 		now = &booted
 	}
 	var attrs []AttrChange
 	need := None
 	for _, f := range fields {
-		switch wish := f.text(want); {
+		wish := f.text(want)
+		switch {
 		case f.text(now) != wish:
-			attrs = append(attrs, f.change(now, want))
-			need = max(need, f.action(now, want))
+			diff := f.change(now, want)
+			action := f.action(now, want)
+			if s.NoRestart && action == Restart && active(have) {
+				diff.Pending = true
+				if action = Reconfigure; f.text(files) == wish {
+					action = None // it was left pending before
+				}
+			}
+			attrs = append(attrs, diff)
+			need = max(need, action)
 		case f.text(files) != wish:
 			diff := f.change(files, want)
 			diff.ForcesReplacement = false // the machine is as wanted, only its files are not
@@ -167,7 +236,10 @@ func compareWhole(want *provider.Spec, have *provider.Machine) (Action, []AttrCh
 			need = max(need, Reconfigure)
 		}
 	}
-	return inState(need, have.State), attrs
+	if wantStopped {
+		return stoppedIn(need, have.State), attrs
+	}
+	return runningIn(need, have.State), attrs
 }
 
 // action is what a field's difference takes on a running machine.
@@ -184,9 +256,9 @@ func (f *field) action(from, to *provider.Spec) Action {
 	}
 }
 
-// inState is what a running machine's need means for one in another state. All
-// wanted machines end up running.
-func inState(need Action, state provider.State) Action {
+// runningIn is what a running machine's need means for one in another state that is to
+// run in the end.
+func runningIn(need Action, state provider.State) Action {
 	switch {
 	case need == None && state != provider.Running:
 		return Start
@@ -198,7 +270,22 @@ func inState(need Action, state provider.State) Action {
 	return need
 }
 
+// stoppedIn is the same for a machine that is not to run in the end.
+func stoppedIn(need Action, state provider.State) Action {
+	switch {
+	case need == Replace:
+		return Replace
+	case state != provider.Stopped:
+		return Stop
+	case need != None:
+		return Reconfigure
+	}
+	return None
+}
+
 // sorted is a copy of list in the order of its names.
 func sorted[T any](list []T, name func(T) string) []T {
 	return slices.SortedStableFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(name(a), name(b)) })
 }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

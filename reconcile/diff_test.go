@@ -30,6 +30,24 @@ func spec(id string, edits ...func(*provider.Spec)) provider.Spec {
 	return s
 }
 
+// situation is one of acme, which wants specs.
+func situation(specs []provider.Spec, have []provider.Machine) Situation {
+	s := Situation{Owner: acme, Have: have}
+	for _, want := range specs {
+		s.Want = append(s.Want, Wanted{Spec: want})
+	}
+	return s
+}
+
+func destroyed(t *testing.T, have []provider.Machine) Plan {
+	t.Helper()
+	plan, err := Destroy(situation(nil, have))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
 // stopped and running are s as found, with 3 GiB of data.
 func stopped(s provider.Spec) provider.Machine {
 	return provider.Machine{Spec: s, State: provider.Stopped, DiskUsed: 3 << 30}
@@ -211,7 +229,7 @@ func TestDiffDecides(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			plan, err := Diff(tt.want, tt.have, acme)
+			plan, err := Diff(situation(tt.want, tt.have))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +272,7 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			theirs := []provider.Machine{running(spec("dev", owner(other))), in(provider.Broken, stopped(spec("db", owner(other))))}
 
-			plan, err := Diff([]provider.Spec{spec("dev"), spec("db"), spec("web")}, theirs, acme)
+			plan, err := Diff(situation([]provider.Spec{spec("dev"), spec("db"), spec("web")}, theirs))
 			var clash *ClashError
 			if !errors.As(err, &clash) || len(plan.Changes) != 0 {
 				t.Fatalf("a clash gave the plan %+v and %v", plan, err)
@@ -270,16 +288,16 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 
 			if other != (provider.Owner{}) {
 				half := provider.Machine{Spec: provider.Spec{ID: "dev", Owner: other}, State: provider.Broken}
-				if _, err := Diff([]provider.Spec{spec("dev")}, []provider.Machine{half}, acme); !errors.As(err, &clash) {
+				if _, err := Diff(situation([]provider.Spec{spec("dev")}, []provider.Machine{half})); !errors.As(err, &clash) {
 					t.Errorf("a broken machine of which only the owner is known was taken over: %v", err)
 				}
 			}
 
-			plan, err = Diff(nil, theirs, acme)
+			plan, err = Diff(situation(nil, theirs))
 			if err != nil || len(plan.Changes) != 0 {
 				t.Errorf("undeclared machines of somebody else gave %+v, %v", plan, err)
 			}
-			if len(Destroy(theirs, acme).Changes)+len(Halt(theirs, acme).Changes) != 0 {
+			if len(destroyed(t, theirs).Changes)+len(Halt(situation(nil, theirs)).Changes) != 0 {
 				t.Error("destroy or halt reaches machines of somebody else")
 			}
 		})
@@ -287,7 +305,7 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 }
 
 func TestUnreadableMachineThatNobodyWantsIsLeftAlone(t *testing.T) {
-	plan, err := Diff(nil, []provider.Machine{unreadable("dev")}, acme)
+	plan, err := Diff(situation(nil, []provider.Machine{unreadable("dev")}))
 	if err != nil || len(plan.Changes) != 0 {
 		t.Errorf("Diff = %+v, %v; want nothing: whose it is cannot be known", plan, err)
 	}
@@ -302,8 +320,8 @@ func TestDestroyAndHalt(t *testing.T) {
 		plan Plan
 		want map[string]Action
 	}{
-		"destroy deletes whatever is there": {Destroy(have, acme), map[string]Action{"db": Delete, "dev": Delete, "old": Delete, "web": Delete}},
-		"halt stops what runs":              {Halt(have, acme), map[string]Action{"db": Stop, "web": Stop}},
+		"destroy deletes whatever is there": {destroyed(t, have), map[string]Action{"db": Delete, "dev": Delete, "old": Delete, "web": Delete}},
+		"halt stops what runs":              {Halt(situation(nil, have)), map[string]Action{"db": Stop, "web": Stop}},
 	} {
 		got := map[string]Action{}
 		for _, c := range tt.plan.Changes {

@@ -33,7 +33,10 @@ func TestEveryExamplePlansAndApplies(t *testing.T) {
 				t.Fatal(err)
 			}
 			owner, h := reconcile.OwnerOf(p), reconciletest.New()
-			plan, err := reconcile.Diff(specs, h.Machines(), owner)
+			diff := func() (reconcile.Plan, error) {
+				return reconcile.Diff(reconcile.Situation{Owner: owner, Want: specs, Have: h.Machines(), Applied: h.Applied()})
+			}
+			plan, err := diff()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,7 +46,7 @@ func TestEveryExamplePlansAndApplies(t *testing.T) {
 			if err := reconcile.Apply(t.Context(), h, plan, reconcile.Options{}); err != nil {
 				t.Fatal(err)
 			}
-			if plan, err = reconcile.Diff(specs, h.Machines(), owner); err != nil || !plan.Empty() {
+			if plan, err = diff(); err != nil || !plan.Empty() {
 				t.Errorf("after apply there is still something to do: %v\n%s", err, reconcile.Text(plan))
 			}
 		})

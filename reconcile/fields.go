@@ -38,6 +38,11 @@ var fields = []field{
 	{name: "digest", class: identity, given: true, text: digestText},
 	{name: "platform", class: identity, given: true, text: func(s *provider.Spec) string { return s.Platform }},
 	{name: "user", class: identity, given: true, text: func(s *provider.Spec) string { return userText(s.User) }},
+	{name: "file", class: record, given: true, text: func(s *provider.Spec) string { return s.Owner.File }},
+	{
+		name: "prevent_destroy", class: record, usual: "false",
+		text: func(s *provider.Spec) string { return strconv.FormatBool(s.PreventDestroy) },
+	},
 	{name: "cpus", class: boot, text: func(s *provider.Spec) string { return strconv.Itoa(s.CPUs) }},
 	{name: "memory", class: boot, text: func(s *provider.Spec) string { return sizeText(s.Memory) }},
 	{

@@ -14,7 +14,6 @@ func TestEveryFieldOfAMachineHasOneClass(t *testing.T) {
 	notCompared := map[string]string{
 		"ID":       "it is what machines are matched by",
 		"Build":    "what it makes is the image, which is compared",
-		"Owner":    "a machine of another owner is never compared",
 		"Settings": "its fields are tested one by one",
 	}
 	check := func(name string, set func(*provider.Spec)) {
@@ -46,7 +45,7 @@ func TestEveryFieldOfAMachineHasOneClass(t *testing.T) {
 
 func TestWhatADifferenceTakes(t *testing.T) {
 	want := map[string]class{
-		"image": record, "digest": identity, "platform": identity, "user": identity,
+		"file": record, "prevent_destroy": record, "image": record, "digest": identity, "platform": identity, "user": identity,
 		"cpus": boot, "memory": boot, "disk": boot, "kernel": boot, "virtualization": boot, "home_mount": boot,
 		"services": live,
 	}

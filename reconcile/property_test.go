@@ -58,16 +58,31 @@ func drawMachine(t *rapid.T, id string, owner provider.Owner) provider.Machine {
 	return m
 }
 
+// drawWanted is a machine of acme that may come after machines of lesser names.
+func drawWanted(t *rapid.T, id string) reconcile.Wanted {
+	w := reconcile.Wanted{
+		Spec:      drawSpec(t, id, acme),
+		Stopped:   rapid.Bool().Draw(t, "stopped"),
+		KeepImage: rapid.Bool().Draw(t, "keep image"),
+	}
+	for _, other := range ids {
+		if other < id && rapid.Bool().Draw(t, "after") {
+			w.After = append(w.After, other)
+		}
+	}
+	return w
+}
+
 // world is a host and a project that wants some of its names.
-func drawWorld(t *rapid.T) (want []provider.Spec, have []provider.Machine) {
+func drawWorld(t *rapid.T) (want []reconcile.Wanted, have []provider.Machine) {
 	for _, id := range ids {
 		switch rapid.SampledFrom([]string{"wanted", "found", "both", "somebody else's", "absent"}).Draw(t, id) {
 		case "wanted":
-			want = append(want, drawSpec(t, id, acme))
+			want = append(want, drawWanted(t, id))
 		case "found":
 			have = append(have, drawMachine(t, id, acme))
 		case "both":
-			want = append(want, drawSpec(t, id, acme))
+			want = append(want, drawWanted(t, id))
 			have = append(have, drawMachine(t, id, acme))
 		case "somebody else's":
 			have = append(have, drawMachine(t, id, rapid.SampledFrom(others).Draw(t, "owner")))
@@ -76,8 +91,16 @@ func drawWorld(t *rapid.T) (want []provider.Spec, have []provider.Machine) {
 	return want, have
 }
 
-func diff(t *rapid.T, want []provider.Spec, have []provider.Machine) reconcile.Plan {
-	plan, err := reconcile.Diff(want, have, acme)
+func diff(t *rapid.T, want []reconcile.Wanted, have []provider.Machine) reconcile.Plan {
+	plan, err := reconcile.Diff(reconcile.Situation{Owner: acme, Want: want, Have: have})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+func destroy(t *rapid.T, s reconcile.Situation) reconcile.Plan {
+	plan, err := reconcile.Destroy(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +153,10 @@ func TestEqualsNeedNothing(t *testing.T) {
 		want, _ := drawWorld(t)
 		have := make([]provider.Machine, len(want))
 		for i, s := range want {
-			have[i] = provider.Machine{Spec: s, State: provider.Running, Booted: &s.Settings}
+			have[i] = provider.Machine{Spec: s.Spec, State: provider.Running, Booted: &s.Settings}
+			if s.Stopped {
+				have[i].State, have[i].Booted = provider.Stopped, nil
+			}
 		}
 		if plan := diff(t, want, have); !plan.Empty() || plan.Destructive() {
 			t.Errorf("equals differ:\n%s", reconcile.Text(plan))
@@ -152,8 +178,9 @@ func TestSomebodyElsesMachinesAreAsTheyWere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, have := drawWorld(t)
 		h := reconciletest.New(have...)
+		everything := reconcile.Situation{Owner: acme, Want: want, Have: have}
 		for _, plan := range []reconcile.Plan{
-			diff(t, want, have), reconcile.Halt(have, acme), reconcile.Destroy(have, acme),
+			diff(t, want, have), reconcile.Halt(everything), destroy(t, everything),
 		} {
 			_ = reconcile.Apply(t.Context(), h, plan, reconcile.Options{}) // stopping what is deleted may fail
 		}

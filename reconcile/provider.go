@@ -49,6 +49,13 @@ type Provider interface {
 	// Its disk is kept, at its size when that is larger than s wants; only when there
 	// is none is one made. A disk that cannot be kept is an error, never a loss.
 	Repair(ctx context.Context, s provider.Spec) error
+	// Move gives a stopped machine another name; its disk, and all else, is kept. It
+	// does nothing when only the new name is there. Idempotent.
+	Move(ctx context.Context, from, to string) error
+	// Note remembers how an apply has left a machine of its project, or, with nil, that
+	// it has none of this name any more. What is noted decides nothing: it lets the next
+	// plan tell what somebody changed in between.
+	Note(ctx context.Context, id string, s *provider.Spec, stopped bool) error
 	// Delete stops a machine and removes it with its disk. An absent one is left
 	// alone.
 	Delete(ctx context.Context, id string) error

@@ -12,16 +12,17 @@ import (
 // None.
 func (a Action) Symbol() string {
 	if a < numActions {
-		return [...]string{"", "+", "~", "~", "~", "~", "~", "~", "-/+", "-"}[a]
+		return [...]string{"", "+", "~", "~", "~", "~", "~", "~", "~", "-/+", "-"}[a]
 	}
 	return "?"
 }
 
-// Text is a plan for people: a line for each change, beginning with its symbol
-// right-aligned in three columns, what differs beneath each other, and a summary.
-// It ends in a newline and has no colour.
+// Text is a plan for people: what has drifted, then a line for each change, beginning
+// with its symbol right-aligned in three columns, what differs beneath each other, and a
+// summary. It ends in a newline and has no colour.
 func Text(p Plan) string {
 	var b strings.Builder
+	b.WriteString(driftText(p.Drift))
 	name, action := widths(p)
 	for _, c := range p.Changes {
 		if c.Action == None {
@@ -36,10 +37,41 @@ func Text(p Plan) string {
 			b.WriteString(strings.TrimRight(head+"  "+reason, " ") + "\n")
 		}
 	}
-	if b.Len() > 0 {
+	if !p.Empty() {
 		b.WriteString("\n")
 	}
 	b.WriteString(summary(p) + "\n")
+	return b.String()
+}
+
+// driftText is the section of a plan that tells what happened outside of the file.
+func driftText(drift []Drift) string {
+	if len(drift) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("Changed outside of the project file since the last apply:\n")
+	width := 0
+	for _, d := range drift {
+		width = max(width, len(d.ID))
+	}
+	for _, d := range drift {
+		lines := make([]string, 0, len(d.Attrs)+1)
+		if d.What != "" {
+			lines = append(lines, d.What)
+		}
+		for _, a := range d.Attrs {
+			lines = append(lines, a.plain())
+		}
+		for i, line := range lines {
+			name := "machine." + d.ID
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(&b, "  ! %-*s  %s\n", len("machine.")+width, name, line)
+		}
+	}
+	b.WriteString("\n")
 	return b.String()
 }
 
@@ -60,6 +92,9 @@ func machineName(c Change) string { return "machine." + c.ID }
 // least one line.
 func (c *Change) reasons() []string {
 	var lines []string
+	if c.From != "" {
+		lines = append(lines, "was machine."+c.From)
+	}
 	for _, a := range c.Attrs {
 		if c.Action == Create {
 			lines = append(lines, a.Name+" "+a.New)
@@ -82,18 +117,27 @@ func (c *Change) reasons() []string {
 	return lines
 }
 
-// String is the difference for people: "cpus 2 -> 4", "services + redis, - nginx".
+// String is the difference for people, with what it takes: "cpus 2 -> 4", "disk 64G ->
+// 32G  # forces replacement".
 func (a AttrChange) String() string {
-	text := a.Name + " "
-	if a.List {
-		text += listDiff(elements(a.Old), elements(a.New))
-	} else {
-		text += orDefault(a.Old) + " -> " + orDefault(a.New)
+	switch {
+	case a.ForcesReplacement:
+		return a.plain() + "  # forces replacement"
+	case a.Pending:
+		return a.plain() + "  # waits for a restart"
 	}
-	if a.ForcesReplacement {
-		text += "  # forces replacement"
+	return a.plain()
+}
+
+// plain is the difference alone: "services + redis, - nginx".
+func (a AttrChange) plain() string {
+	switch {
+	case a.List:
+		return a.Name + " " + listDiff(elements(a.Old), elements(a.New))
+	case a.Name == "replacement":
+		return a.Name + " " + a.New
 	}
-	return text
+	return a.Name + " " + orDefault(a.Old) + " -> " + orDefault(a.New)
 }
 
 // listDiff marks what is added to a list and removed from it. Lists of the same
@@ -142,6 +186,9 @@ func short(s string) string {
 // summary is the last line of a plan.
 func summary(p Plan) string {
 	if p.Empty() {
+		if p.pending() {
+			return "No changes but those that wait for a restart."
+		}
 		return "No changes. The machines are as the project file says."
 	}
 	var parts []string
@@ -152,6 +199,7 @@ func summary(p Plan) string {
 		{"create", []Action{Create}},
 		{"update", []Action{Reconfigure, Update}},
 		{"restart", []Action{Restart}},
+		{"move", []Action{Move}},
 		{"start", []Action{Start}},
 		{"stop", []Action{Stop}},
 		{"repair", []Action{Repair}},

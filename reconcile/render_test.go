@@ -34,7 +34,7 @@ func TestText(t *testing.T) {
 	tests := map[string]Plan{
 		"mixed":   mixed,
 		"nothing": mustDiff(t, []provider.Spec{same.Spec}, []provider.Machine{same}),
-		"halt":    Halt([]provider.Machine{same}, acme),
+		"halt":    Halt(situation(nil, []provider.Machine{same})),
 	}
 	for name, plan := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestText(t *testing.T) {
 
 func mustDiff(t *testing.T, want []provider.Spec, have []provider.Machine) Plan {
 	t.Helper()
-	plan, err := Diff(want, have, acme)
+	plan, err := Diff(situation(want, have))
 	if err != nil {
 		t.Fatal(err)
 	}

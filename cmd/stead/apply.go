@@ -23,7 +23,7 @@ func newApplyCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan, err := pr.plan(ctx, o.pull)
+			plan, err := pr.plan(ctx, o)
 			if err != nil {
 				return err
 			}
@@ -31,7 +31,7 @@ func newApplyCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.carryOut(ctx, pr.provider, plan, approved); err != nil {
+			if err := a.carryOut(ctx, pr, plan, approved); err != nil {
 				return err
 			}
 			if first := pr.first(); before == "" && first != "" && !plan.Empty() {
@@ -53,7 +53,7 @@ func newApplyCmd(a *app) *cobra.Command {
 		},
 	}
 	o.flags(cmd)
-	o.pullFlag(cmd)
+	o.planFlags(cmd)
 	cmd.Flags().BoolVar(&approved, "auto-approve", false, "do not ask")
 	cmd.Flags().BoolVar(&wait, "wait", false, "return when the declared services are up")
 	return cmd

@@ -18,11 +18,15 @@ func newDestroyCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan := reconcile.Destroy(pr.found, reconcile.OwnerOf(pr.Project))
-			return a.carryOut(cmd.Context(), pr.provider, plan, approved)
+			plan, err := reconcile.Destroy(pr.ending(o))
+			if err != nil {
+				return err
+			}
+			return a.carryOut(cmd.Context(), pr, plan, approved)
 		},
 	}
 	o.flags(cmd)
+	cmd.Flags().StringSliceVar(&o.target, "target", nil, "remove this machine, and those that depend on it, alone")
 	cmd.Flags().BoolVar(&approved, "auto-approve", false, "do not ask")
 	return cmd
 }

@@ -111,19 +111,11 @@ func (a *app) stopProject(ctx context.Context, o projectOptions) error {
 	if err != nil {
 		return err
 	}
-	plan := reconcile.Halt(pr.found, reconcile.OwnerOf(pr.Project))
+	plan := reconcile.Halt(pr.ending(o))
 	bars := newProgress(a.err)
-	err = reconcile.Apply(ctx, host{pr.provider, bars}, plan, reconcile.Options{Events: bars.engineEvent})
+	err = reconcile.Apply(ctx, host{pr.provider, pr.owner(), bars}, plan, reconcile.Options{Events: bars.engineEvent})
 	bars.wait()
 	return err
-}
-
-// runningError refuses to remove a machine that runs.
-type runningError struct{ id string }
-
-func (e *runningError) Error() string { return fmt.Sprintf("machine %q is running", e.id) }
-func (e *runningError) Remedy() string {
-	return fmt.Sprintf(`stop it first with "stead stop %s", or use --force`, e.id)
 }
 
 func newRmCmd(a *app) *cobra.Command {
@@ -145,7 +137,7 @@ func newRmCmd(a *app) *cobra.Command {
 					return err
 				}
 				if (m.State == provider.Running || m.State == provider.Booting) && !force {
-					return &runningError{id}
+					return &provider.RunningError{ID: id}
 				}
 			}
 			for _, id := range args {

@@ -13,7 +13,7 @@ func newPlanCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan, err := pr.plan(cmd.Context(), o.pull)
+			plan, err := pr.plan(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -22,6 +22,6 @@ func newPlanCmd(a *app) *cobra.Command {
 		},
 	}
 	o.flags(cmd)
-	o.pullFlag(cmd)
+	o.planFlags(cmd)
 	return cmd
 }

@@ -21,6 +21,9 @@ import (
 type projectOptions struct {
 	file string
 	pull bool
+
+	target, replace []string
+	noRestart       bool
 }
 
 func (o *projectOptions) flags(cmd *cobra.Command) {
@@ -28,8 +31,12 @@ func (o *projectOptions) flags(cmd *cobra.Command) {
 	_ = cmd.MarkFlagFilename("file", "hcl")
 }
 
-func (o *projectOptions) pullFlag(cmd *cobra.Command) {
+// planFlags are those that change what is planned.
+func (o *projectOptions) planFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.pull, "pull", false, "ask registries what tags mean now, instead of what they meant when pulled")
+	cmd.Flags().StringSliceVar(&o.target, "target", nil, "plan for this machine, and those that it depends on, alone")
+	cmd.Flags().StringSliceVar(&o.replace, "replace", nil, "make this machine anew, which loses its disk")
+	cmd.Flags().BoolVar(&o.noRestart, "no-restart", false, "restart no machine: what takes a restart waits for the next one")
 }
 
 // project is a project file beside what was found on the host.
@@ -71,36 +78,64 @@ func (pr *project) first() string {
 	return slices.MinFunc(pr.Machines, func(a, b config.Machine) int { return cmp.Compare(a.Pos.Line, b.Pos.Line) }).Name
 }
 
-// plan compares the file with the host.
-func (pr *project) plan(ctx context.Context, pull bool) (reconcile.Plan, error) {
+// owner is whose the project's machines are.
+func (pr *project) owner() provider.Owner { return reconcile.OwnerOf(pr.Project) }
+
+// situation is what a plan depends on: the file beside the host.
+func (pr *project) situation(ctx context.Context, o projectOptions) (reconcile.Situation, error) {
+	s := reconcile.Situation{
+		Owner: pr.owner(), Have: pr.found, Moved: reconcile.MovedOf(pr.Project),
+		Target: o.target, Replace: o.replace, NoRestart: o.noRestart,
+	}
 	user, err := provider.HostUser()
 	if err != nil {
-		return reconcile.Plan{}, err
+		return s, err
 	}
 	platform := image.HostPlatform()
-	want, err := reconcile.Desired(pr.Project, reconcile.Defaults{
+	s.Want, err = reconcile.Desired(pr.Project, reconcile.Defaults{
 		Settings: provider.DefaultSettings(),
 		Platform: platform.String(),
 		User:     user,
 		Found:    pr.found,
 		Digest: func(reference string) (string, error) {
-			img, err := pr.provider.Images().Resolve(ctx, reference, platform, pull)
+			img, err := pr.provider.Images().Resolve(ctx, reference, platform, o.pull)
 			return img.Digest, err
 		},
 		Built: func(b provider.Build) (reference, digest string, err error) {
-			return pr.provider.BuiltImage(ctx, b, reconcile.OwnerOf(pr.Project), platform.String())
+			return pr.provider.BuiltImage(ctx, b, pr.owner(), platform.String())
 		},
 	})
 	if err != nil {
+		return s, err
+	}
+	s.Applied, err = pr.provider.Applied(s.Owner)
+	return s, err
+}
+
+// ending is the situation for plans that only take machines down: images, which may not
+// be known any more, do not matter.
+func (pr *project) ending(o projectOptions) reconcile.Situation {
+	s := reconcile.Situation{Owner: pr.owner(), Have: pr.found, Target: o.target}
+	for _, m := range pr.Machines {
+		s.Want = append(s.Want, reconcile.Wanted{Spec: provider.Spec{ID: m.Name}, After: m.DependsOn})
+	}
+	return s
+}
+
+// plan compares the file with the host.
+func (pr *project) plan(ctx context.Context, o projectOptions) (reconcile.Plan, error) {
+	s, err := pr.situation(ctx, o)
+	if err != nil {
 		return reconcile.Plan{}, err
 	}
-	return reconcile.Diff(want, pr.found, reconcile.OwnerOf(pr.Project))
+	return reconcile.Diff(s)
 }
 
 // host is the provider as the engine wants it: with the progress shown.
 type host struct {
 	*provider.Provider
-	bars *progress
+	owner provider.Owner
+	bars  *progress
 }
 
 func (h host) Create(ctx context.Context, s provider.Spec) error {
@@ -113,6 +148,10 @@ func (h host) Replace(ctx context.Context, s provider.Spec) error {
 
 func (h host) Repair(ctx context.Context, s provider.Spec) error {
 	return h.Provider.Repair(ctx, s, h.bars.event(s.ID))
+}
+
+func (h host) Note(ctx context.Context, id string, s *provider.Spec, stopped bool) error {
+	return h.Provider.Note(ctx, h.owner, id, s, stopped)
 }
 
 func (h host) Stop(ctx context.Context, id string) error {
@@ -137,7 +176,7 @@ func (e *notApprovedError) Remedy() string {
 }
 
 // carryOut shows the plan, asks, and applies it.
-func (a *app) carryOut(ctx context.Context, p *provider.Provider, plan reconcile.Plan, approved bool) error {
+func (a *app) carryOut(ctx context.Context, pr *project, plan reconcile.Plan, approved bool) error {
 	a.showPlan(plan)
 	if plan.Empty() {
 		return nil
@@ -148,12 +187,12 @@ func (a *app) carryOut(ctx context.Context, p *provider.Provider, plan reconcile
 		}
 	}
 	if boots(plan) {
-		if err := a.warnEmulation(ctx, p); err != nil {
+		if err := a.warnEmulation(ctx, pr.provider); err != nil {
 			return err
 		}
 	}
 	bars := newProgress(a.err)
-	err := reconcile.Apply(ctx, host{p, bars}, plan, reconcile.Options{Events: bars.engineEvent})
+	err := reconcile.Apply(ctx, host{pr.provider, pr.owner(), bars}, plan, reconcile.Options{Events: bars.engineEvent})
 	bars.wait()
 	if err != nil {
 		return err
@@ -176,6 +215,7 @@ func outcome(plan reconcile.Plan) string {
 		{"created", []reconcile.Action{reconcile.Create}},
 		{"updated", []reconcile.Action{reconcile.Update, reconcile.Reconfigure}},
 		{"restarted", []reconcile.Action{reconcile.Restart}},
+		{"moved", []reconcile.Action{reconcile.Move}},
 		{"started", []reconcile.Action{reconcile.Start}},
 		{"stopped", []reconcile.Action{reconcile.Stop}},
 		{"repaired", []reconcile.Action{reconcile.Repair}},

@@ -22,7 +22,7 @@ func newStatusCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			plan, err := pr.plan(cmd.Context(), false)
+			plan, err := pr.plan(cmd.Context(), o)
 			if err != nil {
 				return err
 			}

@@ -22,12 +22,13 @@ type Host struct {
 
 	mu       sync.Mutex
 	machines map[string]provider.Machine
+	applied  map[string]provider.Applied
 	calls    []string
 }
 
 // New returns a host with the given machines.
 func New(machines ...provider.Machine) *Host {
-	h := &Host{machines: map[string]provider.Machine{}}
+	h := &Host{machines: map[string]provider.Machine{}, applied: map[string]provider.Applied{}}
 	for _, m := range machines {
 		h.machines[m.ID] = m
 	}
@@ -43,6 +44,13 @@ func (h *Host) Machines() []provider.Machine {
 		list = append(list, h.machines[id])
 	}
 	return list
+}
+
+// Applied is what was noted of the machines of an owner.
+func (h *Host) Applied() map[string]provider.Applied {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.applied)
 }
 
 // Calls are the calls so far that can change something, such as "start dev", in
@@ -82,7 +90,7 @@ func (h *Host) Configure(ctx context.Context, s provider.Spec) error {
 		if s.Disk < size {
 			return fmt.Errorf("the disk of machine %q cannot shrink", s.ID)
 		}
-		m.Settings, m.Image, m.Owner = s.Settings, s.Image, s.Owner
+		m.Settings, m.Image, m.Owner, m.PreventDestroy, m.OwnerGone = s.Settings, s.Image, s.Owner, s.PreventDestroy, false
 		return nil
 	})
 }
@@ -154,6 +162,42 @@ func (h *Host) Delete(ctx context.Context, id string) error {
 		m.State = provider.Absent
 		return nil
 	})
+}
+
+// Move renames a machine.
+func (h *Host) Move(ctx context.Context, from, to string) error {
+	return h.change(ctx, "move", from, func(m *provider.Machine, there bool) error {
+		_, taken := h.machines[to]
+		switch {
+		case taken && !there:
+			return nil // it has moved already
+		case taken || !there:
+			return fmt.Errorf("machine %q cannot become %q", from, to)
+		}
+		if m.State != provider.Stopped && m.State != provider.Broken {
+			return fmt.Errorf("machine %q runs", from)
+		}
+		moved := *m
+		moved.ID = to
+		h.machines[to] = moved
+		m.State = provider.Absent
+		return nil
+	})
+}
+
+// Note remembers how a machine was left.
+func (h *Host) Note(_ context.Context, id string, s *provider.Spec, stopped bool) error {
+	if err := h.refusal("note", id); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s == nil {
+		delete(h.applied, id)
+		return nil
+	}
+	h.applied[id] = provider.Applied{Spec: *s, Stopped: stopped, Created: h.machines[id].Created}
+	return nil
 }
 
 // change records a call and lets it change a machine, unless it is refused.

@@ -1,0 +1,120 @@
+package reconcile
+
+import (
+	"context"
+
+	"github.com/stead-vm/stead/provider"
+)
+
+// change takes the steps of c in their order.
+func (r *run) change(ctx context.Context, c Change) error {
+	if c.Action == None {
+		return r.note(ctx, c)
+	}
+	if ctx.Err() != nil {
+		return &ChangeError{ID: c.ID, Action: c.Action, Err: context.Cause(ctx)}
+	}
+	event := Event{ID: c.ID, Action: c.Action}
+	r.tell(event)
+	for _, s := range c.steps() {
+		err := context.Cause(ctx)
+		if err == nil {
+			r.tell(Event{ID: c.ID, Action: c.Action, Kind: Stepped, Step: s.news})
+			err = s.run(ctx, r.prov, c)
+		}
+		if err != nil {
+			event.Kind, event.Err = Failed, &ChangeError{ID: c.ID, Action: c.Action, Step: s.name, Err: err}
+			r.tell(event)
+			return event.Err
+		}
+	}
+	if err := r.note(ctx, c); err != nil {
+		return err
+	}
+	event.Kind = Done
+	r.tell(event)
+	return nil
+}
+
+// note has the host remember how the machine was left. It is the last thing: what is cut
+// before is planned again.
+func (r *run) note(ctx context.Context, c Change) error {
+	if c.Want == nil && c.Action != Delete {
+		return nil
+	}
+	if err := r.prov.Note(context.WithoutCancel(ctx), c.ID, c.Want, c.Stopped); err != nil {
+		return &ChangeError{ID: c.ID, Action: c.Action, Step: "note", Err: err}
+	}
+	return nil
+}
+
+// step is one call of a provider.
+type step struct {
+	name string // in errors
+	news string // in events
+	run  func(ctx context.Context, prov Provider, c Change) error
+}
+
+// withSpec is a step that takes what is wanted.
+func withSpec(name, news string, call func(Provider, context.Context, provider.Spec) error) step {
+	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, *c.Want) }}
+}
+
+// withID is a step that takes the machine's name.
+func withID(name, news string, call func(Provider, context.Context, string) error) step {
+	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, c.ID) }}
+}
+
+var (
+	create        = withSpec("create", "creating", Provider.Create)
+	configure     = withSpec("configure", "writing settings", Provider.Configure)
+	replace       = withSpec("replace", "making anew", Provider.Replace)
+	repair        = withSpec("repair", "repairing", Provider.Repair)
+	applyServices = withID("update", "updating services", Provider.ApplyServices)
+	start         = withID("start", "starting", Provider.Start)
+	stop          = withID("stop", "stopping", Provider.Stop)
+	remove        = withID("delete", "deleting", Provider.Delete)
+	stopOld       = step{"stop", "stopping", func(ctx context.Context, prov Provider, c Change) error {
+		return prov.Stop(ctx, c.From)
+	}}
+	move = step{"move", "renaming", func(ctx context.Context, prov Provider, c Change) error {
+		return prov.Move(ctx, c.From, c.ID)
+	}}
+)
+
+// steps is what each action is made of. Settings are written before a machine
+// stops: a refused one leaves it running. Start is idempotent, so it also ends
+// the actions of machines that were running when the plan was made.
+var steps = [numActions][]step{
+	Create:      {create, start},
+	Reconfigure: {configure, start},
+	Update:      {configure, start, applyServices},
+	Restart:     {configure, stop, start},
+	Move:        {configure, start},
+	Start:       {start},
+	Stop:        {stop},
+	Repair:      {repair, start},
+	Replace:     {replace, start},
+	Delete:      {remove},
+}
+
+// steps are those of the action, fitted to this change.
+func (c *Change) steps() []step {
+	var list []step
+	if c.From != "" && c.Action != Delete {
+		if c.Have.State != provider.Broken {
+			list = append(list, stopOld)
+		}
+		list = append(list, move)
+	}
+	if c.Action == Stop && len(c.Attrs) > 0 {
+		list = append(list, configure)
+	}
+	for _, s := range steps[c.Action] {
+		if s.name == start.name && c.Stopped {
+			continue
+		}
+		list = append(list, s)
+	}
+	return list
+}
