@@ -10,3 +10,7 @@ func hostMemory() int64 {
 	}
 	return int64(n)
 }
+
+// AvailableMemory is what new machines can have of the host's memory, in bytes. macOS
+// compresses and drops what is not used, so that it is all.
+func AvailableMemory() int64 { return hostMemory() }

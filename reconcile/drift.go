@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"context"
+
 	"github.com/stead-vm/stead/provider"
 )
 
@@ -78,4 +80,24 @@ func (s *Situation) driftOnly(c *Change, w *Wanted) bool {
 	undisturbed := Change{ID: w.ID}
 	s.compare(&undisturbed, w, &left)
 	return undisturbed.Action == None
+}
+
+// Accept notes what was found as what was applied, for every machine of which the plan
+// tells drift. No machine is changed.
+func Accept(ctx context.Context, prov Provider, s Situation, p Plan) error {
+	have, err := s.found()
+	if err != nil {
+		return err
+	}
+	for _, d := range p.Drift {
+		var spec *provider.Spec
+		stopped := false
+		if m := have[d.ID]; m != nil && m.State != provider.Broken {
+			spec, stopped = &m.Spec, m.State == provider.Stopped
+		}
+		if err := prov.Note(ctx, d.ID, spec, stopped); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -16,3 +16,10 @@ var df []byte
 
 // DF is the JSON Schema (2020-12) of what `stead df --format json` prints.
 func DF() []byte { return append([]byte(nil), df...) }
+
+//go:embed events.schema.json
+var events []byte
+
+// Events is the JSON Schema (2020-12) of a line that plan, apply and destroy print with
+// --json.
+func Events() []byte { return append([]byte(nil), events...) }

@@ -8,12 +8,15 @@ import (
 
 func newDestroyCmd(a *app) *cobra.Command {
 	var o projectOptions
-	var approved bool
+	var how applyOptions
 	cmd := &cobra.Command{
 		Use:   "destroy",
 		Short: "Remove the project's machines and their disks",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := how.check(); err != nil {
+				return err
+			}
 			pr, err := a.load(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -22,11 +25,11 @@ func newDestroyCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.carryOut(cmd.Context(), pr, plan, approved)
+			return a.carryOut(cmd.Context(), pr, plan, how)
 		},
 	}
 	o.flags(cmd)
 	cmd.Flags().StringSliceVar(&o.target, "target", nil, "remove this machine, and those that depend on it, alone")
-	cmd.Flags().BoolVar(&approved, "auto-approve", false, "do not ask")
+	how.flags(cmd)
 	return cmd
 }

@@ -32,33 +32,43 @@ func someUsage() provider.Usage {
 }
 
 func TestDfIsWhatItsSchemaSays(t *testing.T) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemas.DF()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("df", doc); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := c.Compile("df")
-	if err != nil {
-		t.Fatal(err)
-	}
 	raw, err := json.Marshal(report(someUsage()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-	if err != nil {
+	conforms(t, schemas.DF(), raw)
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
 		t.Fatal(err)
-	}
-	if err := schema.Validate(v); err != nil {
-		t.Errorf("%v\n%s", err, raw)
 	}
 	for _, key := range keys(v, map[string]bool{}) {
 		if !bytes.Contains(schemas.DF(), []byte(`"`+key+`": {`)) {
 			t.Errorf("the schema does not describe %q", key)
 		}
+	}
+}
+
+// conforms checks a document against a schema that describes each of its keys.
+func conforms(t *testing.T, schema, document []byte) {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("schema", doc); err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := c.Compile("schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compiled.Validate(v); err != nil {
+		t.Errorf("%v\n%s", err, document)
 	}
 }
 

@@ -112,10 +112,7 @@ func (a *app) stopProject(ctx context.Context, o projectOptions) error {
 		return err
 	}
 	plan := reconcile.Halt(pr.ending(o))
-	bars := newProgress(a.err)
-	err = reconcile.Apply(ctx, host{pr.provider, pr.owner(), bars}, plan, reconcile.Options{Events: bars.engineEvent})
-	bars.wait()
-	return err
+	return a.apply(ctx, pr, plan, a.view(false), applyOptions{})
 }
 
 func newRmCmd(a *app) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -18,13 +19,14 @@ type progress struct {
 	w    io.Writer
 	bars *mpb.Progress // nil: lines
 
-	mu   sync.Mutex
-	open map[string]*mpb.Bar
-	last sync.Map // of a build, by its key in open: the line that its builder printed last
+	mu       sync.Mutex
+	open     map[string]*mpb.Bar
+	machines map[string]*working
+	last     sync.Map // of a build, by its key in open: the line that its builder printed last
 }
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, open: map[string]*mpb.Bar{}}
+	p := &progress{w: w, open: map[string]*mpb.Bar{}, machines: map[string]*working{}}
 	if isTerminal(w) {
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(48))
 	}
@@ -85,17 +87,64 @@ func (p *progress) eventLine(name string, e image.Event) {
 	}
 }
 
-// engineEvent shows how far the engine is: a line for each step.
+// working is a machine that the engine works on.
+type working struct {
+	bar    *mpb.Bar // nil where there are no bars
+	action reconcile.Action
+	since  time.Time
+
+	mu   sync.Mutex
+	step string
+}
+
+// text is the machine's line: what is being done, and for how long already.
+func (w *working) text(id string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprintf("%s: %s (%s)", id, w.step, took(w.since))
+}
+
+func took(since time.Time) time.Duration { return time.Since(since).Round(time.Second) }
+
+// engineEvent shows how far the engine is: for a person a line for each machine that is
+// worked on, and one that stays when it is done; otherwise a line for each step.
 func (p *progress) engineEvent(e reconcile.Event) {
-	switch e.Kind {
-	case reconcile.Stepped:
-		p.line(fmt.Sprintf("%s: %s", e.ID, e.Step))
-	case reconcile.Done:
-		p.line(fmt.Sprintf("%s: %s done", e.ID, e.Action))
-	case reconcile.Failed:
-		p.line(fmt.Sprintf("%s: %s failed", e.ID, e.Action))
-	case reconcile.Began:
+	p.mu.Lock()
+	w := p.machines[e.ID]
+	if w == nil {
+		w = &working{action: e.Action, since: time.Now(), step: e.Action.String()}
+		p.machines[e.ID] = w
+		if p.bars != nil {
+			w.bar = p.bars.New(0, mpb.NopStyle(), mpb.BarRemoveOnComplete(),
+				mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return w.text(e.ID) })))
+		}
 	}
+	p.mu.Unlock()
+	switch e.Kind {
+	case reconcile.Began:
+	case reconcile.Stepped:
+		w.mu.Lock()
+		w.step = e.Step
+		w.mu.Unlock()
+		if p.bars == nil {
+			p.line(fmt.Sprintf("%s: %s", e.ID, e.Step))
+		}
+	case reconcile.Done:
+		p.end(e.ID, w, "done")
+	case reconcile.Failed:
+		p.end(e.ID, w, "failed")
+	}
+}
+
+// end takes a machine's line away and leaves one that says how it ended.
+func (p *progress) end(id string, w *working, how string) {
+	if w.bar != nil {
+		w.bar.SetTotal(-1, true)
+	}
+	p.mu.Lock()
+	delete(p.machines, id)
+	p.mu.Unlock()
+	p.line(fmt.Sprintf("%s: %s %s (%s)", id, w.action, how, took(w.since)))
 }
 
 // line prints a line above the bars.
@@ -115,6 +164,9 @@ func (p *progress) wait() {
 	p.mu.Lock()
 	for _, bar := range p.open {
 		bar.Abort(true)
+	}
+	for _, w := range p.machines {
+		w.bar.Abort(true)
 	}
 	p.mu.Unlock()
 	p.bars.Wait()

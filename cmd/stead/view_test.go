@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+	"github.com/stead-vm/stead/reconcile/reconciletest"
+	"github.com/stead-vm/stead/schemas"
+)
+
+// disturbed is a project of which a machine was set by hand, and whose plan partly fails.
+func disturbed() (reconcile.Situation, *reconciletest.Host) {
+	owner := provider.Owner{Project: "acme", File: "/acme/machines.hcl"}
+	spec := func(id string, cpus int) provider.Spec {
+		return provider.Spec{ID: id, Image: "debian:12", Digest: "sha256:1", Owner: owner, Settings: provider.Settings{CPUs: cpus, Memory: 1 << 30, Disk: 1 << 30}}
+	}
+	running := func(s provider.Spec) provider.Machine {
+		return provider.Machine{Spec: s, State: provider.Running, Booted: &s.Settings, DiskUsed: 1 << 20}
+	}
+	api, db := spec("api", 2), spec("db", 2)
+	h := reconciletest.New(running(spec("api", 8)), running(spec("old", 1)))
+	h.Fail = func(op, id string) error {
+		if op == "create" && id == "db" {
+			return errors.New("no space left")
+		}
+		return nil
+	}
+	return reconcile.Situation{
+		Owner: owner, Have: h.Machines(),
+		Want:    []reconcile.Wanted{{Spec: api}, {Spec: db}, {Spec: spec("web", 1), After: []string{"db"}}},
+		Applied: map[string]provider.Applied{"api": {Spec: api}},
+	}, h
+}
+
+// present plans and applies with a view.
+func present(t *testing.T, v view) {
+	t.Helper()
+	s, h := disturbed()
+	plan, err := reconcile.Diff(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.plan(plan)
+	var did reconcile.Outcome
+	err = reconcile.Apply(context.Background(), h, plan, reconcile.Options{Events: func(e reconcile.Event) {
+		did.Add(e)
+		v.event(e)
+	}})
+	v.interrupted()
+	v.outcome(plan, did, err)
+}
+
+func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {
+	var out bytes.Buffer
+	present(t, &jsonView{w: &out, now: time.Now})
+	seen := map[string]bool{}
+	for line := range strings.Lines(out.String()) {
+		conforms(t, schemas.Events(), []byte(line))
+		_, rest, _ := strings.Cut(line, `"type":"`)
+		kind, _, _ := strings.Cut(rest, `"`)
+		seen[kind] = true
+	}
+	for _, kind := range []string{
+		"version", "drift", "planned_change", "plan_summary", "apply_start", "apply_step", "apply_done", "apply_failed",
+		"interrupted", "apply_summary",
+	} {
+		if !seen[kind] {
+			t.Errorf("no line has the type %s:\n%s", kind, &out)
+		}
+	}
+	if !strings.HasPrefix(out.String(), `{"type":"version"`) {
+		t.Errorf("the first line is no version:\n%s", &out)
+	}
+}
+
+func TestTheEndOfAnApplySaysWhatWasDoneAndWhatWasNot(t *testing.T) {
+	var out, passing bytes.Buffer
+	a := &app{out: &out, err: &passing}
+	present(t, a.view(false))
+	for _, want := range []string{
+		"Changed outside of the project file", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
+		"Done: 1 restarted, 1 deleted.", "Failed: db.", "Not begun: web.", `"stead apply" continues`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the output lacks %q:\n%s", want, &out)
+		}
+	}
+	for _, want := range []string{"api: restart done", "db: creating", "db: create failed", "Interrupt again"} {
+		if !strings.Contains(passing.String(), want) {
+			t.Errorf("what passes lacks %q:\n%s", want, &passing)
+		}
+	}
+}
