@@ -83,7 +83,12 @@ type Change struct {
 type Plan struct {
 	Changes []Change
 	Drift   []Drift // what was changed outside of the file, sorted by ID
+
+	DriftOnly bool // it is about Drift alone; see [Accept]
 }
+
+// OnlyDrift is the plan without changes.
+func (p Plan) OnlyDrift() Plan { return Plan{Drift: p.Drift, DriftOnly: true} }
 
 // Count tells how many machines have one of the given actions.
 func (p Plan) Count(actions ...Action) int {

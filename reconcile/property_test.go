@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"errors"
 	"math/rand"
 	"testing"
 
@@ -218,6 +219,67 @@ func TestADiskIsLostOnlyWhereThePlanSaysSo(t *testing.T) {
 			if kept := used[m.ID] == m.DiskUsed; kept == lost[m.ID] {
 				t.Errorf("machine %s: its disk was kept: %v, the plan said it is lost: %v", m.ID, kept, lost[m.ID])
 			}
+		}
+	})
+}
+
+func TestWhatWasAppliedDecidesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, have := drawWorld(t)
+		s := reconcile.Situation{Owner: acme, Want: want, Have: have}
+		without, err := reconcile.Diff(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Applied = map[string]provider.Applied{}
+		for _, id := range ids {
+			if rapid.Bool().Draw(t, "applied") {
+				s.Applied[id] = provider.Applied{Spec: drawSpec(t, id, acme), Stopped: rapid.Bool().Draw(t, "stopped")}
+			}
+		}
+		with, err := reconcile.Diff(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range with.Changes {
+			with.Changes[i].DriftOnly = false
+		}
+		if d := cmp.Diff(without.Changes, with.Changes); d != "" {
+			t.Errorf("the plan depends on notes:\n%s", d)
+		}
+	})
+}
+
+func TestASavedPlanIsThePlanUntilSomethingHappens(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want, have := drawWorld(t)
+		s := reconcile.Situation{Owner: acme, Want: want, Have: have}
+		plan, err := reconcile.Diff(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := reconcile.Save(s, plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		saved, err := reconcile.LoadSaved("plan", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := saved.Fresh(have, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := reconcile.Text(fresh), reconcile.Text(plan); got != want {
+			t.Errorf("the saved plan is\n%s\nit was\n%s", got, want)
+		}
+		h := reconciletest.New(have...)
+		if err := reconcile.Apply(t.Context(), h, fresh, reconcile.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		var stale *reconcile.StaleError
+		if _, err := saved.Fresh(h.Machines(), nil); !plan.Empty() && !errors.As(err, &stale) {
+			t.Errorf("after it was applied the plan is not stale: %v", err)
 		}
 	})
 }

@@ -185,6 +185,12 @@ func short(s string) string {
 
 // summary is the last line of a plan.
 func summary(p Plan) string {
+	switch {
+	case p.DriftOnly && len(p.Drift) == 0:
+		return "Nothing was changed outside of the project file since the last apply."
+	case p.DriftOnly:
+		return "No machine is changed. An apply of this takes it for what was applied."
+	}
 	if p.Empty() {
 		if p.pending() {
 			return "No changes but those that wait for a restart."

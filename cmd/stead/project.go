@@ -134,7 +134,7 @@ func (pr *project) plan(ctx context.Context, o projectOptions) (reconcile.Plan, 
 func (o *projectOptions) diff(s reconcile.Situation) (reconcile.Plan, error) {
 	plan, err := reconcile.Diff(s)
 	if o.refreshOnly {
-		plan.Changes = nil
+		plan = plan.OnlyDrift()
 	}
 	return plan, err
 }
