@@ -66,11 +66,17 @@ func (e *ChangeError) Unwrap() error { return e.Err }
 
 // SkippedError says that a machine was left as it was because another one, which it
 // depends on, failed.
-type SkippedError struct{ On string }
+type SkippedError struct {
+	On  string
+	Err error // why that failed
+}
 
 func (e *SkippedError) Error() string {
 	return fmt.Sprintf("it depends on machine %q, which failed", e.On)
 }
+
+// Unwrap gives the reason of the other one.
+func (e *SkippedError) Unwrap() error { return e.Err }
 
 // Apply makes a plan true. It changes nothing when the host refuses any of the
 // wanted machines. After that machines are worked on side by side, each when those it

@@ -39,7 +39,7 @@ func (s *schedule) carryOut(work func(Change) error) []error {
 			s.begin(i)
 			if on := s.failedBefore(i); on != "" {
 				c := s.changes[i]
-				s.end(i, &ChangeError{ID: c.ID, Action: c.Action, Err: &SkippedError{On: on}})
+				s.end(i, &ChangeError{ID: c.ID, Action: c.Action, Err: &SkippedError{On: on, Err: s.ended[on]}})
 				continue
 			}
 			go func() { ends <- end{i, work(s.changes[i])} }()

@@ -25,6 +25,7 @@ type app struct {
 	in       *os.File
 	out, err io.Writer
 
+	cause    func() error // why the program is to end; nil while it is not
 	debug    bool
 	level    log.Level          // what is logged at least
 	provider *provider.Provider // opened by open
@@ -38,6 +39,7 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e))
 
 // run executes the command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
+	a.cause = func() error { return context.Cause(ctx) }
 	root := newRootCmd(a)
 	root.SetArgs(args)
 	root.SetOut(a.out)
@@ -49,7 +51,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
-	case interrupted(err):
+	case a.interrupted(err):
 		return 128 + int(syscall.SIGINT)
 	}
 	return 1
@@ -62,7 +64,7 @@ func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
 		return
 	}
 	style := styles(a.err) // w wraps it and hides that it is a terminal
-	if interrupted(err) {
+	if a.interrupted(err) {
 		fmt.Fprintln(w, style.err("Interrupted."))
 		return
 	}
@@ -73,11 +75,12 @@ func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
 }
 
 // interrupted tells whether nothing but an interrupt went wrong.
-func interrupted(err error) bool {
+func (a *app) interrupted(err error) bool {
 	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is asked
-		return !slices.ContainsFunc(all.Unwrap(), func(e error) bool { return !interrupted(e) })
+		return !slices.ContainsFunc(all.Unwrap(), func(e error) bool { return !a.interrupted(e) })
 	}
-	return errors.Is(err, context.Canceled)
+	cause := a.cause()
+	return errors.Is(err, context.Canceled) || cause != nil && errors.Is(err, cause)
 }
 
 // remedies collects what each joined error says to do about it, each once.

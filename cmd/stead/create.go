@@ -61,7 +61,7 @@ func (a *app) create(ctx context.Context, o createOptions, reference string) err
 	if err != nil {
 		return err
 	}
-	bars := newProgress(a.err)
+	bars := a.newProgress()
 	err = p.Create(ctx, spec, bars.event(spec.ID))
 	bars.wait()
 	if err != nil {

@@ -30,7 +30,7 @@ func newImageImportCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			bars := newProgress(a.err)
+			bars := a.newProgress()
 			img, err := p.Images().Import(cmd.Context(), args[0], args[1], bars.event(args[0]))
 			bars.wait()
 			if err != nil {

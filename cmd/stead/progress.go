@@ -16,8 +16,9 @@ import (
 // progress shows what takes time: bars for a person, a line for each finished step
 // otherwise.
 type progress struct {
-	w    io.Writer
-	bars *mpb.Progress // nil: lines
+	w           io.Writer
+	bars        *mpb.Progress    // nil: lines
+	interrupted func(error) bool // tells whether it is for an interrupt that something failed
 
 	mu       sync.Mutex
 	open     map[string]*mpb.Bar
@@ -25,10 +26,10 @@ type progress struct {
 	last     sync.Map // of a build, by its key in open: the line that its builder printed last
 }
 
-func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, open: map[string]*mpb.Bar{}, machines: map[string]*working{}}
-	if isTerminal(w) {
-		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(48))
+func (a *app) newProgress() *progress {
+	p := &progress{w: a.err, interrupted: a.interrupted, open: map[string]*mpb.Bar{}, machines: map[string]*working{}}
+	if isTerminal(p.w) {
+		p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(48))
 	}
 	return p
 }
@@ -132,7 +133,11 @@ func (p *progress) engineEvent(e reconcile.Event) {
 	case reconcile.Done:
 		p.end(e.ID, w, "done")
 	case reconcile.Failed:
-		p.end(e.ID, w, "failed")
+		how := "failed"
+		if p.interrupted(e.Err) {
+			how = "interrupted"
+		}
+		p.end(e.ID, w, how)
 	}
 }
 

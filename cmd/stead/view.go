@@ -28,7 +28,7 @@ func (a *app) view(json bool) view {
 	if json {
 		return &jsonView{w: a.out, now: time.Now}
 	}
-	return &humanView{app: a, bars: newProgress(a.err)}
+	return &humanView{app: a, bars: a.newProgress()}
 }
 
 // humanView writes plans and outcomes to standard output, and what passes to standard
@@ -88,7 +88,11 @@ func (v *humanView) outcome(plan reconcile.Plan, did reconcile.Outcome, err erro
 		fmt.Fprintln(v.app.out)
 	}
 	if ids := did.Failed(); len(ids) > 0 {
-		fmt.Fprintf(v.app.out, "%s %s.\n", style.remove("Failed:"), strings.Join(ids, ", "))
+		how := "Failed:"
+		if v.app.interrupted(err) {
+			how = "Interrupted:"
+		}
+		fmt.Fprintf(v.app.out, "%s %s.\n", style.remove(how), strings.Join(ids, ", "))
 	}
 	if ids := did.NotBegun(plan); len(ids) > 0 {
 		fmt.Fprintf(v.app.out, "%s %s.\n", style.change("Not begun:"), strings.Join(ids, ", "))

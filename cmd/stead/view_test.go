@@ -81,7 +81,7 @@ func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {
 
 func TestTheEndOfAnApplySaysWhatWasDoneAndWhatWasNot(t *testing.T) {
 	var out, passing bytes.Buffer
-	a := &app{out: &out, err: &passing}
+	a := &app{out: &out, err: &passing, cause: func() error { return nil }}
 	present(t, a.view(false))
 	for _, want := range []string{
 		"Changed outside of the project file", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
