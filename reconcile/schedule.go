@@ -1,5 +1,10 @@
 package reconcile
 
+import (
+	"errors"
+	"slices"
+)
+
 // schedule says which changes are worked on at the same time. A change begins when those
 // that it comes after are done and there is room for it: machines that boot side by side
 // must not drive the host into its swap. Of those that can begin the first in the plan
@@ -34,7 +39,7 @@ func (s *schedule) carryOut(work func(Change) error) []error {
 		err error
 	}
 	ends := make(chan end)
-	for len(s.ended) < len(s.changes) {
+	for slices.Contains(s.begun, false) || s.running > 0 {
 		for i := s.next(); i >= 0; i = s.next() {
 			s.begin(i)
 			if on := s.failedBefore(i); on != "" {
@@ -44,12 +49,24 @@ func (s *schedule) carryOut(work func(Change) error) []error {
 			}
 			go func() { ends <- end{i, work(s.changes[i])} }()
 		}
-		if s.running > 0 {
-			e := <-ends
-			s.end(e.i, e.err)
+		if s.running == 0 {
+			s.deadlock()
+			break
 		}
+		e := <-ends
+		s.end(e.i, e.err)
 	}
 	return s.errs
+}
+
+// deadlock ends changes that wait for each other: no plan of ours has them, but a plan can
+// come from a file.
+func (s *schedule) deadlock() {
+	for i, c := range s.changes {
+		if !s.begun[i] {
+			s.errs[i] = &ChangeError{ID: c.ID, Action: c.Action, Err: errors.New("it waits for a machine that waits for it")}
+		}
+	}
 }
 
 // next is the first change that can begin, or -1.

@@ -102,7 +102,8 @@ func (s *Situation) dependents(id string) []string {
 }
 
 // order says which changes of a plan come after which. A machine comes up after those
-// that it depends on; where both go down, it goes first.
+// that it depends on, and goes down before them. Where one goes up and the other down
+// neither waits, which is also what keeps circles out.
 func (s *Situation) order(p *Plan) {
 	changes := map[string]*Change{}
 	for i := range p.Changes {
@@ -115,7 +116,10 @@ func (s *Situation) order(p *Plan) {
 			if first == nil || then == nil || s.wanted(on) == nil {
 				continue
 			}
-			if down(first) && down(then) {
+			switch {
+			case down(first) != down(then):
+				continue
+			case down(first):
 				first, then = then, first
 			}
 			then.After = append(then.After, first.ID)

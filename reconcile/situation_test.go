@@ -303,3 +303,27 @@ func TestDriftIsWhatSomebodyElseDid(t *testing.T) {
 		})
 	}
 }
+
+func TestUpAndDownDoNotWaitForEachOther(t *testing.T) {
+	// a goes down and needs b, which comes up and needs c, which goes down.
+	want := []Wanted{wish(spec("a"), off, after("b", "c")), wish(spec("b"), after("c")), wish(spec("c"), off)}
+	plan, err := Diff(Situation{Owner: acme, Want: want, Have: []provider.Machine{running(spec("a")), stopped(spec("b")), running(spec("c"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string][]string{"a": nil, "b": nil, "c": {"a"}} {
+		for _, c := range plan.Changes {
+			if d := cmp.Diff(want, c.After); c.ID == id && d != "" {
+				t.Errorf("%s comes after (-want +got):\n%s", id, d)
+			}
+		}
+	}
+}
+
+func TestAPlanWithACircleEnds(t *testing.T) {
+	s := newSchedule([]Change{{ID: "a", After: []string{"b"}}, {ID: "b", After: []string{"a"}}, {ID: "c"}, {ID: "c"}}, Options{Parallelism: 2})
+	errs := s.carryOut(func(Change) error { return nil })
+	if errs[0] == nil || errs[1] == nil || errs[2] != nil || errs[3] != nil {
+		t.Errorf("errors: %v", errs)
+	}
+}
