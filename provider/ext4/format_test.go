@@ -68,7 +68,7 @@ func awkwardEntries() (lower, upper []entry) {
 		{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "fifo", Mode: 0o600}},
 		hardlink("empty2", "empty"), hardlink("null2", "null"),
 		file("caps", "x").with("security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
-		file("acl", "x").with("system.posix_acl_access", acl(aclUserObj, aclUser, aclGroupObj, aclMask, aclOther)),
+		file("acl", "x").mode(0o777).with("system.posix_acl_access", acl(aclUserObj, aclUser, aclGroupObj, aclMask, aclOther)),
 		dir("acls").with("system.posix_acl_default", acl(aclUserObj, aclUser, aclGroupObj, aclGroup, aclMask, aclOther), "user.a", "b"),
 		file("attrs", "x").with("user.small", "s", "user.large", strings.Repeat("L", 3000), "trusted.t", strings.Repeat("t", 77),
 			"user.empty", "", "user."+strings.Repeat("n", 200), "long name", "com.apple.provenance", "not Linux's"),

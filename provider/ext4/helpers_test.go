@@ -60,6 +60,11 @@ func (e entry) with(attrs ...string) entry {
 	return e
 }
 
+func (e entry) mode(mode int64) entry {
+	e.Mode = mode
+	return e
+}
+
 func (e entry) owned(uid, gid int) entry {
 	e.Uid, e.Gid = uid, gid
 	return e
