@@ -45,7 +45,7 @@ type File interface {
 // FormatVersion counts the changes of what [Write] makes of the same input. Whoever
 // keeps disks to use them again keeps it with them, so that a disk of another version of
 // this program is not taken for what this one would make.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // Options says what kind of file system to make.
 type Options struct {
