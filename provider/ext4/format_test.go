@@ -4,12 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -192,30 +189,6 @@ func TestHugeSparseFile(t *testing.T) {
 		if _, err := f.ReadAt(b[:], at*blockSize); err != nil || b[0] != want {
 			t.Errorf("block %d of the file: got %q, %v; want %q", i, b, err, want)
 		}
-	}
-}
-
-func TestSameInputGivesSameBytes(t *testing.T) {
-	t.Parallel()
-	layers := append(awkward(), layerOf(whiteout("many"), file("shreds5", "x"), whiteout("deep"), file("n", noise(500000))))
-	hash := func() string {
-		disk := filepath.Join(t.TempDir(), "disk")
-		if err := writeDisk(disk, 256*mib, layers...); err != nil {
-			t.Fatal(err)
-		}
-		f, err := os.Open(disk)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		h := sha256.New()
-		if _, err := io.Copy(h, f); err != nil {
-			t.Fatal(err)
-		}
-		return fmt.Sprintf("%x", h.Sum(nil))
-	}
-	if a, b := hash(), hash(); a != b {
-		t.Errorf("two runs differ: %s, %s", a, b)
 	}
 }
 
