@@ -151,7 +151,11 @@ func (w *writer) writeAll(ctx context.Context, layers []Layer) error {
 	w.reserveJournal()
 	for i, l := range layers {
 		m := merger{tree: w.tree, content: contentWriter{space: w.space, out: w.out}, layer: uint16(i)}
-		if err := m.apply(ctx, l); err != nil {
+		err := m.apply(ctx, l)
+		if err == errFull {
+			return w.noSpace(w.tree.count())
+		}
+		if err != nil {
 			return err
 		}
 		w.space.settle()
