@@ -16,7 +16,7 @@ import (
 // TestEverySizeIsClean covers usual sizes and those around the borders of groups
 // and flex groups, where a last group may be too small to exist.
 func TestEverySizeIsClean(t *testing.T) {
-	const group, gib = blocksPerGroup * blockSize, 1 << 30
+	const group = blocksPerGroup * blockSize
 	sizes := []int64{
 		MinSize, 256 * mib, gib / 2, 4 * gib, 64 * gib, 512 * gib,
 		group - blockSize, group, group + blockSize, group + 52*blockSize, group + 53*blockSize, 2*group + 60*blockSize,
@@ -108,10 +108,9 @@ func TestAwkwardFilesAreClean(t *testing.T) {
 	}
 }
 
-// TestHugeFolders has one of 70,000 subfolders, more than a link count can express,
+// hugeFolders has one of 70,000 subfolders, more than a link count can express,
 // and one whose hash tree has two levels.
-func TestHugeFolders(t *testing.T) {
-	t.Parallel()
+func hugeFolders() Layer {
 	var entries []entry
 	for i := range 70000 {
 		entries = append(entries, dir(fmt.Sprintf("subfolders/%d", i)))
@@ -119,7 +118,12 @@ func TestHugeFolders(t *testing.T) {
 	for i := range 9000 {
 		entries = append(entries, file(fmt.Sprintf("levels/%s%04d", strings.Repeat("n", 251), i), ""))
 	}
-	disk := makeDisk(t, 2048*mib, layerOf(entries...))
+	return layerOf(entries...)
+}
+
+func TestHugeFolders(t *testing.T) {
+	t.Parallel()
+	disk := makeDisk(t, 2048*mib, hugeFolders())
 	got := debugfs(t, disk, "stat subfolders", "htree_dump levels")
 	for _, want := range []string{"Links: 1 ", "Indirect levels: 1"} {
 		if !strings.Contains(got, want) {
@@ -163,13 +167,19 @@ func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, 
 	return out
 }
 
-// TestHugeSparseFile passes 4 GiB, where 32 bits of size end, and 42.5 GiB, where
+const gib = 1 << 30
+
+// hugeFile passes 4 GiB, where 32 bits of size end, and 42.5 GiB, where
 // other writers went wrong.
+func hugeFile(tb testing.TB) Layer {
+	tb.Helper()
+	pieces := map[int64]byte{0: 'a', 5 * gib: 'b', 43 * gib: 'c'}
+	return layerFrom("sparse", sparseEntry(tb, "huge", 44*gib, pieces, 0, 5*gib, 43*gib))
+}
+
 func TestHugeSparseFile(t *testing.T) {
 	t.Parallel()
-	const gib = 1 << 30
-	pieces := map[int64]byte{0: 'a', 5 * gib: 'b', 43 * gib: 'c'}
-	disk := makeDisk(t, 256*mib, layerFrom("sparse", sparseEntry(t, "huge", 44*gib, pieces, 0, 5*gib, 43*gib)))
+	disk := makeDisk(t, 256*mib, hugeFile(t))
 	out := debugfs(t, disk, "stat huge", "blocks huge")
 	if !strings.Contains(out, fmt.Sprintf("Size: %d", int64(44*gib))) || !strings.Contains(out, "Blockcount: 384") {
 		t.Errorf("the file should have 44 GiB and three pieces of 64 KiB:\n%s", out)
