@@ -16,7 +16,7 @@ import (
 // TestEverySizeIsClean covers usual sizes and those around the borders of groups
 // and flex groups, where a last group may be too small to exist.
 func TestEverySizeIsClean(t *testing.T) {
-	const group = blocksPerGroup * blockSize
+	const group, gib = blocksPerGroup * blockSize, 1 << 30
 	sizes := []int64{
 		MinSize, 256 * mib, gib / 2, 4 * gib, 64 * gib, 512 * gib,
 		group - blockSize, group, group + blockSize, group + 52*blockSize, group + 53*blockSize, 2*group + 60*blockSize,
@@ -108,30 +108,6 @@ func TestAwkwardFilesAreClean(t *testing.T) {
 	}
 }
 
-// hugeFolders has one of 70,000 subfolders, more than a link count can express,
-// and one whose hash tree has two levels.
-func hugeFolders() Layer {
-	var entries []entry
-	for i := range 70000 {
-		entries = append(entries, dir(fmt.Sprintf("subfolders/%d", i)))
-	}
-	for i := range 9000 {
-		entries = append(entries, file(fmt.Sprintf("levels/%s%04d", strings.Repeat("n", 251), i), ""))
-	}
-	return layerOf(entries...)
-}
-
-func TestHugeFolders(t *testing.T) {
-	t.Parallel()
-	disk := makeDisk(t, 2048*mib, hugeFolders())
-	got := debugfs(t, disk, "stat subfolders", "htree_dump levels")
-	for _, want := range []string{"Links: 1 ", "Indirect levels: 1"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("debugfs shows no %q:\n%.2000s", want, got)
-		}
-	}
-}
-
 // sparseEntry makes a tar stream of one sparse file, in GNU's old form: the writer
 // of the standard library has none. Each piece of 4 KiB lies at an offset.
 func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, offsets ...int64) []byte {
@@ -165,41 +141,6 @@ func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, 
 	number(483, size)
 	fixChecksum(out[:512])
 	return out
-}
-
-const gib = 1 << 30
-
-// hugeFile passes 4 GiB, where 32 bits of size end, and 42.5 GiB, where
-// other writers went wrong.
-func hugeFile(tb testing.TB) Layer {
-	tb.Helper()
-	pieces := map[int64]byte{0: 'a', 5 * gib: 'b', 43 * gib: 'c'}
-	return layerFrom("sparse", sparseEntry(tb, "huge", 44*gib, pieces, 0, 5*gib, 43*gib))
-}
-
-func TestHugeSparseFile(t *testing.T) {
-	t.Parallel()
-	disk := makeDisk(t, 256*mib, hugeFile(t))
-	out := debugfs(t, disk, "stat huge", "blocks huge")
-	if !strings.Contains(out, fmt.Sprintf("Size: %d", int64(44*gib))) || !strings.Contains(out, "Blockcount: 384") {
-		t.Errorf("the file should have 44 GiB and three pieces of 64 KiB:\n%s", out)
-	}
-	f, err := os.Open(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	blocks := strings.Fields(out[strings.LastIndex(out, "blocks huge")+len("blocks huge"):])
-	for i, want := range map[int]byte{0: 'a', 16: 'b', 32: 'c'} {
-		var at int64
-		if _, err := fmt.Sscan(blocks[i], &at); err != nil {
-			t.Fatal(err)
-		}
-		var b [1]byte
-		if _, err := f.ReadAt(b[:], at*blockSize); err != nil || b[0] != want {
-			t.Errorf("block %d of the file: got %q, %v; want %q", i, b, err, want)
-		}
-	}
 }
 
 // TestBlocksOfReplacedFilesServeAgain stores more in sum than the disk can hold.

@@ -173,41 +173,6 @@ func paths(t *testing.T, root string) (all []string) {
 	return all
 }
 
-// TestKernelFindsEveryNameInHugeFolders, where a list alone would not use the hash tree.
-func TestKernelFindsEveryNameInHugeFolders(t *testing.T) {
-	t.Parallel()
-	root := mount(t, makeDisk(t, 2048*mib, hugeFolders()), "ro")
-	for folder, count := range map[string]int{"subfolders": 70000, "levels": 9000} {
-		entries, err := os.ReadDir(filepath.Join(root, folder))
-		if err != nil || len(entries) != count {
-			t.Errorf("%s: got %d entries, %v; want %d", folder, len(entries), err, count)
-		}
-		for _, e := range entries {
-			if _, err := e.Info(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
-func TestKernelReadsHugeFiles(t *testing.T) {
-	t.Parallel()
-	f, err := os.Open(filepath.Join(mount(t, makeDisk(t, 256*mib, hugeFile(t)), "ro"), "huge"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close() // before the disk is unmounted
-	for off, want := range map[int64]byte{0: 'a', 4 * gib: 0, 5*gib + 4095: 'b', 42*gib + gib/2: 0, 43 * gib: 'c', 44*gib - 1: 0} {
-		var b [1]byte
-		if _, err := f.ReadAt(b[:], off); err != nil || b[0] != want {
-			t.Errorf("at %d: got %q, %v; want %q", off, b, err, want)
-		}
-	}
-	if info, err := f.Stat(); err != nil || info.Size() != 44*gib {
-		t.Errorf("got %v, %v; want 44 GiB", info, err)
-	}
-}
-
 // TestGrowsOnline lets the kernel grow a mounted disk by far more than its
 // descriptors leave room for, then fills new space.
 func TestGrowsOnline(t *testing.T) {

@@ -35,10 +35,8 @@ func TestSameInputGivesSameBytes(t *testing.T) {
 		processors int
 		pieces     func(io.Reader) io.Reader
 	}{
-		"again":                {2, whole},
-		"one processor":        {1, whole},
 		"many processors":      {8, whole},
-		"half of what fits":    {2, iotest.HalfReader},
+		"one processor":        {1, whole},
 		"odd pieces":           {2, func(r io.Reader) io.Reader { return oddReader{r} }},
 		"data with the ending": {2, iotest.DataErrReader},
 	}
@@ -75,12 +73,8 @@ func sumOf(t *testing.T, name string) string {
 // given back or not.
 func TestLargeFilesTakeNoMoreMemory(t *testing.T) {
 	allocated := func(size int64) uint64 {
-		endless := readerFunc(func(p []byte) (int, error) {
-			for i := range p {
-				p[i] = 'x'
-			}
-			return len(p), nil
-		})
+		data := []byte(noise(mib))
+		endless := readerFunc(func(p []byte) (int, error) { return copy(p, data), nil })
 		end := bytes.NewReader(make([]byte, 1024))
 		layer := Layer{"l", fromReader(io.MultiReader(bytes.NewReader(hugeHeader(t, size)), io.LimitReader(endless, size), end), nil)}
 		var before, after runtime.MemStats
@@ -91,8 +85,8 @@ func TestLargeFilesTakeNoMoreMemory(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		return after.TotalAlloc - before.TotalAlloc
 	}
-	small, large := allocated(mib), allocated(4<<30)
+	small, large := allocated(mib), allocated(512*mib)
 	if large > small+2*mib {
-		t.Errorf("a file of 4 GiB takes %d bytes of memory, one of 1 MiB %d", large, small)
+		t.Errorf("a file of 512 MiB takes %d bytes of memory, one of 1 MiB %d", large, small)
 	}
 }
