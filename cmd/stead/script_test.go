@@ -125,6 +125,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"vm-rss":          vmRSS,
 	"rss-fell":        rssFell,
 	"tmpfs":           tmpfs,
+	"power-cuts":      powerCuts,
+	"disk-space":      diskSpace,
 }
 
 // status asks the supervisor of the script's machine.
@@ -187,17 +189,6 @@ func subst(ts *testscript.TestScript, _ bool, args []string) {
 		text := os.Expand(ts.ReadFile(path), ts.Getenv)
 		ts.Check(os.WriteFile(path, []byte(text), 0o644))
 	}
-}
-
-// fsck (fsck NAME) replays the journal of a stopped machine's disk and then wants the
-// file system to be clean.
-func fsck(ts *testscript.TestScript, _ bool, args []string) {
-	disk := filepath.Join(ts.Getenv("STEAD_HOME"), "machines", args[0], "rootfs.ext4")
-	var exit *exec.ExitError
-	if err := ts.Exec("e2fsck", "-fp", disk); errors.As(err, &exit) && exit.ExitCode() > 1 { // 1: replayed
-		ts.Fatalf("e2fsck -fp: %v", err)
-	}
-	ts.Check(ts.Exec("e2fsck", "-fn", disk))
 }
 
 // rss is the memory of the hypervisor's process in MiB.

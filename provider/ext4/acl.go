@@ -1,9 +1,13 @@
 package ext4
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // POSIX ACLs: version 2 is the form of the system calls and so of layers
@@ -21,25 +25,116 @@ const (
 	aclOther    = 0x20
 )
 
-// diskACL translates an ACL; one without entries is none.
-func diskACL(value string) (string, error) {
+type aclEntry struct {
+	tag, perm uint16
+	id        uint32 // of aclUser and aclGroup
+}
+
+// newACL translates an ACL from the form of the system calls.
+func newACL(value string) (string, error) {
 	b, le := []byte(value), binary.LittleEndian
 	if len(b) < 4 || le.Uint32(b) != aclVersion || (len(b)-4)%8 != 0 {
 		return "", errors.New("this is no POSIX ACL of version 2")
 	}
-	out := le.AppendUint32(nil, aclDiskVersion)
-	if len(b) == 4 {
+	var entries []aclEntry
+	for b = b[4:]; len(b) > 0; b = b[8:] {
+		entries = append(entries, aclEntry{le.Uint16(b), le.Uint16(b[2:]), le.Uint32(b[4:])})
+	}
+	return diskACL(entries)
+}
+
+// newTextACL translates an ACL from the text form of acl(5), which star, bsdtar and GNU
+// tar write. The first two append the numbers of users and groups. An ACL that only
+// names some means nothing without the system it was made on: it is none, as it is to
+// those who unpack it elsewhere.
+func newTextACL(text string) (string, error) {
+	var entries []aclEntry
+	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == '\n' }) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		e, named, err := textEntry(strings.Split(line, ":"))
+		if err != nil {
+			return "", fmt.Errorf("%q is no entry of a POSIX ACL: %w", line, err)
+		}
+		if named {
+			return "", nil
+		}
+		entries = append(entries, e)
+	}
+	return diskACL(entries)
+}
+
+// textEntry also tells whether the entry has a name in the place of a number.
+func textEntry(fields []string) (e aclEntry, named bool, err error) {
+	if len(fields) == 2 { // "other:r--"
+		fields = slices.Insert(fields, 1, "")
+	}
+	if len(fields) < 3 || len(fields) > 4 {
+		return e, false, fmt.Errorf("it has %d fields", len(fields))
+	}
+	tags := map[string][2]uint16{
+		"user": {aclUserObj, aclUser}, "group": {aclGroupObj, aclGroup}, "mask": {aclMask}, "other": {aclOther},
+	}
+	for kind, tag := range tags {
+		if fields[0] == kind || fields[0] == kind[:1] {
+			e.tag = tag[min(len(fields[1]), 1)]
+		}
+	}
+	if e.tag == 0 {
+		return e, false, errors.New("its kind is not known")
+	}
+	for _, c := range fields[2] {
+		bit, ok := map[rune]uint16{'r': 4, 'w': 2, 'x': 1, '-': 0}[c]
+		if !ok {
+			return e, false, errors.New("permissions are r, w, x and -")
+		}
+		e.perm |= bit
+	}
+	switch {
+	case fields[1] == "":
+		return e, false, nil
+	case len(fields) == 3:
+		e.id, err = number(fields[1])
+		return e, err != nil, nil
+	}
+	e.id, err = number(fields[3])
+	return e, false, err
+}
+
+func number(text string) (uint32, error) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err
+}
+
+// diskACL encodes an ACL as ext4 has it; one without entries is none. What the kernel
+// would not accept from a program it would not understand on a disk either.
+func diskACL(entries []aclEntry) (string, error) {
+	if len(entries) == 0 {
 		return "", nil
 	}
-	for b = b[4:]; len(b) > 0; b = b[8:] {
-		out = append(out, b[:4]...)
-		switch tag := le.Uint16(b); tag {
+	slices.SortStableFunc(entries, func(a, b aclEntry) int { return cmp.Or(cmp.Compare(a.tag, b.tag), cmp.Compare(a.id, b.id)) })
+	count := map[uint16]int{}
+	le := binary.LittleEndian
+	out := le.AppendUint32(nil, aclDiskVersion)
+	for _, e := range entries {
+		out = le.AppendUint16(le.AppendUint16(out, e.tag), e.perm)
+		switch e.tag {
 		case aclUser, aclGroup:
-			out = append(out, b[4:8]...)
+			out = le.AppendUint32(out, e.id)
 		case aclUserObj, aclGroupObj, aclMask, aclOther:
 		default:
-			return "", fmt.Errorf("a POSIX ACL has no entries of kind %#x", tag)
+			return "", fmt.Errorf("a POSIX ACL has no entries of kind %#x", e.tag)
 		}
+		if e.perm > 7 {
+			return "", fmt.Errorf("a POSIX ACL has no permissions %#x", e.perm)
+		}
+		count[e.tag]++
+	}
+	masks := min(1, count[aclUser]+count[aclGroup])
+	if count[aclUserObj] != 1 || count[aclGroupObj] != 1 || count[aclOther] != 1 || count[aclMask] < masks || count[aclMask] > 1 {
+		return "", errors.New("a POSIX ACL says once what owner, group and others may do, and has a mask if it says more")
 	}
 	return string(out), nil
 }

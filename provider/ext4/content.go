@@ -46,6 +46,9 @@ func (c *contentWriter) store(ctx context.Context, r io.Reader, size int64) ([]e
 		if c.out.failed.Load() {
 			return nil, errSink
 		}
+		if c.space.hopeless() {
+			return nil, errFull
+		}
 		buf := c.out.room(int(min(c.left*blockSize, batchSize)))
 		n := int(min(int64(len(buf)), size))
 		if _, err := io.ReadFull(r, buf[:n]); err != nil {

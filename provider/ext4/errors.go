@@ -1,6 +1,7 @@
 package ext4
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/docker/go-units"
@@ -27,7 +28,7 @@ func (e *LayerError) Unwrap() error { return e.Err }
 // NoSpaceError reports an image that does not fit.
 type NoSpaceError struct {
 	Size int64 // bytes asked for
-	Need int64 // bytes that are enough
+	Need int64 // bytes that are enough; a lower bound where it is hopelessly more than Size
 }
 
 // Error names both sizes.
@@ -39,6 +40,21 @@ func (e *NoSpaceError) Error() string {
 // Remedy says which size to use.
 func (e *NoSpaceError) Remedy() string {
 	return fmt.Sprintf("set the disk to %dM or more; unused space costs nothing", (e.Need+1<<20-1)>>20)
+}
+
+// errFull stops reading layers that no disk of the wanted size will hold.
+var errFull = errors.New("far more than the disk can hold")
+
+// hopeless bounds the time and memory that a small layer can cost which unpacks to
+// much. It leaves room for what upper layers may take away again, and for saying
+// exactly how large the disk has to be where that is not much more.
+func (m *merger) hopeless() bool {
+	return m.content.space.hopeless() || m.tree.count()/2 > m.content.space.geo.inodes()
+}
+
+func (a *allocator) hopeless() bool {
+	const further = 64 << 30 / blockSize
+	return a.frontier/2 > a.geo.blocks+further
 }
 
 // noSpace reports whether everything has fit. Because allocation continues past the

@@ -130,6 +130,39 @@ func TestNoSpaceNamesEnough(t *testing.T) {
 	}
 }
 
+// TestHopelesslyLargeImagesAreNotReadToTheirEnd: a few KiB of gzip can stand for
+// terabytes.
+func TestHopelesslyLargeImagesAreNotReadToTheirEnd(t *testing.T) {
+	folders := tarOf(file(strings.Repeat("d/", 100_000)+"x", ""))
+	tests := map[string]struct {
+		beginning []byte
+		written   uint64 // blocks, before that
+	}{
+		"many files": {folders[:len(folders)-1024], 0},
+		"one file":   {hugeHeader(t, 1<<40), 200 << 30 / blockSize},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := Options{Size: MinSize, Digest: "d"}
+			geo, err := o.geometry()
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWriter(&full{1 << 50}, geo, o)
+			w.space.frontier += tt.written
+			stream := io.MultiReader(bytes.NewReader(tt.beginning), errReader{errors.New("read on")})
+			err = w.writeAll(context.Background(), []Layer{{"l", fromReader(stream, nil)}})
+			var ns *NoSpaceError
+			if !errors.As(err, &ns) {
+				t.Errorf("got %v, want a NoSpaceError", err)
+			}
+			if err := w.out.close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // full is a file on a host disk that has no space left.
 type full struct{ after int64 }
 

@@ -45,7 +45,7 @@ type File interface {
 // FormatVersion counts the changes of what [Write] makes of the same input. Whoever
 // keeps disks to use them again keeps it with them, so that a disk of another version of
 // this program is not taken for what this one would make.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // Options says what kind of file system to make.
 type Options struct {
@@ -151,7 +151,11 @@ func (w *writer) writeAll(ctx context.Context, layers []Layer) error {
 	w.reserveJournal()
 	for i, l := range layers {
 		m := merger{tree: w.tree, content: contentWriter{space: w.space, out: w.out}, layer: uint16(i)}
-		if err := m.apply(ctx, l); err != nil {
+		err := m.apply(ctx, l)
+		if err == errFull {
+			return w.noSpace(w.tree.count())
+		}
+		if err != nil {
 			return err
 		}
 		w.space.settle()

@@ -4,12 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +65,7 @@ func awkwardEntries() (lower, upper []entry) {
 		{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "fifo", Mode: 0o600}},
 		hardlink("empty2", "empty"), hardlink("null2", "null"),
 		file("caps", "x").with("security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
-		file("acl", "x").with("system.posix_acl_access", acl(aclUserObj, aclUser, aclGroupObj, aclMask, aclOther)),
+		file("acl", "x").mode(0o777).with("system.posix_acl_access", acl(aclUserObj, aclUser, aclGroupObj, aclMask, aclOther)),
 		dir("acls").with("system.posix_acl_default", acl(aclUserObj, aclUser, aclGroupObj, aclGroup, aclMask, aclOther), "user.a", "b"),
 		file("attrs", "x").with("user.small", "s", "user.large", strings.Repeat("L", 3000), "trusted.t", strings.Repeat("t", 77),
 			"user.empty", "", "user."+strings.Repeat("n", 200), "long name", "com.apple.provenance", "not Linux's"),
@@ -111,26 +108,6 @@ func TestAwkwardFilesAreClean(t *testing.T) {
 	}
 }
 
-// TestHugeFolders has one of 70,000 subfolders, more than a link count can express,
-// and one whose hash tree has two levels.
-func TestHugeFolders(t *testing.T) {
-	t.Parallel()
-	var entries []entry
-	for i := range 70000 {
-		entries = append(entries, dir(fmt.Sprintf("subfolders/%d", i)))
-	}
-	for i := range 9000 {
-		entries = append(entries, file(fmt.Sprintf("levels/%s%04d", strings.Repeat("n", 251), i), ""))
-	}
-	disk := makeDisk(t, 2048*mib, layerOf(entries...))
-	got := debugfs(t, disk, "stat subfolders", "htree_dump levels")
-	for _, want := range []string{"Links: 1 ", "Indirect levels: 1"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("debugfs shows no %q:\n%.2000s", want, got)
-		}
-	}
-}
-
 // sparseEntry makes a tar stream of one sparse file, in GNU's old form: the writer
 // of the standard library has none. Each piece of 4 KiB lies at an offset.
 func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, offsets ...int64) []byte {
@@ -164,59 +141,6 @@ func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, 
 	number(483, size)
 	fixChecksum(out[:512])
 	return out
-}
-
-// TestHugeSparseFile passes 4 GiB, where 32 bits of size end, and 42.5 GiB, where
-// other writers went wrong.
-func TestHugeSparseFile(t *testing.T) {
-	t.Parallel()
-	const gib = 1 << 30
-	pieces := map[int64]byte{0: 'a', 5 * gib: 'b', 43 * gib: 'c'}
-	disk := makeDisk(t, 256*mib, layerFrom("sparse", sparseEntry(t, "huge", 44*gib, pieces, 0, 5*gib, 43*gib)))
-	out := debugfs(t, disk, "stat huge", "blocks huge")
-	if !strings.Contains(out, fmt.Sprintf("Size: %d", int64(44*gib))) || !strings.Contains(out, "Blockcount: 384") {
-		t.Errorf("the file should have 44 GiB and three pieces of 64 KiB:\n%s", out)
-	}
-	f, err := os.Open(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	blocks := strings.Fields(out[strings.LastIndex(out, "blocks huge")+len("blocks huge"):])
-	for i, want := range map[int]byte{0: 'a', 16: 'b', 32: 'c'} {
-		var at int64
-		if _, err := fmt.Sscan(blocks[i], &at); err != nil {
-			t.Fatal(err)
-		}
-		var b [1]byte
-		if _, err := f.ReadAt(b[:], at*blockSize); err != nil || b[0] != want {
-			t.Errorf("block %d of the file: got %q, %v; want %q", i, b, err, want)
-		}
-	}
-}
-
-func TestSameInputGivesSameBytes(t *testing.T) {
-	t.Parallel()
-	layers := append(awkward(), layerOf(whiteout("many"), file("shreds5", "x"), whiteout("deep"), file("n", noise(500000))))
-	hash := func() string {
-		disk := filepath.Join(t.TempDir(), "disk")
-		if err := writeDisk(disk, 256*mib, layers...); err != nil {
-			t.Fatal(err)
-		}
-		f, err := os.Open(disk)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		h := sha256.New()
-		if _, err := io.Copy(h, f); err != nil {
-			t.Fatal(err)
-		}
-		return fmt.Sprintf("%x", h.Sum(nil))
-	}
-	if a, b := hash(), hash(); a != b {
-		t.Errorf("two runs differ: %s, %s", a, b)
-	}
 }
 
 // TestBlocksOfReplacedFilesServeAgain stores more in sum than the disk can hold.

@@ -60,6 +60,17 @@ func (e entry) with(attrs ...string) entry {
 	return e
 }
 
+// withACL sets an ACL as text.
+func (e entry) withACL(text string) entry {
+	e.PAXRecords = map[string]string{paxACLAccess: text}
+	return e
+}
+
+func (e entry) mode(mode int64) entry {
+	e.Mode = mode
+	return e
+}
+
 func (e entry) owned(uid, gid int) entry {
 	e.Uid, e.Gid = uid, gid
 	return e

@@ -45,6 +45,9 @@ func (m *merger) apply(ctx context.Context, l Layer) (err error) {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
+		if m.hopeless() {
+			return errFull
+		}
 		h, err := tr.Next()
 		if err == io.EOF {
 			break
@@ -54,7 +57,7 @@ func (m *merger) apply(ctx context.Context, l Layer) (err error) {
 			return &LayerError{Layer: l.Name, Err: fmt.Errorf("the tar stream is damaged: %w", err)}
 		}
 		if err := m.entry(ctx, h, tr); err != nil {
-			if err == errSink || (ctx.Err() != nil && err == context.Cause(ctx)) {
+			if err == errSink || err == errFull || (ctx.Err() != nil && err == context.Cause(ctx)) {
 				return err
 			}
 			return &LayerError{Layer: l.Name, Path: h.Name, Err: err}

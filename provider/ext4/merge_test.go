@@ -115,6 +115,30 @@ func TestMerge(t *testing.T) {
 			},
 			map[string]string{"a": "-> t", "b": own, "b/y": "file 0644 ", "t": own, "t/z": "file 0644 "},
 		},
+		"folder, symlink, file": {
+			layers{{file("a/x", ""), dir("t")}, {symlink("a", "t")}, {file("a", "3")}},
+			map[string]string{"a": "file 0644 3", "t": own},
+		},
+		"file, symlink, folder": {
+			layers{{file("a", "1"), dir("t")}, {symlink("a", "t")}, {dir("a"), file("a/x", "")}},
+			map[string]string{"a": own, "a/x": "file 0644 ", "t": own},
+		},
+		"symlink, file, symlink": {
+			layers{{symlink("a", "t"), file("t/x", "")}, {file("a", "")}, {symlink("a", "t"), file("a/y", "")}},
+			map[string]string{"a": "-> t", "t": implied, "t/x": "file 0644 ", "t/y": "file 0644 "},
+		},
+		"symlink, folder, symlink": {
+			layers{{symlink("a", "t"), dir("t")}, {dir("a"), file("a/x", "")}, {symlink("a", "t")}},
+			map[string]string{"a": "-> t", "t": own},
+		},
+		"a whiteout of a symlink spares where it leads": {
+			layers{{dir("t"), file("t/x", ""), symlink("a", "t")}, {whiteout("a")}},
+			map[string]string{"t": own, "t/x": "file 0644 "},
+		},
+		"an opaque folder may be marked at the end, and twice": {
+			layers{{file("a/1", ""), file("a/b/1", "")}, {opaque("a"), file("a/b/2", ""), file("a/3", ""), opaque("a")}},
+			map[string]string{"a": implied, "a/3": "file 0644 ", "a/b": implied, "a/b/2": "file 0644 "},
+		},
 		"entries below a symlinked folder go where it leads": {
 			layers{
 				{dir("usr/lib"), symlink("lib", "usr/lib"), symlink("abs", "/lib"), file("usr/lib/old", "")},

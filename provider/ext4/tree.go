@@ -84,6 +84,9 @@ func newTree(release func(run)) *tree {
 // at returns a node; the pointer stays valid.
 func (t *tree) at(id nodeID) *node { return &t.chunks[id/nodesPerChunk][id%nodesPerChunk] }
 
+// count is the number of nodes.
+func (t *tree) count() int { return int(t.next) - 1 - len(t.unused) }
+
 func (t *tree) add(n node) nodeID {
 	var id nodeID
 	if last := len(t.unused) - 1; last >= 0 {

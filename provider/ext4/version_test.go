@@ -17,8 +17,8 @@ import (
 // digest here: disks that are kept are made anew then.
 func TestWhatIsWrittenChangesOnlyWithTheFormatVersion(t *testing.T) {
 	const (
-		version = 1
-		digest  = "f21c703c1950bb4a493cf1db058ddb6609c9ab311b136a184c318ac7f8a8916a"
+		version = 2
+		digest  = "9c1d27ebcf0f87ccc4116b26bb3c084f03b34fcc4eb122cac107892b04b0641b"
 	)
 	name := filepath.Join(t.TempDir(), "disk")
 	if err := writeDisk(name, 256*mib, everything()...); err != nil {
@@ -47,6 +47,7 @@ func everything() []Layer {
 		{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}},
 		file("etc/cap", "x").with("security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
 		file("etc/large", "x").with("user.large", strings.Repeat("v", 2000)),
+		file("etc/acl", "x").withACL("user::rw-,user:lisa:r--:502,group::r--,mask::r--,other::---"),
 		file("etc/owned", "x").owned(3_000_000_000, 70_000),
 		file("etc/early", "x").at(time.Date(1965, 1, 2, 3, 4, 5, 678, time.UTC)),
 		file("etc/late", "x").at(time.Date(2100, 1, 2, 3, 4, 5, 678, time.UTC)),

@@ -23,8 +23,16 @@ const (
 	attrSecurity   = 6
 )
 
-// paxAttr is where tar headers of layers keep extended attributes.
-const paxAttr = "SCHILY.xattr."
+// paxAttr is where tar headers of layers keep extended attributes. ACLs may be in
+// records of their own, as text; where there are both, the attribute is exact.
+const (
+	paxAttr       = "SCHILY.xattr."
+	paxACLAccess  = "SCHILY.acl.access"
+	paxACLDefault = "SCHILY.acl.default"
+
+	nameACLAccess  = "system.posix_acl_access"
+	nameACLDefault = "system.posix_acl_default"
+)
 
 // attr is an extended attribute as ext4 stores it: the namespace is a number.
 type attr struct {
@@ -40,10 +48,14 @@ func attrsOf(records map[string]string, fileType uint16) ([]attr, error) {
 	var attrs []attr
 	for key, value := range records {
 		full, ok := strings.CutPrefix(key, paxAttr)
+		text := textACLs[key]
+		if _, both := records[paxAttr+text]; text != "" && !both {
+			full, ok = text, true
+		}
 		if !ok {
 			continue
 		}
-		a, ok, err := newAttr(full, value, fileType)
+		a, ok, err := newAttr(full, value, fileType, text != "")
 		if err != nil {
 			return nil, fmt.Errorf("extended attribute %q: %w", full, err)
 		}
@@ -63,13 +75,16 @@ func attrsOf(records map[string]string, fileType uint16) ([]attr, error) {
 	return attrs, nil
 }
 
-func newAttr(full, value string, fileType uint16) (a attr, ok bool, err error) {
+// textACLs maps records with ACLs as text to the attributes that they stand for.
+var textACLs = map[string]string{paxACLAccess: nameACLAccess, paxACLDefault: nameACLDefault}
+
+func newAttr(full, value string, fileType uint16, text bool) (a attr, ok bool, err error) {
 	a.value = strings.Clone(value)
 	space, name, _ := strings.Cut(full, ".")
 	switch {
-	case full == "system.posix_acl_access" && fileType != typeSymlink:
+	case full == nameACLAccess && fileType != typeSymlink:
 		a.index = attrACLAccess
-	case full == "system.posix_acl_default" && fileType == typeFolder:
+	case full == nameACLDefault && fileType == typeFolder:
 		a.index = attrACLDefault
 	case space == "user" && (fileType == typeRegular || fileType == typeFolder):
 		a.index = attrUser
@@ -81,7 +96,11 @@ func newAttr(full, value string, fileType uint16) (a attr, ok bool, err error) {
 		return attr{}, false, nil
 	}
 	if a.index == attrACLAccess || a.index == attrACLDefault {
-		a.value, err = diskACL(value)
+		translate := newACL
+		if text {
+			translate = newTextACL
+		}
+		a.value, err = translate(value)
 		return a, a.value != "", err
 	}
 	if name == "" || len(name) > attrMaxNameLen || strings.IndexByte(name, 0) >= 0 {
@@ -95,9 +114,9 @@ func newAttr(full, value string, fileType uint16) (a attr, ok bool, err error) {
 func (a attr) fullName() string {
 	switch a.index {
 	case attrACLAccess:
-		return "system.posix_acl_access"
+		return nameACLAccess
 	case attrACLDefault:
-		return "system.posix_acl_default"
+		return nameACLDefault
 	case attrTrusted:
 		return "trusted." + a.name
 	case attrSecurity:

@@ -37,6 +37,15 @@ func await(what string, found func() bool) error {
 	return nil
 }
 
+// rootOptions lets deleting give space back to the host without anybody's doing: what
+// the file system frees it discards after the next commit, in the background, and the
+// hypervisor cuts it out of the disk's file. Removing 4,000 small files or one of 150 MB
+// took as long as without, within what the same removal varies. A periodic fstrim would
+// leave the host waiting, and needs a timer that images lack.
+//
+// A remount by the image's init keeps the option, unless its fstab says nodiscard.
+const rootOptions = "discard"
+
 // findDisk returns the device whose serial is serial, looking beneath sys.
 func findDisk(sys, serial string) (string, bool) {
 	files, _ := filepath.Glob(filepath.Join(sys, "block/*/serial")) // the pattern is sound
@@ -69,7 +78,7 @@ func mountRoot() error {
 	if err := os.MkdirAll(newRoot, 0o755); err != nil {
 		return err
 	}
-	if err := unix.Mount(device, newRoot, "ext4", 0, ""); err != nil {
+	if err := unix.Mount(device, newRoot, "ext4", 0, rootOptions); err != nil {
 		return fmt.Errorf("mount the machine's disk %s: %w", device, err)
 	}
 	if err := grow(device, newRoot); err != nil {
