@@ -48,16 +48,21 @@ func detect(r *bufio.Reader) compression {
 	return plain
 }
 
-// decompress undoes whatever compression r has. Closing the result leaves r open.
-func decompress(r io.Reader) (io.ReadCloser, compression, error) {
-	br := bufio.NewReaderSize(r, 256<<10)
+// slow tells whether unpacking takes so much longer than writing what comes out that a
+// detour over a file is worth it.
+func (c compression) slow() bool { return c == gzipped || c == xzipped || c == bzipped }
+
+// decompress undoes whatever compression r has. Closing the result leaves r open. The
+// options are for zstd.
+func decompress(r io.Reader, o ...zstd.DOption) (io.ReadCloser, compression, error) {
+	br := bufio.NewReaderSize(r, 64<<10)
 	c := detect(br)
 	switch c {
 	case gzipped:
 		zr, err := gzip.NewReader(br)
 		return zr, c, err
 	case zstandard:
-		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxWindow))
+		zr, err := zstd.NewReader(br, append(o, zstd.WithDecoderMaxWindow(maxWindow))...)
 		if err != nil {
 			return nil, c, err
 		}
