@@ -11,7 +11,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/renameio/v2"
-	"github.com/klauspost/compress/zstd"
 )
 
 // Disk is the path of a disk of size bytes with the files of img on it. It is made when
@@ -71,18 +70,18 @@ func (s *Store) convert(ctx context.Context, f found, path string, size int64, p
 	for i, d := range f.manifest.Layers {
 		checks[i] = &check{store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: meter}
 	}
-	u := newUnpacker(ctx, checks, s.tmpDir())
-	defer u.close()
-	for i, d := range f.manifest.Layers {
-		layers[i] = Layer{Name: d.Digest.String(), Open: func() (io.ReadCloser, error) { return u.open(i) }}
-	}
 	out, err := renameio.NewPendingFile(path,
 		renameio.WithTempDir(s.tmpDir()), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
 	defer s.discard(out)
+	u := newUnpacker(ctx, checks, s.tmpDir())
+	for i, d := range f.manifest.Layers {
+		layers[i] = Layer{Name: d.Digest.String(), Open: func() (io.ReadCloser, error) { return u.open(i) }}
+	}
 	err = s.makeDisk(ctx, out.File, layers, size, f.Digest)
+	u.close() // what was put aside gives its space back before the disk is synced
 	for _, k := range checks {
 		// A bad layer is the reason for whatever the writer may have to say.
 		if bad := k.result(err == nil); bad != nil {
@@ -114,7 +113,7 @@ type check struct {
 	meter *meter
 
 	mu       sync.Mutex
-	unpacked bool // once, so that only the first reading is metered
+	counted  bool
 	verified bool
 	err      error
 }
@@ -131,19 +130,15 @@ func (k *check) file() (*os.File, error) {
 	return f, nil
 }
 
-// unpack undoes the compression of f, the blob.
-func (k *check) unpack(f *os.File) (io.ReadCloser, error) {
-	var r io.Reader = f
+// metered is f, the blob, which is counted when it is read for the first time.
+func (k *check) metered(f *os.File) io.Reader {
 	k.mu.Lock()
-	if !k.unpacked {
-		r = metered{f, k.meter}
+	defer k.mu.Unlock()
+	if k.counted {
+		return f
 	}
-	k.unpacked = true
-	k.mu.Unlock()
-	// The digest proves more than a checksum in the stream, and one layer has one
-	// processor, so that others are free for the rest of the work.
-	zr, _, err := decompress(r, zstd.IgnoreChecksum(true), zstd.WithDecoderConcurrency(1))
-	return zr, err
+	k.counted = true
+	return metered{f, k.meter}
 }
 
 // fail notes the first failure.

@@ -44,21 +44,21 @@ func (r *reading) unpack(f *os.File) {
 	defer r.ended()
 	defer f.Close() // only read from
 	defer close(r.unpacked)
-	zr, err := r.check.unpack(f)
-	if err == nil {
-		defer zr.Close() // releases memory; what was wrong has been said
-	}
+	zr, _, begin := decompressWith(r.check.metered(f), r.zstds.open)
 	for {
 		select {
 		case <-r.room:
 		case <-r.ctx.Done():
 			return
 		}
-		c := chunk{buf: r.buffers.Get().(*[chunkSize]byte), err: err}
+		c := chunk{buf: r.buffers.Get().(*[chunkSize]byte), err: begin}
 		for c.n < chunkSize && c.err == nil {
 			var n int
 			n, c.err = zr.Read(c.buf[c.n:])
 			c.n += n
+		}
+		if c.err != nil && begin == nil {
+			_ = zr.Close() // only memory, which the next layer can have
 		}
 		r.unpacked <- c
 		if c.err != nil {

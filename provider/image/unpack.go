@@ -27,6 +27,7 @@ type unpacker struct {
 	layers  []*check
 	limit   int       // layers that are unpacked at a time
 	buffers sync.Pool // of *[chunkSize]byte
+	zstds   zstdPool
 	aside   *spill
 	group   sync.WaitGroup
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/klauspost/compress/zstd"
 )
 
 // large is an image whose layers take more chunks than are kept in memory.
@@ -222,4 +223,44 @@ func TestACanceledReadingSaysWhy(t *testing.T) {
 	if err := r.Close(); !errors.Is(err, why) {
 		t.Errorf("closing it says %v", err)
 	}
+}
+
+func TestOneZstdDecoderServesOneLayerAfterTheOther(t *testing.T) {
+	var pool zstdPool
+	for _, text := range []string{"first", "second", ""} {
+		var packed bytes.Buffer
+		zw, err := zstd.NewWriter(&packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(zw, text); err != nil {
+			t.Fatal(err)
+		}
+		if err := zw.Close(); err != nil {
+			t.Fatal(err)
+		}
+		zr, err := pool.open(&packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(zr); err != nil || string(got) != text {
+			t.Errorf("%q comes out as %q, %v", text, got, err)
+		}
+		if err := zr.Close(); err != nil || len(pool.idle) != 1 {
+			t.Errorf("%d decoders are idle, %v; want one", len(pool.idle), err)
+		}
+	}
+}
+
+func TestALayerThatOnlyBeginsLikeGzipIsABadOne(t *testing.T) {
+	img := sample(t, "x")
+	s := newStore(t, t.TempDir())
+	stored, err := s.Pull(t.Context(), "oci:"+layoutOf(t, map[string]v1.Image{"": img}), amd64, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := digestOf(t, layersOf(t, img)[1])
+	writeFile(t, blobFile(s.dir, bad), []byte{0x1f, 0x8b, 0xff})
+	_, err = s.Disk(t.Context(), stored, 1<<20, nil)
+	wantError(t, err, "pull or import the image again", bad.String())
 }
