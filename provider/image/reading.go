@@ -22,8 +22,8 @@ type chunk struct {
 	err error            // io.EOF at the end
 }
 
-// reading is one reading of a layer. Read and Close belong to the writer; what they do
-// before is done by the goroutines of unpack and prove.
+// reading is one reading of a layer: Read and Close belong to the writer's goroutine,
+// and unpack and prove have one each.
 type reading struct {
 	*unpacker
 	check  *check
