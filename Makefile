@@ -11,7 +11,7 @@ GOARCH  := $(shell $(GO) env GOARCH)
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 LINT    := $(CACHE)/golangci-lint
 
-.PHONY: build test lint bench demo install clean help deps test-deps unit vm agents images darwin
+.PHONY: build test lint bench demo install clean help deps test-deps bench-deps unit vm agents images darwin
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-9s %s\n", $$1, $$2}'
@@ -24,8 +24,8 @@ demo: deps build ## Make a machine from nothing and be in it
 
 test: test-deps lint unit vm ## Run every test and the linters
 
-bench: test-deps build images ## Measure, side by side with a VM made by hand
-	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench -v -timeout 30m ./cmd/stead
+bench: bench-deps build images ## Measure, side by side with what one would do by hand
+	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 60m ./cmd/stead
 
 install: build ## Install to $(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/bin
@@ -45,6 +45,9 @@ deps:
 
 test-deps:
 	@./.ci/packages test
+
+bench-deps:
+	@./.ci/packages bench
 
 images: $(IMAGES)/debian-systemd/index.json $(IMAGES)/small/index.json
 

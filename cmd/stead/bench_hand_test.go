@@ -57,10 +57,7 @@ func (b *bench) prepareHand() (*handVM, error) {
 	root := b.path("root")
 	defer os.RemoveAll(root)
 	b.must(os.Mkdir(root, 0o755))
-	unpack := timed(func() { b.run("tar", "-xpf", b.tar, "--numeric-owner", "-C", root) })
-	// Timed before sshd is in, because stead's disk has none either.
-	unpack += b.makeHandDisk(root, vm.master)
-	b.table.add(rowWholeDisk, byHand, unpack)
+	b.run("tar", "-xpf", b.tar, "--numeric-owner", "-C", root)
 	if err := b.installSSHD(root); err != nil {
 		return nil, err
 	}
@@ -68,17 +65,9 @@ func (b *bench) prepareHand() (*handVM, error) {
 	b.run("cp", "-a", "/lib/modules/"+release, root+"/lib/modules/")
 	b.must(os.WriteFile(root+"/etc/systemd/system/card.service", []byte(handNetwork), 0o644))
 	b.run("chroot", root, "systemctl", "enable", "--quiet", "card.service")
-	b.must(os.Remove(vm.master))
-	b.makeHandDisk(root, vm.master)
+	b.run("mke2fs", "-q", "-t", "ext4", "-d", root, vm.master, strconv.Itoa(benchDisk>>20)+"M")
 	b.t.Cleanup(vm.kill)
 	return vm, nil
-}
-
-func (b *bench) makeHandDisk(root, path string) float64 {
-	return timed(func() {
-		b.run("mke2fs", "-q", "-t", "ext4", "-d", root, path, strconv.Itoa(benchDisk>>20)+"M")
-		b.run("sync", path)
-	})
 }
 
 // installSSHD installs from the image's own package sources and lets our key in. No

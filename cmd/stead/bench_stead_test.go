@@ -1,106 +1,27 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-
 	"github.com/stead-vm/stead/provider/image"
 )
 
-// disks measures how fast an image becomes a disk. Both sides write through to the
-// disk, on the same file system, from files that the page cache holds.
-func (b *bench) disks() {
-	size := b.unpackLayer()
+// cacheDisk makes the disk of which machines get a clone.
+func (b *bench) cacheDisk() {
 	p, err := open(b.state)
 	b.must(err)
-	plain, err := p.Images().Import(b.ctx, "bench/plain:1", b.tar, nil)
+	img, err := p.Images().Pull(b.ctx, b.reference(), image.HostPlatform(), nil)
 	b.must(err)
-	packed, err := p.Images().Pull(b.ctx, b.reference(), image.HostPlatform(), nil)
+	_, err = p.Images().Disk(b.ctx, img, benchDisk, nil)
 	b.must(err)
-	convert := func(row string, img image.Image) {
-		path, err := p.Images().Disk(b.ctx, img, benchDisk, nil) // fills the page cache
-		b.must(err)
-		b.must(os.Remove(path))
-		b.run("sync") // what others have written is not our business
-		b.table.add(row, byStead, timed(func() {
-			_, err = p.Images().Disk(b.ctx, img, benchDisk, nil)
-		}))
-		b.must(err)
-	}
-	for range benchRounds {
-		b.must(os.RemoveAll(b.path("copy")))
-		b.run("sync")
-		s := timed(func() { b.run("sh", "-c", "cat layer.tar > copy && sync copy") })
-		b.table.add(rowPlainDisk, byHand, s)
-		b.table.add(rowZstdDisk, byHand, s)
-		b.freeDisks()
-		convert(rowPlainDisk, plain)
-		convert(rowZstdDisk, packed)
-	}
-	b.must(os.Remove(b.path("copy")))
-	cat, _ := b.table.median(rowPlainDisk, byHand)
-	fromPlain, _ := b.table.median(rowPlainDisk, byStead)
-	fromZstd, _ := b.table.median(rowZstdDisk, byStead)
-	b.table.add(rowWholeDisk, byStead, fromZstd)
-	mb := float64(size) / 1e6
-	b.note("image → disk: a tar of %.0f MB; cat %.0f MB/s, plain layer %.0f MB/s, zstd layer %.0f MB/s; fsync included everywhere",
-		mb, mb/cat, mb/fromPlain, mb/fromZstd)
-}
-
-// freeDisks forgets the cached disks.
-func (b *bench) freeDisks() {
-	disks, err := filepath.Glob(filepath.Join(b.state, "images", "disks", "*.ext4"))
-	b.must(err)
-	for _, d := range disks {
-		b.must(os.Remove(d))
-	}
 }
 
 // reference is the image as the project file names it.
 func (b *bench) reference() string {
 	return "oci:" + filepath.Join(os.Getenv("STEAD_TEST_IMAGES"), "debian-systemd") + ":debian"
-}
-
-// unpackLayer writes the image's one layer to b.tar and returns its size in bytes.
-func (b *bench) unpackLayer() int64 {
-	index, err := layout.ImageIndexFromPath(filepath.Join(os.Getenv("STEAD_TEST_IMAGES"), "debian-systemd"))
-	b.must(err)
-	manifest, err := index.IndexManifest()
-	b.must(err)
-	img, err := index.Image(manifest.Manifests[0].Digest)
-	b.must(err)
-	layers, err := img.Layers()
-	b.must(err)
-	if len(layers) != 1 {
-		b.t.Fatalf("the image has %d layers; the way by hand knows how to unpack one", len(layers))
-	}
-	size, err := writeLayer(b.tar, layers[0])
-	b.must(err)
-	return size
-}
-
-func writeLayer(path string, layer v1.Layer) (int64, error) {
-	r, err := layer.Uncompressed()
-	if err != nil {
-		return 0, err
-	}
-	defer r.Close()
-	f, err := os.Create(path)
-	if err != nil {
-		return 0, err
-	}
-	n, err := io.Copy(f, r)
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return n, err
 }
 
 // untilRunning waits inside until systemd has started everything. It asks again and
@@ -165,19 +86,11 @@ func (b *bench) steadMemory() {
 	b.table.add(rowShares, byStead, shares)
 }
 
-// memory is a line of proc_pid_status(5), in MiB.
+// memory is what a running process takes, in MiB.
 func (b *bench) memory(pid int, field string) float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	mib, err := memoryOf(pid, field)
 	b.must(err)
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, field+":"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
-			b.must(err)
-			return kib / 1024
-		}
-	}
-	b.t.Fatalf("process %d has no %s", pid, field)
-	return 0
+	return mib
 }
 
 // children are the processes that parent has started: the fourth field of

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -27,17 +28,27 @@ const (
 	stepDeadline   = 4 * time.Minute // of one command, a boot on a busy host included
 )
 
-// TestBench measures stead beside a machine that a user would make by hand from the
-// same image, in one run, because only the ratios survive a busy host. It needs
-// STEAD_BENCH=1, bin/stead of `make build` and the images of `make images` in
-// $STEAD_TEST_IMAGES. No figure fails it.
-func TestBench(t *testing.T) {
-	if os.Getenv("STEAD_BENCH") == "" {
-		t.Skip("STEAD_BENCH is not set; make bench sets it")
-	}
+// TestBenchDisks measures how an image becomes a disk beside the ways that other tools
+// know, in one run, because only the ratios survive a busy host. It needs STEAD_BENCH=1,
+// bin/stead of `make build` and the images of `make images` in $STEAD_TEST_IMAGES. No
+// figure fails it.
+func TestBenchDisks(t *testing.T) {
 	b := newBench(t)
-	b.say("image to disk")
-	b.disks()
+	b.say("an image of one layer")
+	b.oneLayer()
+	b.say("an image of %d layers", benchLayers)
+	b.manyLayers()
+	b.say("a second machine")
+	b.secondMachine()
+	b.print("%d processors", runtime.NumCPU())
+}
+
+// TestBenchMachines measures a machine beside one that a user would make by hand from
+// the same image. What it needs is what TestBenchDisks needs.
+func TestBenchMachines(t *testing.T) {
+	b := newBench(t)
+	b.unpackLayer()
+	b.cacheDisk()
 	hand, err := b.prepareHand()
 	if err != nil {
 		b.note("nothing by hand: %v", err)
@@ -51,8 +62,7 @@ func TestBench(t *testing.T) {
 			b.handRound(hand, last)
 		}
 	}
-	t.Logf("%d processors, %d MiB, %s; medians of %d (latencies of %d)\n\n%s\n%s",
-		benchCPUs, benchMemory>>20, b.accel, benchRounds, benchLatencies, &b.table, strings.Join(b.notes, "\n"))
+	b.print("%d processors, %d MiB, %s; latencies of %d", benchCPUs, benchMemory>>20, b.accel, benchLatencies)
 }
 
 // bench is one run.
@@ -70,6 +80,9 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	if os.Getenv("STEAD_BENCH") == "" {
+		t.Skip("STEAD_BENCH is not set; make bench sets it")
+	}
 	images := os.Getenv("STEAD_TEST_IMAGES")
 	if images == "" {
 		t.Fatal("STEAD_TEST_IMAGES is not set; make bench sets it")
@@ -111,6 +124,12 @@ func (b *bench) must(err error) {
 // say tells a person who waits what is being done.
 func (b *bench) say(format string, args ...any) { b.t.Logf(format+" …", args...) }
 
+// print shows the figures.
+func (b *bench) print(about string, args ...any) {
+	b.t.Logf("%s; medians of %d\n\n%s\n%s",
+		fmt.Sprintf(about, args...), benchRounds, &b.table, strings.Join(b.notes, "\n"))
+}
+
 // note adds a line beneath the table.
 func (b *bench) note(format string, args ...any) {
 	b.notes = append(b.notes, fmt.Sprintf(format, args...))
@@ -132,14 +151,24 @@ func (b *bench) command(name string, args ...string) (*exec.Cmd, context.CancelF
 
 // try runs a program and returns what it says; an error has its whole output.
 func (b *bench) try(name string, args ...string) (string, error) {
+	out, _, err := b.tryTimed(name, args...)
+	return out, err
+}
+
+// cost is what a program and those it has started took, in seconds.
+type cost struct{ wall, processor float64 }
+
+func (b *bench) tryTimed(name string, args ...string) (string, cost, error) {
 	cmd, cancel := b.command(name, args...)
 	defer cancel()
 	var out, all bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &all
+	clock := newClock()
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, &all, &out)
+		return "", cost{}, fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, &all, &out)
 	}
-	return strings.TrimSpace(out.String()), nil
+	c := cost{clock.seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
+	return strings.TrimSpace(out.String()), c, nil
 }
 
 func (b *bench) run(name string, args ...string) string {

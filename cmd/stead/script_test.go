@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"stead": main})
+	testscript.Main(m, map[string]func(){"stead": main, "make-disk": makeDisk})
 }
 
 // TestCommands pins what the command line says where no machine has to run.

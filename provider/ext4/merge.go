@@ -39,7 +39,7 @@ func (m *merger) apply(ctx context.Context, l Layer) (err error) {
 			err = &LayerError{Layer: l.Name, Err: cerr}
 		}
 	}()
-	buffered := bufio.NewReaderSize(stream, 256<<10)
+	buffered := bufio.NewReaderSize(stream, 64<<10)
 	tr := tar.NewReader(buffered)
 	for {
 		if err := context.Cause(ctx); err != nil {

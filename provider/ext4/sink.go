@@ -10,6 +10,9 @@ import (
 const (
 	batchSize = 1 << 20 // bytes of one batch of writes
 	batches   = 3       // one filled, one written, one in between
+	// writeback is how many bytes are written before the kernel is told to store them:
+	// the storage works while the rest is made, instead of all at the final fsync.
+	writeback = 8 << 20
 )
 
 // errSink stops the producer when the sink has failed; close has the reason.
@@ -58,6 +61,7 @@ func newSink(f io.WriterAt, blocks uint64) *sink {
 
 func (s *sink) run() {
 	defer close(s.done)
+	var fresh span
 	for b := range s.full {
 		for _, seg := range b.segments {
 			if s.err != nil {
@@ -68,10 +72,26 @@ func (s *sink) run() {
 				s.failed.Store(true)
 			}
 			s.written += int64(seg.to - seg.from)
+			fresh.add(seg.off, int64(seg.to-seg.from))
+		}
+		if fresh.bytes >= writeback {
+			startWriteback(s.f, fresh.from, fresh.to-fresh.from)
+			fresh = span{}
 		}
 		b.used, b.segments = 0, b.segments[:0]
 		s.empty <- b
 	}
+}
+
+// span is the part of the file in which some bytes lie.
+type span struct{ from, to, bytes int64 }
+
+func (s *span) add(off, n int64) {
+	if s.bytes == 0 {
+		s.from = off
+	}
+	s.from, s.to = min(s.from, off), max(s.to, off+n)
+	s.bytes += n
 }
 
 // room returns a buffer to fill: want bytes, or fewer but at least 64 KiB, in

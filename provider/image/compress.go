@@ -6,6 +6,7 @@ import (
 	"compress/bzip2"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -48,20 +49,32 @@ func detect(r *bufio.Reader) compression {
 	return plain
 }
 
+// slow tells whether unpacking takes so much longer than writing what comes out that a
+// detour over a file is worth it.
+func (c compression) slow() bool { return c == gzipped || c == xzipped || c == bzipped }
+
 // decompress undoes whatever compression r has. Closing the result leaves r open.
 func decompress(r io.Reader) (io.ReadCloser, compression, error) {
-	br := bufio.NewReaderSize(r, 256<<10)
+	return decompressWith(r, func(r io.Reader) (io.ReadCloser, error) {
+		zr, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		return zr.IOReadCloser(), nil
+	})
+}
+
+// decompressWith takes zstd's part from its caller.
+func decompressWith(r io.Reader, unzstd func(io.Reader) (io.ReadCloser, error)) (io.ReadCloser, compression, error) {
+	br := bufio.NewReaderSize(r, 64<<10)
 	c := detect(br)
 	switch c {
 	case gzipped:
 		zr, err := gzip.NewReader(br)
 		return zr, c, err
 	case zstandard:
-		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, c, err
-		}
-		return zr.IOReadCloser(), c, nil
+		zr, err := unzstd(br)
+		return zr, c, err
 	case xzipped:
 		zr, err := xz.NewReader(br)
 		return io.NopCloser(zr), c, err
@@ -71,4 +84,43 @@ func decompress(r io.Reader) (io.ReadCloser, compression, error) {
 		return io.NopCloser(br), c, nil
 	}
 	return nil, c, errors.New("unknown compression")
+}
+
+// zstdPool lends decoders for streams whose content is verified by a digest, which
+// proves more than the checksum inside. A decoder keeps as much memory as the window
+// that its stream asks for, so it serves one layer after the other.
+type zstdPool struct {
+	mu   sync.Mutex
+	idle []*zstd.Decoder
+}
+
+func (p *zstdPool) open(r io.Reader) (io.ReadCloser, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.idle) - 1; last >= 0 {
+		zr := p.idle[last]
+		p.idle = p.idle[:last]
+		return &lentZstd{zr, p}, zr.Reset(r)
+	}
+	// Without goroutines of its own it takes less of the processors' time.
+	zr, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow),
+		zstd.IgnoreChecksum(true), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	return &lentZstd{zr, p}, nil
+}
+
+type lentZstd struct {
+	*zstd.Decoder
+	pool *zstdPool
+}
+
+// Close gives the decoder back.
+func (l *lentZstd) Close() error {
+	err := l.Reset(nil)
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	l.pool.idle = append(l.pool.idle, l.Decoder)
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/renameio/v2"
-	"github.com/klauspost/readahead"
 )
 
 // Disk is the path of a disk of size bytes with the files of img on it. It is made when
@@ -70,8 +68,7 @@ func (s *Store) convert(ctx context.Context, f found, path string, size int64, p
 	layers := make([]Layer, len(f.manifest.Layers))
 	checks := make([]*check, len(layers))
 	for i, d := range f.manifest.Layers {
-		checks[i] = &check{ctx: ctx, store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: meter}
-		layers[i] = Layer{Name: d.Digest.String(), Open: checks[i].open}
+		checks[i] = &check{store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: meter}
 	}
 	out, err := renameio.NewPendingFile(path,
 		renameio.WithTempDir(s.tmpDir()), renameio.WithStaticPermissions(0o600))
@@ -79,7 +76,12 @@ func (s *Store) convert(ctx context.Context, f found, path string, size int64, p
 		return err
 	}
 	defer s.discard(out)
+	u := newUnpacker(ctx, checks, s.tmpDir())
+	for i, d := range f.manifest.Layers {
+		layers[i] = Layer{Name: d.Digest.String(), Open: func() (io.ReadCloser, error) { return u.open(i) }}
+	}
 	err = s.makeDisk(ctx, out.File, layers, size, f.Digest)
+	u.close() // what was put aside gives its space back before the disk is synced
 	for _, k := range checks {
 		// A bad layer is the reason for whatever the writer may have to say.
 		if bad := k.result(err == nil); bad != nil {
@@ -105,48 +107,38 @@ func (s *Store) discard(f *renameio.PendingFile) {
 
 // check watches the readings of one layer.
 type check struct {
-	ctx   context.Context
 	store *Store
 	blob  v1.Descriptor
 	want  v1.Hash // of the uncompressed layer
 	meter *meter
 
 	mu       sync.Mutex
-	opened   bool // once, so that only the first reading is metered
+	counted  bool
 	verified bool
 	err      error
 }
 
-// open starts a reading.
-func (k *check) open() (io.ReadCloser, error) {
-	h, err := v1.Hasher(k.want.Algorithm)
-	if err != nil {
-		return nil, err
-	}
+// file opens the blob.
+func (k *check) file() (*os.File, error) {
 	f, err := os.Open(k.store.blobPath(k.blob.Digest))
 	if err != nil {
-		return nil, k.fail(&NotFoundError{
+		return nil, &NotFoundError{
 			Reference: "blob " + k.blob.Digest.String(), Where: "the store",
 			Hint: "pull or import the image again", Err: err,
-		})
+		}
 	}
-	var r io.Reader = f
+	return f, nil
+}
+
+// metered is f, the blob, which is counted when it is read for the first time.
+func (k *check) metered(f *os.File) io.Reader {
 	k.mu.Lock()
-	if !k.opened {
-		r = metered{f, k.meter}
+	defer k.mu.Unlock()
+	if k.counted {
+		return f
 	}
-	k.opened = true
-	k.mu.Unlock()
-	zr, _, err := decompress(r)
-	if err != nil {
-		return nil, errors.Join(k.fail(k.damaged(err)), f.Close())
-	}
-	p := &pass{check: k, file: f, zr: zr, hash: h}
-	p.ahead, err = readahead.NewReaderSize(p, chunks, chunkSize)
-	if err != nil {
-		return nil, errors.Join(err, zr.Close(), f.Close())
-	}
-	return layerReader{p}, nil
+	k.counted = true
+	return metered{f, k.meter}
 }
 
 // fail notes the first failure.
@@ -192,53 +184,4 @@ func (s *Store) intact(d v1.Descriptor) bool {
 	}
 	defer f.Close() // only read from
 	return copyVerified(io.Discard, f, d, storeSource{s}) == nil
-}
-
-// Unpacking takes longer than all the rest, so it goes on in a goroutine of its own
-// while the file system is written.
-const (
-	chunks    = 8
-	chunkSize = 512 << 10
-)
-
-// pass is one reading of an uncompressed layer. Its Read belongs to the goroutine of
-// ahead, from which [layerReader] takes the data.
-type pass struct {
-	check *check
-	file  *os.File
-	zr    io.ReadCloser
-	hash  hash.Hash
-	ahead io.ReadCloser
-}
-
-func (p *pass) Read(b []byte) (int, error) {
-	n, err := p.zr.Read(b)
-	p.hash.Write(b[:n])
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = p.check.fail(p.check.damaged(err))
-	}
-	return n, err
-}
-
-// layerReader is the side of a pass that the writer sees.
-type layerReader struct{ *pass }
-
-func (r layerReader) Read(b []byte) (int, error) { return r.ahead.Read(b) }
-
-// Close reads what a tar reader leaves behind the last entry, and compares.
-func (r layerReader) Close() error {
-	k := r.check
-	_, err := io.Copy(io.Discard, readerWithContext{k.ctx, r})
-	err = errors.Join(err, r.ahead.Close(), r.zr.Close(), r.file.Close())
-	if err != nil {
-		return err
-	}
-	if got := fmt.Sprintf("%x", r.hash.Sum(nil)); got != k.want.Hex {
-		return k.fail(k.damaged(fmt.Errorf("uncompressed it has the digest %s:%s, its config says %s",
-			k.want.Algorithm, got, k.want)))
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.verified = true
-	return nil
 }
