@@ -99,6 +99,7 @@ type Machine struct {
 	OwnerGone bool      // the owner's file is not there any more
 	Started   time.Time // zero unless Booting or Running
 	Address   string    // IP, empty unless known
+	DiskSize  int64     // bytes of the disk as it is; Disk may be more until the next start; 0: unknown
 	DiskUsed  int64     // bytes that the disk really occupies on the host
 	Default   bool      // commands without a name mean this one
 }

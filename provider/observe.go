@@ -69,10 +69,11 @@ func (p *Provider) observe(ctx context.Context, id string) Machine {
 	if err != nil {
 		return broken(err)
 	}
-	if _, err := os.Stat(b.path(diskFile)); err != nil {
+	disk, err := os.Stat(b.path(diskFile))
+	if err != nil {
 		return broken(fmt.Errorf("disk: %w", err))
 	}
-	m.Spec, m.State = r.spec(s), Stopped
+	m.Spec, m.State, m.DiskSize = r.spec(s), Stopped, disk.Size()
 	alive, err := b.supervised()
 	if err != nil {
 		return broken(err)

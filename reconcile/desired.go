@@ -38,24 +38,21 @@ func OwnerOf(p *config.Project) provider.Owner {
 // Its error joins one for each machine whose image cannot be resolved.
 func Desired(p *config.Project, d Defaults) ([]Wanted, error) {
 	answers := map[string]answer{}
+	before := MovedOf(p)
 	wanted := make([]Wanted, 0, len(p.Machines))
 	var errs []error
 	for _, m := range p.Machines {
-		question := fmt.Sprintf("%s %+v", m.Image, m.Build)
-		a, asked := answers[question]
-		if !asked {
-			a = d.image(m)
-			answers[question] = a
-		}
+		have := d.found(m.Name, before[m.Name], OwnerOf(p))
+		a := d.ask(m, have, answers)
 		if a.err != nil {
 			errs = append(errs, fmt.Errorf("%s: image of machine %q: %w", m.Pos, m.Name, a.err))
 			continue
 		}
 		wanted = append(wanted, Wanted{
 			Spec: provider.Spec{
-				ID: m.Name, Image: a.reference, Digest: cmp.Or(d.builtDigest(m.Name, a), a.digest), Build: a.build,
+				ID: m.Name, Image: a.reference, Digest: cmp.Or(builtDigest(have, a), a.digest), Build: a.build,
 				Platform: d.Platform, User: d.User, Owner: OwnerOf(p),
-				Settings: d.settings(m), PreventDestroy: m.Lifecycle.PreventDestroy,
+				Settings: d.settings(m, have), PreventDestroy: m.Lifecycle.PreventDestroy,
 			},
 			Stopped: m.Stopped, KeepImage: m.Lifecycle.KeepImage, After: slices.Clone(m.DependsOn),
 		})
@@ -82,6 +79,22 @@ type answer struct {
 	err               error
 }
 
+// ask tells what the image of m means, asking once for machines of the same image. A
+// machine that keeps its image outlasts it: nobody is asked, and no digest is told, until
+// another machine is to be made of it.
+func (d *Defaults) ask(m config.Machine, have *provider.Machine, answers map[string]answer) answer {
+	if m.Lifecycle.KeepImage && m.Build == nil && have.Digest != "" {
+		return answer{reference: m.Image}
+	}
+	question := fmt.Sprintf("%s %+v", m.Image, m.Build)
+	a, asked := answers[question]
+	if !asked {
+		a = d.image(m)
+		answers[question] = a
+	}
+	return a
+}
+
 func (d *Defaults) image(m config.Machine) (a answer) {
 	if m.Build == nil {
 		a.reference = m.Image
@@ -93,24 +106,37 @@ func (d *Defaults) image(m config.Machine) (a answer) {
 	return a
 }
 
+// found is the machine of a name, or the owner's that had its name before and is to be
+// moved, or one without anything.
+func (d *Defaults) found(id, before string, owner provider.Owner) *provider.Machine {
+	none := &provider.Machine{}
+	for i := range d.Found {
+		switch m := &d.Found[i]; {
+		case m.ID == id:
+			return m
+		case m.ID == before && owns(owner, m):
+			none = m
+		}
+	}
+	return none
+}
+
 // builtDigest is the digest of an existing machine that was made of the same sources,
 // or "". Their image may have been removed since, or built again: that is no reason to
 // lose the machine.
-func (d *Defaults) builtDigest(id string, a answer) string {
-	for _, m := range d.Found {
-		if a.build != nil && m.ID == id && m.Image == a.reference {
-			return m.Digest
-		}
+func builtDigest(have *provider.Machine, a answer) string {
+	if a.build != nil && have.Image == a.reference {
+		return have.Digest
 	}
 	return ""
 }
 
 // settings fills in what a machine's block leaves out.
-func (d *Defaults) settings(m config.Machine) provider.Settings {
+func (d *Defaults) settings(m config.Machine, have *provider.Machine) provider.Settings {
 	return provider.Settings{
 		CPUs:           cmp.Or(m.CPUs, d.Settings.CPUs),
 		Memory:         cmp.Or(m.Memory, d.Settings.Memory),
-		Disk:           cmp.Or(m.Disk, d.foundDisk(m.Name), d.Settings.Disk),
+		Disk:           cmp.Or(m.Disk, foundDisk(have), d.Settings.Disk),
 		Kernel:         cmp.Or(m.Kernel, d.Settings.Kernel),
 		Virtualization: m.Virtualization || d.Settings.Virtualization,
 		HomeMount:      cmp.Or(provider.HomeMount(m.HomeMount), d.Settings.HomeMount),
@@ -118,16 +144,10 @@ func (d *Defaults) settings(m config.Machine) provider.Settings {
 	}
 }
 
-// foundDisk is the size of an existing machine's disk, or 0.
-func (d *Defaults) foundDisk(id string) int64 {
-	for _, m := range d.Found {
-		if m.ID != id {
-			continue
-		}
-		if m.Booted != nil {
-			return max(m.Disk, m.Booted.Disk)
-		}
-		return m.Disk
+// foundDisk is the size of a machine's disk, or 0.
+func foundDisk(m *provider.Machine) int64 {
+	if m.Booted != nil {
+		return max(m.Disk, m.Booted.Disk)
 	}
-	return 0
+	return max(m.Disk, m.DiskSize)
 }

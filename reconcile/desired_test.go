@@ -170,3 +170,69 @@ func TestDesiredNamesEveryImageThatCannotBeResolved(t *testing.T) {
 		t.Errorf("one reference was resolved %d times", asked["gone"])
 	}
 }
+
+func TestAMovedMachineKeepsWhatItsFileLeavesOut(t *testing.T) {
+	p := &config.Project{
+		Name: "acme", File: "/acme/machines.hcl",
+		Machines: []config.Machine{{Name: "box", Build: &config.Build{Context: "/acme"}}},
+		Moved:    []config.Moved{{From: "dev", To: "box"}},
+	}
+	dev := provider.Machine{Spec: spec("dev"), State: provider.Stopped}
+	dev.Disk, dev.Image, dev.Digest = 128<<30, "local/build:1", "sha256:0"
+	theirs := dev
+	theirs.Owner = provider.Owner{}
+	before := dev
+	before.Owner.File, before.OwnerGone = "/before/machines.hcl", true
+	for name, tt := range map[string]struct {
+		have   provider.Machine
+		disk   int64
+		digest string
+	}{
+		"its disk stays as large, and outlasts its image": {dev, 128 << 30, "sha256:0"},
+		"also after its folder was moved":                 {before, 128 << 30, "sha256:0"},
+		"somebody else's of the old name is another one":  {theirs, 64 << 30, ""},
+	} {
+		d := defaults()
+		d.Found = []provider.Machine{tt.have}
+		got, err := reconcile.Desired(p, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0].Disk != tt.disk || got[0].Digest != tt.digest {
+			t.Errorf("%s: disk %d and digest %q, want %d and %q", name, got[0].Disk, got[0].Digest, tt.disk, tt.digest)
+		}
+	}
+}
+
+func TestAMachineThatKeepsItsImageOutlastsIt(t *testing.T) {
+	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
+		{Name: "dev", Image: "gone:1", Lifecycle: config.Lifecycle{KeepImage: true}},
+	}}
+	d := defaults()
+	d.Digest = func(string) (string, error) { return "", errors.New("the registry is gone") }
+	if _, err := reconcile.Desired(p, d); err == nil {
+		t.Error("a machine that is not there yet has an image that nobody knows")
+	}
+	have := provider.Machine{Spec: spec("dev"), State: provider.Running}
+	have.Image, have.Settings = "gone:1", d.Settings
+	d.Found = []provider.Machine{have}
+	want, err := reconcile.Desired(p, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		replace []string
+		plan    string
+	}{
+		"it is as it should be":    {nil, "No changes"},
+		"it can still be replaced": {[]string{"dev"}, "(known when it is pulled)"},
+	} {
+		plan, err := reconcile.Diff(reconcile.Situation{Owner: acme, Want: want, Have: d.Found, Replace: tt.replace})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := reconcile.Text(plan); !strings.Contains(text, tt.plan) {
+			t.Errorf("%s: the plan lacks %q:\n%s", name, tt.plan, text)
+		}
+	}
+}

@@ -37,7 +37,7 @@ func Diff(s Situation) (Plan, error) {
 		case m == nil:
 			c.Action, c.Attrs, c.Want = Create, created(&w.Spec), &w.Spec
 		case !owns(s.Owner, m):
-			errs = append(errs, &ClashError{ID: w.ID, Owner: m.Owner, Want: s.Owner})
+			errs = append(errs, clash(m, s.Owner))
 			continue
 		default:
 			s.compare(&c, &w, m)
@@ -99,7 +99,7 @@ func Destroy(s Situation) (Plan, error) {
 	var plan Plan
 	var errs []error
 	for _, m := range sorted(s.Have, func(m provider.Machine) string { return m.ID }) {
-		if m.Owner != s.Owner || m.State == provider.Absent || targets != nil && !targets[m.ID] {
+		if !s.ours(&m) || m.State == provider.Absent || targets != nil && !targets[m.ID] {
 			continue
 		}
 		c := deletion(&m)
@@ -120,7 +120,7 @@ func Destroy(s Situation) (Plan, error) {
 func Halt(s Situation) Plan {
 	var plan Plan
 	for _, m := range sorted(s.Have, func(m provider.Machine) string { return m.ID }) {
-		if m.Owner == s.Owner && active(&m) {
+		if s.ours(&m) && active(&m) {
 			plan.Changes = append(plan.Changes, Change{ID: m.ID, Action: Stop, Have: &m, Stopped: true})
 		}
 	}
@@ -131,11 +131,14 @@ func Halt(s Situation) Plan {
 // owns tells whether a plan of owner may change m. A broken machine whose owner
 // cannot be read is nobody's: who wants its name may repair it, for that keeps
 // its disk.
-//
-// A project whose file is gone and whose name is the owner's is the owner, from before
-// its folder was moved.
 func owns(owner provider.Owner, m *provider.Machine) bool {
-	return m.Owner == owner || m.OwnerGone && m.Owner.Project == owner.Project || m.State == provider.Broken && !legible(m)
+	return m.Owner == owner || moved(owner, m) || m.State == provider.Broken && !legible(m)
+}
+
+// moved tells whether m is owner's from before its folder was moved: it belongs to a
+// project of the same name whose file is gone.
+func moved(owner provider.Owner, m *provider.Machine) bool {
+	return m.OwnerGone && m.Owner.Project == owner.Project
 }
 
 // legible tells whether it is known what m is: its image is always recorded.
@@ -212,6 +215,10 @@ func (s *Situation) compareWhole(want *provider.Spec, wantStopped bool, have *pr
 			booted.Settings = *have.Booted
 		}
 		now = &booted
+	} else if have.DiskSize > 0 {
+		asleep := have.Spec
+		asleep.Disk = max(have.DiskSize, min(have.Disk, want.Disk)) // a wish to grow may be taken back
+		now = &asleep
 	}
 	var attrs []AttrChange
 	need := None

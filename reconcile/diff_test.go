@@ -70,6 +70,9 @@ func set(m provider.Machine, edits ...func(*provider.Spec)) provider.Machine {
 	return m
 }
 
+// sized is m with a disk of g GiB.
+func sized(g int64, m provider.Machine) provider.Machine { m.DiskSize = g << 30; return m }
+
 func cpus(n int) func(*provider.Spec)       { return func(s *provider.Spec) { s.CPUs = n } }
 func disk(g int64) func(*provider.Spec)     { return func(s *provider.Spec) { s.Disk = g << 30 } }
 func image(ref string) func(*provider.Spec) { return func(s *provider.Spec) { s.Image = ref } }
@@ -175,6 +178,24 @@ func TestDiffDecides(t *testing.T) {
 		},
 		"a disk that was set larger but has not grown is not lost": {
 			[]provider.Spec{dev}, []provider.Machine{set(running(dev), disk(128))}, Reconfigure, "disk 128G -> 64G",
+		},
+		"a disk that was set larger is not lost when it is stopped before it grew": {
+			[]provider.Spec{dev},
+			[]provider.Machine{sized(64, set(stopped(dev), disk(128)))},
+			Reconfigure,
+			"disk 128G -> 64G",
+		},
+		"a disk that was set larger cannot shrink either": {
+			[]provider.Spec{spec("dev", disk(32))},
+			[]provider.Machine{sized(64, set(stopped(dev), disk(128)))},
+			Replace,
+			"disk 64G -> 32G  # forces replacement",
+		},
+		"a disk that is larger than its files say cannot shrink to that": {
+			[]provider.Spec{spec("dev", disk(32))},
+			[]provider.Machine{sized(64, set(stopped(dev), disk(32)))},
+			Replace,
+			"disk 64G -> 32G  # forces replacement",
 		},
 		"a disk cannot shrink": {
 			[]provider.Spec{spec("dev", disk(32))},

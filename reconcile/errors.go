@@ -11,7 +11,12 @@ import (
 type ClashError struct {
 	ID    string
 	Owner provider.Owner // whose it is; zero: a person's
+	Gone  bool           // the owner's file is not there any more
 	Want  provider.Owner // who wants the name
+}
+
+func clash(m *provider.Machine, want provider.Owner) *ClashError {
+	return &ClashError{ID: m.ID, Owner: m.Owner, Gone: m.OwnerGone, Want: want}
 }
 
 func (e *ClashError) Error() string {
@@ -20,6 +25,8 @@ func (e *ClashError) Error() string {
 		return fmt.Sprintf("machine %q exists already and belongs to no project: somebody made it by hand", e.ID)
 	case e.Owner.File == e.Want.File:
 		return fmt.Sprintf("machine %q belongs to project %q, which is what this file was called before", e.ID, e.Owner.Project)
+	case e.Gone:
+		return fmt.Sprintf("machine %q belongs to project %q, whose file %s is gone", e.ID, e.Owner.Project, e.Owner.File)
 	default:
 		return fmt.Sprintf("machine %q belongs to project %q (%s)", e.ID, e.Owner.Project, e.Owner.File)
 	}
@@ -27,7 +34,14 @@ func (e *ClashError) Error() string {
 
 // Remedy says how to go on.
 func (e *ClashError) Remedy() string {
-	return fmt.Sprintf("take it over with its disk by `stead adopt %s`, or choose another name", e.ID)
+	if e.Gone {
+		return fmt.Sprintf("if this is that project, moved, take the machine over by `stead adopt %s`, or write project = %q", e.ID, e.Owner.Project)
+	}
+	how := ""
+	if (e.Owner != provider.Owner{}) && e.Owner.File != e.Want.File {
+		how = "--force "
+	}
+	return fmt.Sprintf("take it over with its disk by `stead adopt %s%s`, or choose another name", how, e.ID)
 }
 
 // MoveError says that a machine cannot get its new name.

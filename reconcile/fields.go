@@ -87,8 +87,11 @@ func created(s *provider.Spec) []AttrChange {
 
 // digestText differs from every digest while there is none.
 func digestText(s *provider.Spec) string {
-	if s.Digest == "" && s.Build != nil {
+	switch {
+	case s.Digest == "" && s.Build != nil:
 		return "(known when it is built)"
+	case s.Digest == "":
+		return "(known when it is pulled)"
 	}
 	return s.Digest
 }

@@ -39,17 +39,26 @@ func (s *Situation) found() (found, error) {
 	}
 	for _, to := range sortedKeys(s.Moved) {
 		from := s.Moved[to]
-		m := f[from]
+		m, taken := f[from], f[to]
 		switch {
-		case m == nil || m.Owner != s.Owner:
+		case m == nil || !owns(s.Owner, m):
 			continue // it has moved already, or was never ours
-		case f[to] != nil:
+		case taken != nil && !owns(s.Owner, taken):
+			return nil, clash(taken, s.Owner) // and not a plan without the move: that would delete it
+		case taken != nil:
 			return nil, &MoveError{From: from, To: to}
 		}
 		delete(f, from)
 		f[to] = m
 	}
 	return f, nil
+}
+
+// ours tells whether a machine is the owner's to take down. Before the first apply in a
+// moved folder that holds for the machines of the file alone: others of the project's name
+// may be another copy's.
+func (s *Situation) ours(m *provider.Machine) bool {
+	return m.Owner == s.Owner || s.wanted(m.ID) != nil && moved(s.Owner, m)
 }
 
 // wanted finds a machine by its ID.

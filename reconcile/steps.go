@@ -42,7 +42,12 @@ func (r *run) note(ctx context.Context, c Change) error {
 	if c.Want == nil && c.Action != Delete {
 		return nil
 	}
-	if err := r.prov.Note(context.WithoutCancel(ctx), c.ID, c.Want, c.Stopped); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	err := r.prov.Note(ctx, c.ID, c.Want, c.Stopped)
+	if err == nil && c.From != "" {
+		err = r.prov.Note(ctx, c.From, nil, false)
+	}
+	if err != nil {
 		return &ChangeError{ID: c.ID, Action: c.Action, Step: "note", Err: err}
 	}
 	return nil

@@ -83,16 +83,24 @@ func (h *Host) Configure(ctx context.Context, s provider.Spec) error {
 		if !there || m.State == provider.Broken {
 			return fmt.Errorf("machine %q cannot be configured", s.ID)
 		}
-		size := m.Disk
-		if m.Booted != nil {
-			size = m.Booted.Disk // the file's is only a wish until the next start
-		}
-		if s.Disk < size {
+		if s.Disk < diskSize(m) {
 			return fmt.Errorf("the disk of machine %q cannot shrink", s.ID)
 		}
+		m.DiskSize = diskSize(m)
 		m.Settings, m.Image, m.Owner, m.PreventDestroy, m.OwnerGone = s.Settings, s.Image, s.Owner, s.PreventDestroy, false
 		return nil
 	})
+}
+
+// diskSize is how large the disk is, whatever the files wish until the next start.
+func diskSize(m *provider.Machine) int64 {
+	switch {
+	case m.Booted != nil:
+		return m.Booted.Disk
+	case m.DiskSize > 0:
+		return m.DiskSize
+	}
+	return m.Disk
 }
 
 // ApplyServices makes the files' services the running ones.
@@ -116,7 +124,7 @@ func (h *Host) Start(ctx context.Context, id string) error {
 		}
 		if m.State == provider.Stopped {
 			booted := m.Settings
-			m.Booted = &booted
+			m.Booted, m.DiskSize = &booted, m.Disk
 		}
 		m.State = provider.Running
 		return nil
@@ -129,6 +137,7 @@ func (h *Host) Stop(ctx context.Context, id string) error {
 		if !there || m.State == provider.Broken {
 			return fmt.Errorf("machine %q cannot be stopped", id)
 		}
+		m.DiskSize = diskSize(m)
 		m.State, m.Booted = provider.Stopped, nil
 		return nil
 	})
