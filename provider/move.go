@@ -16,8 +16,10 @@ func (e *RunningError) Error() string { return fmt.Sprintf("machine %q runs", e.
 func (e *RunningError) Remedy() string { return fmt.Sprintf(`stop it with "stead stop %s"`, e.ID) }
 
 // Move gives a stopped machine another name. Where only the new name is there nothing is
-// left to do. A move that was cut between the folder's name and the one in its record is
-// ended by the next one, or by Repair.
+// left to do.
+//
+// Its record says first which name is to come, so that wherever a move is cut the machine
+// is whole: under the old name, or under the new one.
 func (p *Provider) Move(ctx context.Context, from, to string) error {
 	// Both locks in the order of names: two moves must not wait for each other.
 	unlock, err := p.writeBoth(ctx, min(from, to), max(from, to))
@@ -28,7 +30,7 @@ func (p *Provider) Move(ctx context.Context, from, to string) error {
 	old, b := p.bundle(from), p.bundle(to)
 	switch {
 	case !old.exists() && b.exists():
-		return p.named(b, to)
+		return b.moved()
 	case !old.exists():
 		return &NotFoundError{ID: from}
 	case b.exists():
@@ -39,33 +41,54 @@ func (p *Provider) Move(ctx context.Context, from, to string) error {
 	} else if alive {
 		return &RunningError{ID: from}
 	}
+	if err := old.moving(to); err != nil {
+		return err
+	}
+	if err := p.rename(from, to); err != nil {
+		return err
+	}
+	return b.moved()
+}
+
+// rename gives a bundle another name. The default machine stays the default: that is
+// written first, for a name without a machine means no default, and not another one.
+func (p *Provider) rename(from, to string) error {
 	first, err := p.Default()
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(old.dir, b.dir); err != nil {
-		return err
-	}
-	if err := syncDir(p.machinesDir()); err != nil {
-		return err
-	}
-	if err := p.named(b, to); err != nil {
-		return err
-	}
 	if first == from {
-		return p.SetDefault(to)
+		if err := p.writeDefault(to); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := os.Rename(p.bundle(from).dir, p.bundle(to).dir); err != nil {
+		if first == from {
+			err = errors.Join(err, p.writeDefault(from))
+		}
+		return err
+	}
+	return syncDir(p.machinesDir())
 }
 
-// named makes a bundle's record say the name of its folder. A record that cannot be read
-// is a matter for Repair.
-func (p *Provider) named(b bundle, id string) error {
+// moving announces a bundle's next name. A record that cannot be read is a matter for
+// Repair, which writes it anew.
+func (b bundle) moving(to string) error {
 	r, err := b.readRecord()
-	if err != nil || r.Configuration.ID == id {
+	if err != nil {
 		return nil //nolint:nilerr // as said above
 	}
-	r.Configuration.ID = id
+	r.Stead.Moving = to
+	return diskFull(b.writeRecord(r), b.dir)
+}
+
+// moved makes a bundle's record say the name that was announced.
+func (b bundle) moved() error {
+	r, err := b.readRecord()
+	if err != nil || r.Stead.Moving == "" {
+		return nil //nolint:nilerr // as in moving
+	}
+	r.Stead.Moving = ""
 	return diskFull(b.writeRecord(r), b.dir)
 }
 

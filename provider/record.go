@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -34,6 +35,15 @@ type recordPlatform struct {
 	Variant      string `json:"variant,omitempty"`
 }
 
+// String is the platform as machines are compared: all 64-bit ARM processors are v8, which
+// not every image writes down.
+func (p recordPlatform) String() string {
+	if p.Architecture == "arm64" && p.Variant == "v8" {
+		p.Variant = ""
+	}
+	return image.Platform(p).String()
+}
+
 type recordImage struct {
 	Digest    string `json:"digest"`
 	Reference string `json:"reference"`
@@ -54,7 +64,8 @@ type recordStead struct {
 	Env        []string `json:"env,omitempty"`        // the image's environment
 	StopSignal string   `json:"stopSignal,omitempty"` // the image's
 
-	PreventDestroy bool `json:"preventDestroy,omitempty"` // the project wants its disk to outlast plans
+	PreventDestroy bool   `json:"preventDestroy,omitempty"` // the project wants its disk to outlast plans
+	Moving         string `json:"moving,omitempty"`         // the name that it is being given; see Provider.Move
 }
 
 // NewerFormError reports a bundle that a newer stead wrote.
@@ -90,6 +101,9 @@ func (b bundle) readRecord() (record, error) {
 	if r.Configuration.ID == "" {
 		return record{}, fmt.Errorf("%s: no machine id in it", b.path(configFile))
 	}
+	if r.Stead.Moving == filepath.Base(b.dir) {
+		r.Configuration.ID = r.Stead.Moving
+	}
 	return r, nil
 }
 
@@ -100,20 +114,31 @@ func (b bundle) writeRecord(r record) error {
 	}
 	// Keys that we do not know survive inside configuration too.
 	var old struct {
-		Configuration map[string]json.RawMessage `json:"configuration"`
+		Configuration json.RawMessage `json:"configuration"`
 	}
-	merged := map[string]json.RawMessage{}
-	if err := b.readJSON(configFile, &old); err == nil && old.Configuration != nil {
-		merged = old.Configuration
-	}
-	if err := json.Unmarshal(inner, &merged); err != nil {
-		return err
-	}
+	_ = b.readJSON(configFile, &old) // a file that is not there yet, or broken, has nothing to keep
 	return b.mergeJSON(configFile, struct {
-		Configuration map[string]json.RawMessage `json:"configuration"`
-		CreatedDate   time.Time                  `json:"createdDate"`
-		Stead         recordStead                `json:"stead"`
-	}{merged, r.CreatedDate, r.Stead})
+		Configuration json.RawMessage `json:"configuration"`
+		CreatedDate   time.Time       `json:"createdDate"`
+		Stead         recordStead     `json:"stead"`
+	}{overlay(old.Configuration, inner), r.CreatedDate, r.Stead})
+}
+
+// overlay is an object with the keys of both, however deep; where both have one, it has
+// the value of over.
+func overlay(under, over json.RawMessage) json.RawMessage {
+	var lower, upper map[string]json.RawMessage
+	if json.Unmarshal(under, &lower) != nil || json.Unmarshal(over, &upper) != nil || lower == nil || upper == nil {
+		return over
+	}
+	for key, value := range upper {
+		lower[key] = overlay(lower[key], value)
+	}
+	merged, err := json.Marshal(lower)
+	if err != nil {
+		return over
+	}
+	return merged
 }
 
 func newRecord(s Spec, img image.Image, version string) record {
@@ -140,7 +165,7 @@ func (r record) owner() Owner { return Owner{Project: r.Stead.Project, File: r.S
 func (r record) spec(s Settings) Spec {
 	c := r.Configuration
 	return Spec{
-		ID: c.ID, Image: c.Image.Reference, Digest: c.Image.Digest, Platform: image.Platform(c.Platform).String(),
+		ID: c.ID, Image: c.Image.Reference, Digest: c.Image.Digest, Platform: c.Platform.String(),
 		User:     User{Name: c.UserSetup.Username, UID: c.UserSetup.UID, GID: c.UserSetup.GID},
 		Owner:    r.owner(),
 		Settings: s, PreventDestroy: r.Stead.PreventDestroy,

@@ -39,7 +39,11 @@ func (p *Provider) SetDefault(id string) error {
 	if !ValidID(id) || !p.bundle(id).exists() {
 		return &NotFoundError{ID: id}
 	}
-	return bundle{p.opts.Home}.mergeJSON(stateFile, state{DefaultMachine: id})
+	return p.writeDefault(id)
+}
+
+func (p *Provider) writeDefault(id string) error {
+	return diskFull(bundle{p.opts.Home}.mergeJSON(stateFile, state{DefaultMachine: id}), p.opts.Home)
 }
 
 // defaultIfFirst makes id the default where there is none: the first machine made

@@ -87,11 +87,14 @@ func (o createOptions) spec(reference string) (provider.Spec, error) {
 	if err != nil {
 		return provider.Spec{}, err
 	}
-	s := provider.Spec{ID: o.name, Image: reference, User: user, Settings: provider.DefaultSettings()}
+	s := provider.Spec{ID: o.name, User: user, Settings: provider.DefaultSettings()}
 	if s.ID == "" {
 		if s.ID, err = provider.NameFor(reference); err != nil {
 			return provider.Spec{}, err
 		}
+	}
+	if s.Image, err = image.Absolute(reference); err != nil {
+		return provider.Spec{}, err
 	}
 	platform := image.HostPlatform()
 	if o.arch != "" {

@@ -64,6 +64,17 @@ func parseReference(s string) (reference, error) {
 	return reference{kind: inRegistry, name: n}, nil
 }
 
+// Absolute is s with the path of a file or folder made absolute, so that it means the same
+// from everywhere. Names stay as they are.
+func Absolute(s string) (string, error) {
+	scheme, rest, _ := strings.Cut(s, ":")
+	if _, local := schemes[scheme]; !local || rest == "" {
+		return s, nil
+	}
+	path, err := filepath.Abs(rest)
+	return scheme + ":" + path, err
+}
+
 // splitPath cuts off a tag: at the last colon that leaves something that exists, and
 // at the first one when nothing does.
 func splitPath(s string) (path, tag string) {
