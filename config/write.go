@@ -1,0 +1,144 @@
+package config
+
+import (
+	"io"
+	"strconv"
+
+	"github.com/docker/go-units"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// Declared is a machine to be written, with what has to be said about it.
+type Declared struct {
+	Machine
+	Comments []string // above its block, a line each
+}
+
+// Write writes machines as a project file does, a block each in the order given. Only what
+// is set is written. What it writes, Load reads as the same machines, wherever the file
+// is: the paths in them are absolute.
+func Write(w io.Writer, machines []Declared) error {
+	file := hclwrite.NewEmptyFile()
+	for i, m := range machines {
+		if i > 0 {
+			file.Body().AppendNewline()
+		}
+		for _, line := range m.Comments {
+			file.Body().AppendUnstructuredTokens(comment(line))
+		}
+		writeMachine(file.Body().AppendNewBlock(machineBlock, []string{m.Name}).Body(), &m.Machine)
+	}
+	_, err := w.Write(hclwrite.Format(file.Bytes()))
+	return err
+}
+
+// comment is a line, whatever is in the text.
+func comment(text string) hclwrite.Tokens {
+	return hclwrite.Tokens{{Bytes: []byte("# " + printable(oneLine(text)) + "\n")}}
+}
+
+// machineValues say how attributes are written: a value, or null for one that is left out.
+// They are those of [machineAttributes], in its order.
+var machineValues = []struct {
+	name  string
+	value func(m *Machine) cty.Value
+}{
+	{"image", func(m *Machine) cty.Value { return textOrNull(m.Image) }},
+	{"cpus", func(m *Machine) cty.Value { return numberOrNull(m.CPUs) }},
+	{"memory", func(m *Machine) cty.Value { return textOrNull(sizeText(m.Memory)) }},
+	{"disk", func(m *Machine) cty.Value { return textOrNull(sizeText(m.Disk)) }},
+	{"kernel", func(m *Machine) cty.Value { return textOrNull(m.Kernel) }},
+	{"virtualization", func(m *Machine) cty.Value { return trueOrNull(m.Virtualization) }},
+	{"home_mount", func(m *Machine) cty.Value { return textOrNull(m.HomeMount) }},
+	{"services", func(m *Machine) cty.Value { return listOrNull(m.Services) }},
+	{"state", func(m *Machine) cty.Value { return wordIf(m.Stopped, stateStopped) }},
+	{"depends_on", func(m *Machine) cty.Value { return listOrNull(m.DependsOn) }},
+}
+
+func writeMachine(body *hclwrite.Body, m *Machine) {
+	for _, a := range machineValues {
+		setUnlessNull(body, a.name, a.value(m))
+	}
+	if b := m.Build; b != nil {
+		body.AppendNewline()
+		inner := body.AppendNewBlock(buildBlock, nil).Body()
+		setUnlessNull(inner, "context", textOrNull(b.Context))
+		setUnlessNull(inner, "dockerfile", textOrNull(b.Dockerfile))
+		setUnlessNull(inner, "target", textOrNull(b.Target))
+		setUnlessNull(inner, "args", objectOrNull(b.Args))
+	}
+	if m.Lifecycle != (Lifecycle{}) {
+		body.AppendNewline()
+		inner := body.AppendNewBlock(lifecycleBlock, nil).Body()
+		setUnlessNull(inner, "prevent_destroy", trueOrNull(m.Lifecycle.PreventDestroy))
+		setUnlessNull(inner, "on_image_change", wordIf(m.Lifecycle.KeepImage, imageKept))
+	}
+}
+
+func setUnlessNull(body *hclwrite.Body, name string, v cty.Value) {
+	if !v.IsNull() {
+		body.SetAttributeValue(name, v)
+	}
+}
+
+func textOrNull(s string) cty.Value { return wordIf(s != "", s) }
+
+func wordIf(written bool, word string) cty.Value {
+	if !written {
+		return cty.NullVal(cty.String)
+	}
+	return cty.StringVal(word)
+}
+
+func numberOrNull(n int) cty.Value {
+	if n == 0 {
+		return cty.NullVal(cty.Number)
+	}
+	return cty.NumberIntVal(int64(n))
+}
+
+func trueOrNull(b bool) cty.Value {
+	if !b {
+		return cty.NullVal(cty.Bool)
+	}
+	return cty.True
+}
+
+func listOrNull(list []string) cty.Value {
+	if len(list) == 0 {
+		return cty.NullVal(cty.List(cty.String))
+	}
+	values := make([]cty.Value, len(list))
+	for i, s := range list {
+		values[i] = cty.StringVal(s)
+	}
+	return cty.TupleVal(values)
+}
+
+func objectOrNull(m map[string]string) cty.Value {
+	if len(m) == 0 {
+		return cty.NullVal(cty.Map(cty.String))
+	}
+	values := map[string]cty.Value{}
+	for name, s := range m {
+		values[name] = cty.StringVal(s)
+	}
+	return cty.ObjectVal(values)
+}
+
+// sizeText writes bytes, whole MiB, in the largest unit without a remainder; "" for 0.
+func sizeText(n int64) string {
+	switch {
+	case n == 0:
+		return ""
+	case n%units.TiB == 0:
+		return strconv.FormatInt(n/units.TiB, 10) + "T"
+	case n%units.GiB == 0:
+		return strconv.FormatInt(n/units.GiB, 10) + "G"
+	}
+	return strconv.FormatInt(n/units.MiB, 10) + "M"
+}
+
+// Sayable tells whether a project file can have a size of n bytes.
+func Sayable(n int64) bool { return n >= minSize && n <= maxSize && n%units.MiB == 0 }
