@@ -80,31 +80,36 @@ func (pr *project) first() string {
 // owner is whose the project's machines are.
 func (pr *project) owner() provider.Owner { return reconcile.OwnerOf(pr.Project) }
 
+// hostDefaults is what project files leave to this host.
+func hostDefaults(ctx context.Context, p *provider.Provider, pull bool) (reconcile.Defaults, error) {
+	user, err := provider.HostUser()
+	platform := image.HostPlatform()
+	return reconcile.Defaults{
+		Settings: provider.DefaultSettings(),
+		Platform: platform.String(),
+		User:     user,
+		Digest: func(reference string) (string, error) {
+			img, err := p.Images().Resolve(ctx, reference, platform, pull)
+			return img.Digest, err
+		},
+	}, err
+}
+
 // situation is what a plan depends on: the file beside the host.
 func (pr *project) situation(ctx context.Context, o projectOptions) (reconcile.Situation, error) {
 	s := reconcile.Situation{
 		Owner: pr.owner(), Have: pr.found, Moved: reconcile.MovedOf(pr.Project),
 		Target: o.target, Replace: o.replace, NoRestart: o.noRestart,
 	}
-	user, err := provider.HostUser()
+	d, err := hostDefaults(ctx, pr.provider, o.pull)
 	if err != nil {
 		return s, err
 	}
-	platform := image.HostPlatform()
-	s.Want, err = reconcile.Desired(pr.Project, reconcile.Defaults{
-		Settings: provider.DefaultSettings(),
-		Platform: platform.String(),
-		User:     user,
-		Found:    pr.found,
-		Digest: func(reference string) (string, error) {
-			img, err := pr.provider.Images().Resolve(ctx, reference, platform, o.pull)
-			return img.Digest, err
-		},
-		Built: func(b provider.Build) (reference, digest string, err error) {
-			return pr.provider.BuiltImage(ctx, b, pr.owner(), platform.String())
-		},
-	})
-	if err != nil {
+	d.Found = pr.found
+	d.Built = func(b provider.Build) (reference, digest string, err error) {
+		return pr.provider.BuiltImage(ctx, b, pr.owner(), d.Platform)
+	}
+	if s.Want, err = reconcile.Desired(pr.Project, d); err != nil {
 		return s, err
 	}
 	s.Applied, err = pr.provider.Applied(s.Owner)

@@ -1,0 +1,54 @@
+package reconcile
+
+import (
+	"fmt"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider"
+)
+
+// Declare is the opposite of [Desired]: a machine of the host as a project file would have
+// it, so that a project which adopts the machine has nothing to change. Of the defaults
+// Settings, Platform, User and Digest are needed. What a file cannot say is in the
+// comments, each a sentence. A broken machine cannot be declared: it is not known.
+func Declare(m provider.Machine, d Defaults) config.Declared {
+	out := config.Declared{Machine: config.Machine{
+		Name: m.ID, Image: m.Image, Kernel: m.Kernel, Virtualization: m.Virtualization, Services: m.Services,
+		Stopped: !active(&m), Lifecycle: config.Lifecycle{PreventDestroy: m.PreventDestroy},
+	}}
+	say := func(format string, args ...any) { out.Comments = append(out.Comments, fmt.Sprintf(format, args...)) }
+	if m.Owner != (provider.Owner{}) {
+		say("Belongs to project %s (%s).", m.Owner.Project, m.Owner.File)
+	}
+	if m.CPUs != d.Settings.CPUs {
+		out.Machine.CPUs = m.CPUs
+	}
+	if m.HomeMount != d.Settings.HomeMount {
+		out.Machine.HomeMount = string(m.HomeMount)
+	}
+	for _, size := range []struct {
+		name        string
+		have, usual int64
+		to          *int64
+	}{{"memory", m.Memory, d.Settings.Memory, &out.Machine.Memory}, {"disk", foundDisk(&m), d.Settings.Disk, &out.Machine.Disk}} {
+		switch {
+		case size.have == size.usual:
+		case config.Sayable(size.have):
+			*size.to = size.have
+		default:
+			say("Its %s is %s, which cannot be written here.", size.name, sizeText(size.have))
+		}
+	}
+	if digest, err := d.Digest(m.Image); err != nil || digest != m.Digest {
+		// By now the reference means another image, or nobody knows what it means: that must
+		// not make another machine of this one.
+		out.Machine.Lifecycle.KeepImage = true
+	}
+	if m.Platform != d.Platform {
+		say("It is for %s: applying this replaces it.", m.Platform)
+	}
+	if m.User != d.User {
+		say("Its user is %s and you are %s: applying this replaces it.", userText(m.User), userText(d.User))
+	}
+	return out
+}

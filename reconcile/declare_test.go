@@ -1,0 +1,137 @@
+package reconcile_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+)
+
+// fataler is a test, or a check of one.
+type fataler interface {
+	Fatal(args ...any)
+	Helper()
+}
+
+// declared is the project that machines are declared in.
+func declared(t fataler, dir string, d reconcile.Defaults, machines ...provider.Machine) (*config.Project, string) {
+	t.Helper()
+	var list []config.Declared
+	for _, m := range machines {
+		list = append(list, reconcile.Declare(m, d))
+	}
+	var text bytes.Buffer
+	text.WriteString("project = \"acme\"\n\n")
+	if err := config.Write(&text, list); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, config.FileName)
+	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err, text.String())
+	}
+	return p, text.String()
+}
+
+func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		d := defaults()
+		known := rapid.Bool().Draw(t, "the image is still known")
+		d.Digest = func(string) (string, error) {
+			if !known {
+				return "", errors.New("not found")
+			}
+			return "sha256:1", nil
+		}
+		var machines []provider.Machine
+		for _, id := range ids[:rapid.IntRange(1, len(ids)).Draw(t, "machines")] {
+			m := drawMachine(t, id, provider.Owner{})
+			if m.Platform != d.Platform || m.User != d.User || m.State == provider.Broken {
+				m.Platform, m.User, m.State = d.Platform, d.User, provider.Stopped
+			}
+			if m.Digest == "" {
+				m.Spec = drawSpec(t, id, provider.Owner{})
+				m.Platform, m.User = d.Platform, d.User
+			}
+			m.PreventDestroy = rapid.Bool().Draw(t, "prevent destroy")
+			m.Booted = nil
+			if m.State != provider.Stopped {
+				m.State, m.Booted = provider.Running, &m.Settings
+			}
+			machines = append(machines, m)
+		}
+		p, text := declared(t, dir, d, machines...)
+		for i := range machines {
+			machines[i].Owner = reconcile.OwnerOf(p)
+		}
+		d.Found = machines
+		want, err := reconcile.Desired(p, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := reconcile.Diff(reconcile.Situation{Owner: reconcile.OwnerOf(p), Want: want, Have: machines})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !plan.Empty() {
+			t.Errorf("%s\nleaves to do:\n%s", text, reconcile.Text(plan))
+		}
+	})
+}
+
+func TestDeclareWritesWhatIsNotTheDefaultAndSaysTheRest(t *testing.T) {
+	d := defaults()
+	m := provider.Machine{Spec: spec("dev"), State: provider.Running}
+	m.Digest, m.Settings = "sha256:of debian:12", d.Settings
+	for name, tt := range map[string]struct {
+		edit func(m *provider.Machine)
+		has  []string
+		not  []string
+	}{
+		"defaults are left out": {
+			func(*provider.Machine) {},
+			[]string{`image = "debian:12"`},
+			[]string{"cpus", "memory", "disk", "kernel", "virtualization", "home_mount", "services", "state", "lifecycle"},
+		},
+		"a stopped machine stays stopped": {func(m *provider.Machine) { m.State = provider.Stopped }, []string{`state = "stopped"`}, nil},
+		"a tag that has moved on must not replace it": {
+			func(m *provider.Machine) { m.Digest = "sha256:0" }, []string{`on_image_change = "keep"`}, nil,
+		},
+		"a size that no file can say": {
+			func(m *provider.Machine) { m.Disk = 512 << 20 }, []string{"# Its disk is 512M"}, []string{"disk ="},
+		},
+		"somebody else's user": {
+			func(m *provider.Machine) { m.User.UID = 7 }, []string{"# Its user is ada (7:1000) and you are ada (1000:1000): applying this replaces it."}, nil,
+		},
+		"another platform": {func(m *provider.Machine) { m.Platform = "linux/arm64" }, []string{"# It is for linux/arm64"}, nil},
+		"whose it is":      {func(*provider.Machine) {}, []string{"# Belongs to project acme (/acme/machines.hcl)."}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			edited := m
+			tt.edit(&edited)
+			_, text := declared(t, t.TempDir(), d, edited)
+			for _, want := range tt.has {
+				if !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
+					t.Errorf("%q is not in\n%s", want, text)
+				}
+			}
+			for _, no := range tt.not {
+				if strings.Contains(text, "  "+no) {
+					t.Errorf("%q is in\n%s", no, text)
+				}
+			}
+		})
+	}
+}
