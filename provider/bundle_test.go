@@ -229,3 +229,16 @@ func TestCloneKeepsDataAndHoles(t *testing.T) {
 		t.Errorf("the copy occupies %d bytes", used)
 	}
 }
+
+func TestEvery64BitARMProcessorIsOfOnePlatform(t *testing.T) {
+	for want, p := range map[string]recordPlatform{
+		"linux/arm64":    {OS: "linux", Architecture: "arm64", Variant: "v8"},
+		"linux/arm64/v9": {OS: "linux", Architecture: "arm64", Variant: "v9"},
+		"linux/arm/v8":   {OS: "linux", Architecture: "arm", Variant: "v8"},
+		"linux/amd64":    {OS: "linux", Architecture: "amd64"},
+	} {
+		if got := p.String(); got != want {
+			t.Errorf("%+v is %s, want %s", p, got, want)
+		}
+	}
+}

@@ -99,3 +99,24 @@ func TestPlatforms(t *testing.T) {
 		t.Errorf("the host is %s", h)
 	}
 }
+
+func TestAbsoluteMakesAPathMeanTheSameEverywhere(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	here, err := os.Getwd() // however the folder is reached
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ref, want := range map[string]string{
+		"debian:12":                 "debian:12",
+		"local/dev:1":               "local/dev:1",
+		"oci:./image:tag":           "oci:" + here + "/image:tag",
+		"oci-archive:../i.tar":      "oci-archive:" + filepath.Join(here, "../i.tar"),
+		"docker-archive:/i.tar:a:b": "docker-archive:/i.tar:a:b",
+		"oci:":                      "oci:",
+	} {
+		if got, err := Absolute(ref); got != want || err != nil {
+			t.Errorf("Absolute(%q) = %q, %v; want %q", ref, got, err, want)
+		}
+	}
+}
