@@ -1,0 +1,333 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+	"github.com/stead-vm/stead/reconcile/reconciletest"
+)
+
+// watched is a project that wants some machines of a host in memory. What happens is
+// noted in said.
+type watched struct {
+	host *reconciletest.Host
+	want []reconcile.Wanted
+	err  error // of the project file
+
+	looks int
+	said  []string
+}
+
+func (w *watched) Look(context.Context) (reconcile.Plan, error) {
+	w.looks++
+	if w.err != nil {
+		return reconcile.Plan{}, w.err
+	}
+	return reconcile.Diff(reconcile.Situation{Owner: acme, Want: w.want, Have: w.host.Machines(), Applied: w.host.Applied()})
+}
+
+func (w *watched) Apply(ctx context.Context, p reconcile.Plan) error {
+	w.say("applies", p)
+	return reconcile.Apply(ctx, w.host, p, reconcile.Options{})
+}
+
+func (w *watched) Tell(n reconcile.News) {
+	switch {
+	case n.Waiting != nil:
+		w.say("waits", *n.Waiting)
+	case n.Mended:
+		w.said = append(w.said, "mended")
+	default:
+		w.said = append(w.said, "error: "+n.Err.Error())
+	}
+}
+
+func (w *watched) say(what string, p reconcile.Plan) {
+	for _, c := range p.Changes {
+		if c.Action != reconcile.None {
+			what += fmt.Sprintf(" %s %s", c.Action, c.ID)
+		}
+	}
+	w.said = append(w.said, what)
+}
+
+// watching is a running Watch.
+type watching struct {
+	*watched
+	t                 *testing.T
+	sources, machines chan struct{}
+	end               context.CancelFunc
+	ended             chan error
+}
+
+// watch begins to watch, in a bubble of test time.
+func watch(t *testing.T, w *watched, o reconcile.WatchOptions) *watching {
+	ctx, end := context.WithCancel(t.Context())
+	r := &watching{watched: w, t: t, sources: make(chan struct{}, 1), machines: make(chan struct{}, 1), end: end, ended: make(chan error, 1)}
+	o.Sources, o.Machines = r.sources, r.machines
+	go func() { r.ended <- reconcile.Watch(ctx, w, o) }()
+	t.Cleanup(func() { end(); synctest.Wait() })
+	synctest.Wait()
+	return r
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// saved tells that the file was saved, touched that a machine has changed.
+func (r *watching) saved()   { poke(r.sources); r.pass(reconcile.DefaultQuiet) }
+func (r *watching) touched() { poke(r.machines); r.pass(reconcile.DefaultQuiet) }
+
+func (r *watching) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// heard wants what was said since it was asked last.
+func (r *watching) heard(want ...string) {
+	r.t.Helper()
+	if d := cmp.Diff(want, r.said); d != "" {
+		r.t.Errorf("what was said (-want +got):\n%s", d)
+	}
+	r.said = nil
+}
+
+// machine is a wanted one, changed by edits.
+func machine(id string, edits ...func(*reconcile.Wanted)) reconcile.Wanted {
+	w := reconcile.Wanted{Spec: spec(id)}
+	for _, edit := range edits {
+		edit(&w)
+	}
+	return w
+}
+
+func withCPUs(n int) func(*reconcile.Wanted)      { return func(w *reconcile.Wanted) { w.CPUs = n } }
+func withDigest(d string) func(*reconcile.Wanted) { return func(w *reconcile.Wanted) { w.Digest = d } }
+func after(id string) func(*reconcile.Wanted) {
+	return func(w *reconcile.Wanted) { w.After = append(w.After, id) }
+}
+
+func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("db"), machine("dev")}}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.heard("applies create db create dev")
+
+		w.want = []reconcile.Wanted{machine("db", withDigest("sha256:2")), machine("dev", withCPUs(4))}
+		r.saved()
+		r.heard("waits replace db", "applies restart dev")
+
+		r.saved()
+		r.touched()
+		r.pass(time.Hour)
+		r.heard()
+
+		w.want = []reconcile.Wanted{machine("db", withDigest("sha256:2"))}
+		r.saved()
+		r.heard("waits delete dev")
+		if got := w.host.Machines()[0].Digest; got != "sha256:1" {
+			t.Errorf("the machine was replaced: it has %s", got)
+		}
+
+		w.want = []reconcile.Wanted{machine("db"), machine("dev", withCPUs(4))}
+		r.saved()
+		r.heard()
+		w.want = w.want[:1]
+		r.saved()
+		r.heard("waits delete dev")
+	})
+}
+
+func TestMachinesWaitWithTheOnesTheyDependOnUnlessTheyRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("db"), machine("api", after("db"))}}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.heard("applies create api create db")
+
+		w.want = []reconcile.Wanted{
+			machine("db", withDigest("sha256:2")), machine("api", after("db"), withCPUs(4)),
+			machine("web", after("db")), machine("web-test", after("web")), machine("tools"),
+		}
+		r.saved()
+		r.heard("waits replace db create web create web-test", "applies restart api create tools")
+	})
+}
+
+func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
+	for repair, want := range map[bool]string{false: "waits start dev", true: "applies start dev"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+			r := watch(t, w, reconcile.WatchOptions{RepairDrift: repair})
+			r.heard("applies create dev")
+			r.pass(time.Minute)
+			_ = w.host.Stop(t.Context(), "dev")
+			r.touched()
+			r.heard(want)
+			r.touched()
+			r.heard()
+
+			// What the file asks for is done, whatever else has happened.
+			w.want = []reconcile.Wanted{machine("dev", withCPUs(4))}
+			r.saved()
+			if m := w.host.Machines()[0]; m.State != provider.Running || m.Booted.CPUs != 4 {
+				t.Errorf("dev is %v with %+v", m.State, m.Booted)
+			}
+		})
+	}
+}
+
+func TestABrokenFileIsShownOnceAndKeepsTheMachines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.heard("applies create dev")
+
+		w.err = errors.New("line 1")
+		r.saved()
+		r.touched()
+		r.pass(time.Hour)
+		r.heard("error: line 1")
+		w.err = errors.New("line 2")
+		r.saved()
+		r.heard("error: line 2")
+		if n := len(w.host.Machines()); n != 1 {
+			t.Errorf("there are %d machines", n)
+		}
+
+		w.err, w.want = nil, append(w.want, machine("web"))
+		r.saved()
+		r.heard("mended", "applies create web")
+		w.err = errors.New("line 2")
+		r.saved()
+		r.heard("error: line 2")
+	})
+}
+
+func TestAFailureIsTriedAgainEverMoreRarelyAndWhenAFileHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refuse := true
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev"), machine("web")}}
+		w.host.Fail = func(op, id string) error {
+			if refuse && op == "check" && id == "dev" {
+				return errDisturbed
+			}
+			return nil
+		}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.pass(time.Millisecond)
+		failed := `error: machine "dev": create was not begun: disturbed`
+		r.heard("applies create dev create web", failed, "applies create web")
+
+		began := time.Now()
+		var at []time.Duration
+		for time.Since(began) < 20*time.Minute {
+			r.pass(500 * time.Millisecond)
+			if slices.Contains(r.said, failed) {
+				at = append(at, time.Since(began).Round(time.Second))
+				r.said = nil
+			}
+			poke(r.machines) // the failed try leaves traces
+		}
+		text := strings.Trim(fmt.Sprint(at), "[]")
+		if want := "1s 3s 7s 15s 31s 1m3s 2m7s 4m15s 8m31s 13m31s 18m31s"; text != want {
+			t.Errorf("it was tried after %s, want %s", text, want)
+		}
+
+		r.saved()
+		r.heard("applies create dev", failed)
+		refuse = false
+		r.saved()
+		r.heard("applies create dev")
+	})
+}
+
+func TestAMachineThatDoesNotStayIsPutBackEverMoreRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+		r := watch(t, w, reconcile.WatchOptions{RepairDrift: true})
+		r.pass(time.Minute)
+		r.said = nil
+		for range 60 * 60 {
+			_ = w.host.Stop(t.Context(), "dev")
+			r.touched()
+			r.pass(time.Second - reconcile.DefaultQuiet)
+		}
+		if n := len(r.said); n < 10 || n > 25 {
+			t.Errorf("in an hour it was started %d times", n)
+		}
+		r.pass(time.Hour)
+		r.said = nil
+		_ = w.host.Stop(t.Context(), "dev")
+		r.touched()
+		r.heard("applies start dev")
+	})
+}
+
+func TestABurstOfChangesIsOneLookAndAnEndlessOneIsLookedAtAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New()}
+		r := watch(t, w, reconcile.WatchOptions{})
+		w.looks = 0
+		for range 10 {
+			poke(r.sources)
+			r.pass(reconcile.DefaultQuiet / 4)
+		}
+		r.pass(reconcile.DefaultQuiet)
+		if w.looks != 1 {
+			t.Errorf("a burst was looked at %d times", w.looks)
+		}
+		w.looks = 0
+		for range 400 {
+			poke(r.sources)
+			r.pass(reconcile.DefaultQuiet / 4)
+		}
+		if w.looks < 9 || w.looks > 10 {
+			t.Errorf("in 10 s of changes it was looked %d times", w.looks)
+		}
+		r.heard()
+	})
+}
+
+func TestTheEndOfAWatchLeavesTheRunningStepWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New()}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.end()
+		if err := <-r.ended; err != nil {
+			t.Errorf("an idle watch ends with %v", err)
+		}
+
+		w = &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+		started := make(chan struct{})
+		w.host.Fail = func(op, _ string) error {
+			if op == "create" {
+				close(started)
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}
+		r = watch(t, w, reconcile.WatchOptions{})
+		<-started
+		r.end()
+		if err := <-r.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("a watch that was cut short ends with %v", err)
+		}
+		if m := w.host.Machines(); len(m) != 1 || m[0].State != provider.Stopped {
+			t.Errorf("there is %+v", m)
+		}
+	})
+}
