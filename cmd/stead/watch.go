@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/charmbracelet/fang"
 	"github.com/spf13/cobra"
@@ -50,9 +52,15 @@ func newWatchCmd(a *app) *cobra.Command {
 
 // watch follows the project until ctx ends.
 func (a *app) watch(ctx context.Context, o projectOptions, wo reconcile.WatchOptions, poll bool) error {
-	var err error
-	if o.file, err = o.find(); err != nil {
+	file, err := o.find()
+	if err != nil {
 		return err
+	}
+	if o.file, err = filepath.Abs(file); err != nil {
+		return err
+	}
+	if _, err := os.Stat(o.file); err != nil {
+		return fmt.Errorf("project file: %w", err)
 	}
 	p, err := a.open()
 	if err != nil {
@@ -137,12 +145,14 @@ func (w *watched) Apply(ctx context.Context, plan reconcile.Plan) error {
 	if plan.Empty() {
 		return w.app.apply(ctx, w.project, plan, w.app.view(false), applyOptions{})
 	}
+	fmt.Fprintln(w.app.out)
 	return w.app.carryOutFirst(ctx, w.project, plan, applyOptions{approved: true})
 }
 
 // Tell prints news.
 func (w *watched) Tell(n reconcile.News) {
 	out := w.app.out
+	fmt.Fprintln(out)
 	switch {
 	case n.Err != nil:
 		w.app.printError(w.app.err, fang.Styles{}, n.Err)

@@ -209,6 +209,7 @@ func (f *Follower) event(e fsnotify.Event) bool {
 	if e.Name == "" || !f.seen.counts(e.Name) {
 		return false
 	}
+	f.seen.restamp(e.Name) // or the next check would tell of it again
 	if e.Has(fsnotify.Create) {
 		f.seen.grow(e.Name)
 	}

@@ -40,6 +40,14 @@ func newSight(enter func(dir string) bool) *sight {
 	}
 }
 
+func stampAt(path string) stamp {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return stamp{}
+	}
+	return stampOf(info)
+}
+
 func stampOf(info fs.FileInfo) stamp {
 	s := stamp{mode: info.Mode(), size: info.Size(), time: info.ModTime()}
 	if info.IsDir() {
@@ -119,11 +127,14 @@ func (s *sight) way(name string) (real string, found bool) {
 // note has a name count that is in dir.
 func (s *sight) note(dir, path string) {
 	s.into(dir)
-	var st stamp
-	if info, err := os.Lstat(path); err == nil {
-		st = stampOf(info)
+	s.names[path] = stampAt(path)
+}
+
+// restamp takes notice of how a name is now, if it is one that is followed.
+func (s *sight) restamp(path string) {
+	if _, named := s.names[path]; named {
+		s.names[path] = stampAt(path)
 	}
-	s.names[path] = st
 }
 
 func (s *sight) into(dir string) {
