@@ -115,8 +115,10 @@ func machine(id string, edits ...func(*reconcile.Wanted)) reconcile.Wanted {
 	return w
 }
 
-func withCPUs(n int) func(*reconcile.Wanted)      { return func(w *reconcile.Wanted) { w.CPUs = n } }
+func withCPUs(n int) func(*reconcile.Wanted) { return func(w *reconcile.Wanted) { w.CPUs = n } }
+
 func withDigest(d string) func(*reconcile.Wanted) { return func(w *reconcile.Wanted) { w.Digest = d } }
+
 func after(id string) func(*reconcile.Wanted) {
 	return func(w *reconcile.Wanted) { w.After = append(w.After, id) }
 }
