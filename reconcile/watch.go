@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,7 @@ type Watched interface {
 	// Look reads the project file and looks at the host, and plans.
 	Look(ctx context.Context) (Plan, error)
 	// Apply carries out a plan, in which nothing loses data, and shows that to people.
+	// One without changes is only for notes of how the machines are.
 	Apply(ctx context.Context, p Plan) error
 	// Tell shows news. It is not called without any.
 	Tell(n News)
@@ -75,8 +77,11 @@ type watch struct {
 	tries tries           // of each machine
 	told  map[string]bool // what is known to wait for a person
 
+	noted []string // what was wanted of each machine at the last Apply
+
 	failure string // the error of the last look
-	failed  int    // looks without a plan
+	failed  int    // looks without a plan, one after the other
+	stuck   int    // the same of applications that failed
 }
 
 // round looks once and does what is to be done. It returns after which time there is
@@ -99,22 +104,24 @@ func (l *watch) round(ctx context.Context) (again time.Duration, err error) {
 	now := time.Now()
 	do, waiting := l.part(plan, now)
 	l.tell(waiting)
-	if do.Empty() {
+	wants := do.wants()
+	if do.Empty() && slices.Equal(wants, l.noted) {
+		l.stuck = 0
 		return l.tries.next(plan, now), nil
 	}
 	err = l.w.Apply(ctx, do)
 	l.tries.note(do, err, time.Now())
 	if err == nil {
+		l.noted, l.stuck = wants, 0
 		return l.tries.next(plan, time.Now()), nil
 	}
 	if ctx.Err() == nil {
 		l.w.Tell(News{Err: err})
 	}
-	return atOnce, err // what was not begun for what has failed can go on without it
+	// What was not begun for what has failed can go on without it, unless that is all.
+	l.stuck++
+	return backoff(l.stuck - 1), err
 }
-
-// atOnce is the least time that is a time.
-const atOnce = time.Nanosecond
 
 // tell shows what has come to wait for a person.
 func (l *watch) tell(waiting Plan) {

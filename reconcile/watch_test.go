@@ -37,7 +37,9 @@ func (w *watched) Look(context.Context) (reconcile.Plan, error) {
 }
 
 func (w *watched) Apply(ctx context.Context, p reconcile.Plan) error {
-	w.say("applies", p)
+	if !p.Empty() {
+		w.say("applies", p)
+	}
 	return reconcile.Apply(ctx, w.host, p, reconcile.Options{})
 }
 
@@ -192,6 +194,29 @@ func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
 	}
 }
 
+func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dev := machine("dev")
+		found := provider.Machine{Spec: dev.Spec, State: provider.Running, Booted: &dev.Settings}
+		w := &watched{host: reconciletest.New(found), want: []reconcile.Wanted{dev}}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.heard()
+		_ = w.host.Stop(t.Context(), "dev")
+		r.touched()
+		r.heard("waits start dev")
+
+		// Somebody configures it, and then writes that down.
+		_ = w.host.Configure(t.Context(), machine("dev", withCPUs(4)).Spec)
+		_ = w.host.Start(t.Context(), "dev")
+		w.want = []reconcile.Wanted{machine("dev", withCPUs(4))}
+		r.saved()
+		r.heard()
+		_ = w.host.Configure(t.Context(), dev.Spec)
+		r.touched()
+		r.heard("waits reconfigure dev")
+	})
+}
+
 func TestABrokenFileIsShownOnceAndKeepsTheMachines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
@@ -254,6 +279,23 @@ func TestAFailureIsTriedAgainEverMoreRarelyAndWhenAFileHasChanged(t *testing.T) 
 		refuse = false
 		r.saved()
 		r.heard("applies create dev")
+	})
+}
+
+func TestNotesThatCannotBeTakenAreTriedEverMoreRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+		w.host.Fail = func(op, _ string) error {
+			if op == "note" {
+				return errDisturbed
+			}
+			return nil
+		}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.pass(time.Hour)
+		if n := len(r.said); n < 10 || n > 30 {
+			t.Errorf("in an hour %d things were said", n)
+		}
 	})
 }
 

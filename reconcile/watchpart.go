@@ -64,6 +64,19 @@ func driftOf(drift []Drift, changes []Change) []Drift {
 	return part
 }
 
+// wants are what notes are taken of.
+func (p Plan) wants() []string {
+	var wants []string
+	for _, c := range p.Changes {
+		if c.Want != nil {
+			want := *c.Want
+			want.Build = nil // its reference tells one build from another
+			wants = append(wants, fmt.Sprintf("%+v %v", want, c.Stopped))
+		}
+	}
+	return wants
+}
+
 // signature tells one change from another. What a disk holds is no part of it: that
 // changes all the time.
 func (c *Change) signature() string {
@@ -87,8 +100,12 @@ const (
 	mostPause  = 5 * time.Minute
 )
 
-// backoff is the pause after so many tries, of which there was at least one.
+// backoff is the pause after so many tries that have failed. After none it is as good as
+// none.
 func backoff(times int) time.Duration {
+	if times == 0 {
+		return time.Nanosecond
+	}
 	pause := leastPause
 	for range times - 1 {
 		if pause *= 2; pause >= mostPause {
