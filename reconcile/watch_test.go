@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,12 +25,24 @@ type watched struct {
 	want []reconcile.Wanted
 	err  error // of the project file
 
+	mu    sync.Mutex // timers order nothing: the race detector wants it said
 	looks int
 	said  []string
 }
 
+// taken is what was said since it was taken last, and how often it was looked.
+func (w *watched) taken() (said []string, looks int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said, looks = w.said, w.looks
+	w.said, w.looks = nil, 0
+	return said, looks
+}
+
 func (w *watched) Look(context.Context) (reconcile.Plan, error) {
+	w.mu.Lock()
 	w.looks++
+	w.mu.Unlock()
 	if w.err != nil {
 		return reconcile.Plan{}, w.err
 	}
@@ -48,9 +61,9 @@ func (w *watched) Tell(n reconcile.News) {
 	case n.Waiting != nil:
 		w.say("waits", *n.Waiting)
 	case n.Mended:
-		w.said = append(w.said, "mended")
+		w.say("mended", reconcile.Plan{})
 	default:
-		w.said = append(w.said, "error: "+n.Err.Error())
+		w.say("error: "+n.Err.Error(), reconcile.Plan{})
 	}
 }
 
@@ -60,6 +73,8 @@ func (w *watched) say(what string, p reconcile.Plan) {
 			what += fmt.Sprintf(" %s %s", c.Action, c.ID)
 		}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.said = append(w.said, what)
 }
 
@@ -102,10 +117,10 @@ func (r *watching) pass(d time.Duration) {
 // heard wants what was said since it was asked last.
 func (r *watching) heard(want ...string) {
 	r.t.Helper()
-	if d := cmp.Diff(want, r.said); d != "" {
+	got, _ := r.taken()
+	if d := cmp.Diff(want, got); d != "" {
 		r.t.Errorf("what was said (-want +got):\n%s", d)
 	}
-	r.said = nil
 }
 
 // machine is a wanted one, changed by edits.
@@ -263,9 +278,8 @@ func TestAFailureIsTriedAgainEverMoreRarelyAndWhenAFileHasChanged(t *testing.T) 
 		var at []time.Duration
 		for time.Since(began) < 20*time.Minute {
 			r.pass(500 * time.Millisecond)
-			if slices.Contains(r.said, failed) {
+			if said, _ := r.taken(); slices.Contains(said, failed) {
 				at = append(at, time.Since(began).Round(time.Second))
-				r.said = nil
 			}
 			poke(r.machines) // the failed try leaves traces
 		}
@@ -293,8 +307,8 @@ func TestNotesThatCannotBeTakenAreTriedEverMoreRarely(t *testing.T) {
 		}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.pass(time.Hour)
-		if n := len(r.said); n < 10 || n > 30 {
-			t.Errorf("in an hour %d things were said", n)
+		if said, _ := r.taken(); len(said) < 10 || len(said) > 30 {
+			t.Errorf("in an hour %d things were said", len(said))
 		}
 	})
 }
@@ -304,17 +318,17 @@ func TestAMachineThatDoesNotStayIsPutBackEverMoreRarely(t *testing.T) {
 		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{RepairDrift: true})
 		r.pass(time.Minute)
-		r.said = nil
+		r.taken()
 		for range 60 * 60 {
 			_ = w.host.Stop(t.Context(), "dev")
 			r.touched()
 			r.pass(time.Second - reconcile.DefaultQuiet)
 		}
-		if n := len(r.said); n < 10 || n > 25 {
-			t.Errorf("in an hour it was started %d times", n)
+		if said, _ := r.taken(); len(said) < 10 || len(said) > 25 {
+			t.Errorf("in an hour it was started %d times", len(said))
 		}
 		r.pass(time.Hour)
-		r.said = nil
+		r.taken()
 		_ = w.host.Stop(t.Context(), "dev")
 		r.touched()
 		r.heard("applies start dev")
@@ -325,22 +339,22 @@ func TestABurstOfChangesIsOneLookAndAnEndlessOneIsLookedAtAllTheSame(t *testing.
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{host: reconciletest.New()}
 		r := watch(t, w, reconcile.WatchOptions{})
-		w.looks = 0
+		r.taken()
 		for range 10 {
 			poke(r.sources)
 			r.pass(reconcile.DefaultQuiet / 4)
 		}
 		r.pass(reconcile.DefaultQuiet)
-		if w.looks != 1 {
-			t.Errorf("a burst was looked at %d times", w.looks)
+		if _, looks := r.taken(); looks != 1 {
+			t.Errorf("a burst was looked at %d times", looks)
 		}
-		w.looks = 0
+		r.taken()
 		for range 400 {
 			poke(r.sources)
 			r.pass(reconcile.DefaultQuiet / 4)
 		}
-		if w.looks < 9 || w.looks > 10 {
-			t.Errorf("in 10 s of changes it was looked %d times", w.looks)
+		if _, looks := r.taken(); looks < 9 || looks > 10 {
+			t.Errorf("in 10 s of changes it was looked %d times", looks)
 		}
 		r.heard()
 	})
