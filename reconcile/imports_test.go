@@ -92,6 +92,16 @@ var forbidden = []struct {
 		because: "the file protocol is one package's",
 	},
 	{
+		except:  []string{"reconcile/follow"},
+		imports: []string{"github.com/fsnotify/..."},
+		because: "what systems tell of files, and what they do not, is one package's matter",
+	},
+	{
+		from:    []string{"reconcile/follow"},
+		imports: []string{"config/...", "provider/...", "reconcile"},
+		because: "files change whatever they are for",
+	},
+	{
 		imports: []string{"unsafe"},
 		except:  []string{"provider/share/...", "provider/guest/...", "provider/ext4/...", "provider/hypervisor/...", "provider/network/...", "provider"},
 		because: "only what talks to a kernel or a device needs it",

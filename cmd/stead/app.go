@@ -29,6 +29,7 @@ type app struct {
 	debug    bool
 	level    log.Level          // what is logged at least
 	provider *provider.Provider // opened by open
+	warned   bool               // that machines are emulated
 }
 
 // exitError ends the program with a code and without a message, as when a command in

@@ -48,7 +48,8 @@ func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) err
 // warnEmulation says once per command what makes machines slow on this host.
 func (a *app) warnEmulation(ctx context.Context, p *provider.Provider) error {
 	caps, err := p.Capabilities(ctx)
-	if err == nil && caps.Warning != "" {
+	if err == nil && caps.Warning != "" && !a.warned {
+		a.warned = true
 		fmt.Fprintf(a.err, "%s %s\n", styles(a.err).change("Warning:"), caps.Warning)
 	}
 	return err

@@ -47,15 +47,9 @@ type project struct {
 
 // load reads the project file and looks at the host.
 func (a *app) load(ctx context.Context, o projectOptions) (*project, error) {
-	file := o.file
-	if file == "" {
-		cwd, err := os.Getwd()
-		if err != nil {
-			return nil, err
-		}
-		if file, err = config.Find(cwd); err != nil {
-			return nil, err
-		}
+	file, err := o.find()
+	if err != nil {
+		return nil, err
 	}
 	declared, err := config.Load(file)
 	if err != nil {
@@ -67,6 +61,18 @@ func (a *app) load(ctx context.Context, o projectOptions) (*project, error) {
 	}
 	found, err := p.Observe(ctx)
 	return &project{declared, p, found}, err
+}
+
+// find is the path of the project file: the named one, else the nearest.
+func (o *projectOptions) find() (string, error) {
+	if o.file != "" {
+		return o.file, nil
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	return config.Find(cwd)
 }
 
 // first is the machine that stands first in the file, or "".

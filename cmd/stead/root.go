@@ -18,7 +18,7 @@ func newRootCmd(a *app) *cobra.Command {
 		&cobra.Group{ID: "inside", Title: "Being inside"},
 		&cobra.Group{ID: "machines", Title: "Machines and images"},
 	)
-	group(root, "project", newPlanCmd(a), newApplyCmd(a), newDestroyCmd(a), newStatusCmd(a), newAdoptCmd(a))
+	group(root, "project", newPlanCmd(a), newApplyCmd(a), newWatchCmd(a), newStatusCmd(a), newDestroyCmd(a), newAdoptCmd(a))
 	group(root, "inside", newRunCmd(a), newShellCmd(a))
 	group(root, "machines", newMachineCmd(a), newLsCmd(a), newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a), newImportCmd(a), newImageCmd(a), newDfCmd(a))
 	root.AddCommand(newVersionCmd(), newSuperviseCmd(a))

@@ -53,7 +53,7 @@ func (e *SourceError) Remedy() string { return e.Hint }
 func (s Spec) dockerfile() (path string, text []byte, err error) {
 	paths := []string{s.Dockerfile}
 	if s.Dockerfile == "" {
-		paths = []string{filepath.Join(s.Context, "Dockerfile"), filepath.Join(s.Context, "Containerfile")}
+		paths = s.defaults()
 	}
 	for _, path = range paths {
 		if text, err = os.ReadFile(path); err == nil {
@@ -67,6 +67,11 @@ func (s Spec) dockerfile() (path string, text []byte, err error) {
 		Path: paths[0], Err: reason(err),
 		Hint: "write one there, or say where it is: dockerfile = \"PATH\", relative to the context",
 	}
+}
+
+// defaults are the paths of a Dockerfile that nobody has named, the first one first.
+func (s Spec) defaults() []string {
+	return []string{filepath.Join(s.Context, "Dockerfile"), filepath.Join(s.Context, "Containerfile")}
 }
 
 // reason leaves the path out of an error that is told with one.

@@ -85,10 +85,14 @@ func (b Base) names() []string {
 	return []string{b.Name}
 }
 
+// ignoreFile is the name of the file that says what the builder is not given, and the end
+// of its name where it is one Dockerfile's own.
+const ignoreFile = ".dockerignore"
+
 // ignored reads which files the builder is not given, and from where.
 func (s Spec) ignored(dockerfile string) (m *patternmatcher.PatternMatcher, path string, err error) {
 	var patterns []string
-	for _, path = range []string{dockerfile + ".dockerignore", filepath.Join(s.Context, ".dockerignore")} {
+	for _, path = range []string{dockerfile + ignoreFile, filepath.Join(s.Context, ignoreFile)} {
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			path = ""

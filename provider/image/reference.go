@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // kind is the sort of place that a reference points to.
@@ -111,4 +112,18 @@ func (r reference) String() string {
 		return full
 	}
 	return "docker.io/" + full
+}
+
+// FileOf is the file of this host that says what a reference means: an archive, or the
+// index of a layout. It is empty for images that are in no file of their own.
+func FileOf(ref string) string {
+	r, err := parseReference(ref)
+	switch {
+	case err != nil:
+		return ""
+	case r.kind == inLayout:
+		return filepath.Join(r.path, ocispec.ImageIndexFile)
+	default:
+		return r.path
+	}
 }

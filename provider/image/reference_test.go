@@ -57,6 +57,22 @@ func TestReferencesInFull(t *testing.T) {
 	}
 }
 
+func TestFilesThatSayWhatAReferenceMeans(t *testing.T) {
+	dir := t.TempDir()
+	for in, want := range map[string]string{
+		"debian:12":                          "",
+		"local/debian:12":                    "",
+		"no reference":                       "",
+		"oci:" + dir + ":v1":                 filepath.Join(dir, "index.json"),
+		"oci-archive:/nowhere.tar:v1":        "/nowhere.tar",
+		"docker-archive:/nowhere.tar:team/a": "/nowhere.tar",
+	} {
+		if got := FileOf(in); got != want {
+			t.Errorf("of %s it is %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestWhatIsNoReference(t *testing.T) {
 	for _, in := range []string{"", "Debian:12", "debian:", "debian@sha256:123", "oci:", "oci::tag", "docker-archive:", "a b", "https://example.org/x"} {
 		if r, err := parseReference(in); err == nil {

@@ -123,6 +123,9 @@ func (s *Store) has(d v1.Descriptor) bool {
 	return err == nil && info.Mode().IsRegular() && info.Size() == d.Size
 }
 
+// IndexFile is the file that is replaced whenever a name in the store means another image.
+func (s *Store) IndexFile() string { return filepath.Join(s.dir, ocispec.ImageIndexFile) }
+
 // index reads index.json; a store without one is empty.
 func (s *Store) index() (v1.IndexManifest, error) {
 	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}

@@ -1,0 +1,313 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+	"github.com/stead-vm/stead/reconcile/reconciletest"
+)
+
+// watched is a project that wants some machines of a host in memory. What happens is
+// noted in said.
+type watched struct {
+	host *reconciletest.Host
+	want []reconcile.Wanted
+	err  error // of the project file
+
+	mu    sync.Mutex // timers order nothing: the race detector wants it said
+	looks int
+	said  []string
+}
+
+// taken is what was said since it was taken last, and how often it was looked.
+func (w *watched) taken() (said []string, looks int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said, looks = w.said, w.looks
+	w.said, w.looks = nil, 0
+	return said, looks
+}
+
+func (w *watched) Look(context.Context) (reconcile.Plan, error) {
+	w.mu.Lock()
+	w.looks++
+	w.mu.Unlock()
+	if w.err != nil {
+		return reconcile.Plan{}, w.err
+	}
+	return reconcile.Diff(reconcile.Situation{Owner: acme, Want: w.want, Have: w.host.Machines(), Applied: w.host.Applied()})
+}
+
+func (w *watched) Apply(ctx context.Context, p reconcile.Plan) error {
+	if !p.Empty() {
+		w.say("applies", p)
+	}
+	return reconcile.Apply(ctx, w.host, p, reconcile.Options{})
+}
+
+func (w *watched) Tell(n reconcile.News) {
+	switch {
+	case n.Waiting != nil:
+		w.say("waits", *n.Waiting)
+	case n.Mended:
+		w.say("mended", reconcile.Plan{})
+	default:
+		w.say("error: "+n.Err.Error(), reconcile.Plan{})
+	}
+}
+
+func (w *watched) say(what string, p reconcile.Plan) {
+	for _, c := range p.Changes {
+		if c.Action != reconcile.None {
+			what += fmt.Sprintf(" %s %s", c.Action, c.ID)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said = append(w.said, what)
+}
+
+// watching is a running Watch.
+type watching struct {
+	*watched
+	t                 *testing.T
+	sources, machines chan struct{}
+	end               context.CancelFunc
+	ended             chan error
+}
+
+// watch begins to watch, in a bubble of test time.
+func watch(t *testing.T, w *watched, o reconcile.WatchOptions) *watching {
+	ctx, end := context.WithCancel(t.Context())
+	r := &watching{watched: w, t: t, sources: make(chan struct{}, 1), machines: make(chan struct{}, 1), end: end, ended: make(chan error, 1)}
+	o.Sources, o.Machines = r.sources, r.machines
+	go func() { r.ended <- reconcile.Watch(ctx, w, o) }()
+	t.Cleanup(func() { end(); synctest.Wait() })
+	synctest.Wait()
+	return r
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// saved tells that the file was saved, touched that a machine has changed.
+func (r *watching) saved()   { poke(r.sources); r.pass(reconcile.DefaultQuiet) }
+func (r *watching) touched() { poke(r.machines); r.pass(reconcile.DefaultQuiet) }
+
+func (r *watching) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// heard wants what was said since it was asked last.
+func (r *watching) heard(want ...string) {
+	r.t.Helper()
+	got, _ := r.taken()
+	if d := cmp.Diff(want, got); d != "" {
+		r.t.Errorf("what was said (-want +got):\n%s", d)
+	}
+}
+
+// machine is a wanted one, changed by edits.
+func machine(id string, edits ...func(*reconcile.Wanted)) reconcile.Wanted {
+	w := reconcile.Wanted{Spec: spec(id)}
+	for _, edit := range edits {
+		edit(&w)
+	}
+	return w
+}
+
+func withCPUs(n int) func(*reconcile.Wanted) { return func(w *reconcile.Wanted) { w.CPUs = n } }
+
+func withDigest(d string) func(*reconcile.Wanted) { return func(w *reconcile.Wanted) { w.Digest = d } }
+
+func after(id string) func(*reconcile.Wanted) {
+	return func(w *reconcile.Wanted) { w.After = append(w.After, id) }
+}
+
+func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("db"), machine("dev")}}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.heard("applies create db create dev")
+
+		w.want = []reconcile.Wanted{machine("db", withDigest("sha256:2")), machine("dev", withCPUs(4))}
+		r.saved()
+		r.heard("waits replace db", "applies restart dev")
+
+		r.saved()
+		r.touched()
+		r.pass(time.Hour)
+		r.heard()
+
+		w.want = []reconcile.Wanted{machine("db", withDigest("sha256:2"))}
+		r.saved()
+		r.heard("waits delete dev")
+		if got := w.host.Machines()[0].Digest; got != "sha256:1" {
+			t.Errorf("the machine was replaced: it has %s", got)
+		}
+
+		w.want = []reconcile.Wanted{machine("db"), machine("dev", withCPUs(4))}
+		r.saved()
+		r.heard()
+		w.want = w.want[:1]
+		r.saved()
+		r.heard("waits delete dev")
+	})
+}
+
+func TestMachinesWaitWithTheOnesTheyDependOnUnlessTheyRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("db"), machine("api", after("db"))}}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.heard("applies create api create db")
+
+		w.want = []reconcile.Wanted{
+			machine("db", withDigest("sha256:2")), machine("api", after("db"), withCPUs(4)),
+			machine("web", after("db")), machine("web-test", after("web")), machine("tools"),
+		}
+		r.saved()
+		r.heard("waits replace db create web create web-test", "applies restart api create tools")
+	})
+}
+
+func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
+	for repair, want := range map[bool]string{false: "waits start dev", true: "applies start dev"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+			r := watch(t, w, reconcile.WatchOptions{RepairDrift: repair})
+			r.heard("applies create dev")
+			r.pass(time.Minute)
+			_ = w.host.Stop(t.Context(), "dev")
+			r.touched()
+			r.heard(want)
+			r.touched()
+			r.heard()
+
+			// What the file asks for is done, whatever else has happened.
+			w.want = []reconcile.Wanted{machine("dev", withCPUs(4))}
+			r.saved()
+			if m := w.host.Machines()[0]; m.State != provider.Running || m.Booted.CPUs != 4 {
+				t.Errorf("dev is %v with %+v", m.State, m.Booted)
+			}
+		})
+	}
+}
+
+func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dev := machine("dev")
+		found := provider.Machine{Spec: dev.Spec, State: provider.Running, Booted: &dev.Settings}
+		w := &watched{host: reconciletest.New(found), want: []reconcile.Wanted{dev}}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.heard()
+		_ = w.host.Stop(t.Context(), "dev")
+		r.touched()
+		r.heard("waits start dev")
+
+		// Somebody configures it, and then writes that down.
+		_ = w.host.Configure(t.Context(), machine("dev", withCPUs(4)).Spec)
+		_ = w.host.Start(t.Context(), "dev")
+		w.want = []reconcile.Wanted{machine("dev", withCPUs(4))}
+		r.saved()
+		r.heard()
+		_ = w.host.Configure(t.Context(), dev.Spec)
+		r.touched()
+		r.heard("waits reconfigure dev")
+	})
+}
+
+func TestABrokenFileIsShownOnceAndKeepsTheMachines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.heard("applies create dev")
+
+		w.err = errors.New("line 1")
+		r.saved()
+		r.touched()
+		r.pass(time.Hour)
+		r.heard("error: line 1")
+		w.err = errors.New("line 2")
+		r.saved()
+		r.heard("error: line 2")
+		if n := len(w.host.Machines()); n != 1 {
+			t.Errorf("there are %d machines", n)
+		}
+
+		w.err, w.want = nil, append(w.want, machine("web"))
+		r.saved()
+		r.heard("mended", "applies create web")
+		w.err = errors.New("line 2")
+		r.saved()
+		r.heard("error: line 2")
+	})
+}
+
+func TestABurstOfChangesIsOneLookAndAnEndlessOneIsLookedAtAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New()}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.taken()
+		for range 10 {
+			poke(r.sources)
+			r.pass(reconcile.DefaultQuiet / 4)
+		}
+		r.pass(reconcile.DefaultQuiet)
+		if _, looks := r.taken(); looks != 1 {
+			t.Errorf("a burst was looked at %d times", looks)
+		}
+		r.taken()
+		for range 400 {
+			poke(r.sources)
+			r.pass(reconcile.DefaultQuiet / 4)
+		}
+		if _, looks := r.taken(); looks < 9 || looks > 10 {
+			t.Errorf("in 10 s of changes it was looked %d times", looks)
+		}
+		r.heard()
+	})
+}
+
+func TestTheEndOfAWatchLeavesTheRunningStepWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watched{host: reconciletest.New()}
+		r := watch(t, w, reconcile.WatchOptions{})
+		r.end()
+		if err := <-r.ended; err != nil {
+			t.Errorf("an idle watch ends with %v", err)
+		}
+
+		w = &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+		started := make(chan struct{})
+		w.host.Fail = func(op, _ string) error {
+			if op == "create" {
+				close(started)
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}
+		r = watch(t, w, reconcile.WatchOptions{})
+		<-started
+		r.end()
+		if err := <-r.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("a watch that was cut short ends with %v", err)
+		}
+		if m := w.host.Machines(); len(m) != 1 || m[0].State != provider.Stopped {
+			t.Errorf("there is %+v", m)
+		}
+	})
+}

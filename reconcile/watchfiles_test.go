@@ -1,0 +1,181 @@
+package reconcile_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/reconcile"
+	"github.com/stead-vm/stead/reconcile/follow"
+	"github.com/stead-vm/stead/reconcile/reconciletest"
+)
+
+// onDisk is a project of real files, with a context folder, and a host in memory.
+type onDisk struct {
+	t        *testing.T
+	dir      string
+	follower *follow.Follower
+	host     *reconciletest.Host
+	looks    chan time.Time
+	cpus     chan int // of each applied plan
+}
+
+func (d *onDisk) file() string    { return filepath.Join(d.dir, config.FileName) }
+func (d *onDisk) context() string { return filepath.Join(d.dir, "context") }
+
+func (d *onDisk) Look(context.Context) (reconcile.Plan, error) {
+	select {
+	case d.looks <- time.Now():
+	default:
+	}
+	d.follower.Follow(follow.Path{Name: d.file()}, follow.Path{Name: d.context(), Tree: true})
+	p, err := config.Load(d.file())
+	if err != nil {
+		return reconcile.Plan{}, err
+	}
+	want, err := reconcile.Desired(p, reconcile.Defaults{
+		Settings: provider.Settings{CPUs: 1, Memory: 1 << 30, Disk: 1 << 30, HomeMount: provider.HomeReadWrite},
+		Digest:   func(string) (string, error) { return "sha256:1", nil },
+	})
+	if err != nil {
+		return reconcile.Plan{}, err
+	}
+	return reconcile.Diff(reconcile.Situation{Owner: reconcile.OwnerOf(p), Want: want, Have: d.host.Machines()})
+}
+
+func (d *onDisk) Apply(ctx context.Context, p reconcile.Plan) error {
+	err := reconcile.Apply(ctx, d.host, p, reconcile.Options{})
+	// A host in memory keeps all its calls: one that begins anew does not grow.
+	d.host = reconciletest.New(d.host.Machines()...)
+	d.cpus <- p.Changes[0].Want.CPUs
+	return err
+}
+
+func (d *onDisk) Tell(n reconcile.News) { d.t.Errorf("news: %+v", n) }
+
+// save replaces the project file, as editors do.
+func (d *onDisk) save(cpus int) {
+	d.t.Helper()
+	text := fmt.Sprintf("machine \"dev\" {\n  image = \"debian:12\"\n  state = \"stopped\"\n  cpus = %d\n}\n", cpus)
+	written := filepath.Join(d.dir, "written")
+	if err := os.WriteFile(written, []byte(text), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.Rename(written, d.file()); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// applied waits until that has become true.
+func (d *onDisk) applied(cpus int) {
+	d.t.Helper()
+	for {
+		select {
+		case got := <-d.cpus:
+			if got == cpus {
+				return
+			}
+		case <-time.After(20 * time.Second):
+			d.t.Fatalf("cpus = %d was not applied", cpus)
+		}
+	}
+}
+
+// watchFiles watches until the test ends.
+func watchFiles(t *testing.T, quiet time.Duration) *onDisk {
+	t.Helper()
+	d := &onDisk{t: t, dir: t.TempDir(), host: reconciletest.New(), looks: make(chan time.Time, 1), cpus: make(chan int, 1)}
+	if err := os.Mkdir(d.context(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	changed := make(chan struct{}, 1)
+	d.follower = follow.New(follow.Options{Changed: func() { poke(changed) }})
+	d.save(1)
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- reconcile.Watch(ctx, d, reconcile.WatchOptions{Sources: changed, Machines: make(chan struct{}), Quiet: quiet})
+	}()
+	t.Cleanup(func() {
+		end()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := d.follower.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	d.applied(1)
+	return d
+}
+
+func TestASavedFileIsPlannedSoon(t *testing.T) {
+	d := watchFiles(t, reconcile.DefaultQuiet)
+	var took []time.Duration
+	for i := range 10 {
+		for len(d.looks) > 0 {
+			<-d.looks
+		}
+		saved := time.Now()
+		d.save(2 + i)
+		took = append(took, (<-d.looks).Sub(saved))
+		d.applied(2 + i)
+	}
+	slices.Sort(took)
+	t.Logf("from saved to planning: %v at the median, %v at most", took[len(took)/2], took[len(took)-1])
+}
+
+// TestADayOfChangesLeaksNothing makes ten thousand changes of a file, and folders come and
+// go in a context meanwhile.
+func TestADayOfChangesLeaksNothing(t *testing.T) {
+	const settled, day = 1_000, 10_000
+	d := watchFiles(t, time.Microsecond)
+	var before resources
+	began := time.Now()
+	for i := 1; i <= day; i++ {
+		if i%10 == 0 {
+			folder := filepath.Join(d.context(), fmt.Sprint(i/10%3))
+			if err := os.RemoveAll(folder); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.MkdirAll(filepath.Join(folder, fmt.Sprint(i)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.save(1 + i%2)
+		d.applied(1 + i%2)
+		if i == settled {
+			before = measure(t)
+		}
+	}
+	after := measure(t)
+	t.Logf("after %d changes: %+v; after %d, %v later: %+v", settled, before, day, time.Since(began).Round(time.Second), after)
+	if after.goroutines > before.goroutines+2 || after.descriptors > before.descriptors+2 || after.heap > before.heap+512<<10 {
+		t.Errorf("from %+v it grew to %+v", before, after)
+	}
+}
+
+type resources struct {
+	goroutines, descriptors int
+	heap                    uint64 // bytes
+}
+
+func measure(t *testing.T) resources {
+	t.Helper()
+	open, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.GC() // what the first has finalized
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return resources{goroutines: runtime.NumGoroutine(), descriptors: len(open), heap: m.HeapAlloc}
+}
