@@ -10,20 +10,20 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
-// A project's record, projects/<key>.json, is how its last apply left its machines. It
-// decides nothing: what is comes from the bundles, what should be from the file. It is
-// there so that a plan can tell what the file changes from what somebody changed by hand,
-// and may be deleted at any time.
+// A project's records, projects/<key>/<id>.json, are how its last apply left its machines.
+// They decide nothing: what is comes from the bundles, what should be from the file. They
+// are there so that a plan can tell what the file changes from what somebody changed by
+// hand, and may be deleted at any time. Each machine has its own, so that noting one costs
+// the same in a large project as in a small one.
 type projectRecord struct {
-	Version  int                       `json:"version"`
-	Project  string                    `json:"project"`
-	File     string                    `json:"file"`
-	Machines map[string]appliedMachine `json:"machines"`
+	Version int            `json:"version"`
+	Project string         `json:"project"`
+	File    string         `json:"file"`
+	Machine appliedMachine `json:"machine"`
 }
 
 const projectRecordVersion = 1
@@ -38,79 +38,84 @@ type appliedMachine struct {
 	Created        time.Time   `json:"created"`
 }
 
-// projectFile is where a project's record, lock and the like are: the path of its file
+// projectFile is where a project's records, lock and the like are: the path of its file
 // makes their name.
 func (p *Provider) projectFile(o Owner, ending string) string {
 	sum := sha256.Sum256([]byte(o.File))
 	return filepath.Join(p.opts.Home, "projects", hex.EncodeToString(sum[:8])+ending)
 }
 
+func (p *Provider) noteOf(o Owner, id string) string {
+	return filepath.Join(p.projectFile(o, ""), id+".json")
+}
+
 // Applied is how the last apply of a project left its machines, by ID. It is empty for a
 // project that was never applied.
 func (p *Provider) Applied(o Owner) (map[string]Applied, error) {
-	r, err := p.readProject(o)
-	if err != nil {
+	dir := p.projectFile(o, "")
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	applied := make(map[string]Applied, len(r.Machines))
-	for id, m := range r.Machines {
-		settings, err := m.Settings.settings()
+	applied := make(map[string]Applied, len(entries))
+	var unusable error
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || !ValidID(id) {
+			continue // being written
+		}
+		m, err := p.readNote(o, id)
 		if err != nil {
-			continue // written by another version; it only tells of drift
+			unusable = err
+			continue
 		}
-		applied[id] = Applied{
-			Spec: Spec{
-				ID: id, Image: m.Image.Reference, Digest: m.Image.Digest, Platform: m.Platform,
-				User:  User{Name: m.User.Username, UID: m.User.UID, GID: m.User.GID},
-				Owner: o, Settings: settings, PreventDestroy: m.PreventDestroy,
-			},
-			Stopped: m.Stopped, Created: m.Created,
+		if applied[id], err = m.applied(o, id); err != nil {
+			delete(applied, id)
+			unusable = err
 		}
+	}
+	if unusable != nil {
+		p.log.Warn("a record of the last apply cannot be used: a plan will not tell all that was changed by hand", "in", dir, "err", unusable)
 	}
 	return applied, nil
 }
 
-func (p *Provider) readProject(o Owner) (projectRecord, error) {
-	r := projectRecord{Version: projectRecordVersion, Project: o.Project, File: o.File, Machines: map[string]appliedMachine{}}
-	path := p.projectFile(o, ".json")
+func (m *appliedMachine) applied(o Owner, id string) (Applied, error) {
+	settings, err := m.Settings.settings()
+	return Applied{
+		Spec: Spec{
+			ID: id, Image: m.Image.Reference, Digest: m.Image.Digest, Platform: m.Platform,
+			User:  User{Name: m.User.Username, UID: m.User.UID, GID: m.User.GID},
+			Owner: o, Settings: settings, PreventDestroy: m.PreventDestroy,
+		},
+		Stopped: m.Stopped, Created: m.Created,
+	}, err
+}
+
+// readNote reads the record of one machine.
+func (p *Provider) readNote(o Owner, id string) (appliedMachine, error) {
+	path := p.noteOf(o, id)
 	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return r, nil
+	if err != nil {
+		return appliedMachine{}, err
+	}
+	var r projectRecord
+	err = json.Unmarshal(data, &r)
+	if err == nil && (r.Version != projectRecordVersion || r.Project != o.Project) {
+		err = fmt.Errorf("form %d, of project %q", r.Version, r.Project)
 	}
 	if err != nil {
-		return r, err
+		return appliedMachine{}, fmt.Errorf("%s: %w", path, err)
 	}
-	found := r
-	if err := json.Unmarshal(data, &found); err != nil || found.Version != projectRecordVersion || found.Project != o.Project {
-		p.log.Warn("the record of the last apply cannot be used: a plan will not tell what was changed by hand", "file", path, "err", err)
-		return r, nil
-	}
-	return found, nil
+	return r.Machine, nil
 }
 
 // Note remembers how an apply of o left the machine, or, with nil, that o has none of
 // this name any more.
-func (p *Provider) Note(ctx context.Context, o Owner, id string, s *Spec, stopped bool) error {
-	path := p.projectFile(o, ".json")
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return diskFull(err, p.opts.Home)
-	}
-	l := flock.New(p.projectFile(o, ".note.lock"), flock.SetPermissions(0o600))
-	if _, err := l.TryLockContext(ctx, 5*time.Millisecond); err != nil {
-		return fmt.Errorf("record of the project: %w", err)
-	}
-	defer l.Unlock() //nolint:errcheck // it goes with the process
-	r, err := p.readProject(o)
-	if err != nil {
-		return err
-	}
-	before, known := r.Machines[id]
+func (p *Provider) Note(_ context.Context, o Owner, id string, s *Spec, stopped bool) error {
+	path := p.noteOf(o, id)
 	if s == nil {
-		if !known {
-			return nil
-		}
-		delete(r.Machines, id)
-		return diskFull(writeJSON(path, r), p.opts.Home)
+		return removeIfExists(path)
 	}
 	now := appliedMachine{
 		Image: recordImage{Digest: s.Digest, Reference: s.Image}, Platform: s.Platform,
@@ -121,9 +126,12 @@ func (p *Provider) Note(ctx context.Context, o Owner, id string, s *Spec, stoppe
 	if found, err := p.bundle(id).readRecord(); err == nil {
 		now.Created, now.Image.Digest = found.CreatedDate, found.Configuration.Image.Digest
 	}
-	if known && reflect.DeepEqual(before, now) {
+	if before, err := p.readNote(o, id); err == nil && reflect.DeepEqual(before, now) {
 		return nil
 	}
-	r.Machines[id] = now
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return diskFull(err, p.opts.Home)
+	}
+	r := projectRecord{Version: projectRecordVersion, Project: o.Project, File: o.File, Machine: now}
 	return diskFull(writeJSON(path, r), p.opts.Home)
 }
