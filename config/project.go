@@ -76,22 +76,35 @@ func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) 
 // Load reads and checks a project file. Mistakes in its text are [Diagnostics].
 // An empty file is a project without machines.
 func Load(file string) (*Project, error) {
-	abs, err := filepath.Abs(file)
+	path, err := Path(file)
 	if err != nil {
-		return nil, fmt.Errorf("project file %s: %w", file, err)
+		return nil, err
 	}
-	src, err := os.ReadFile(abs)
+	src, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the project file: %w", err)
 	}
-	// One folder must have one name, however it was reached: machines remember it.
-	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	abs, err := filepath.Abs(file)
 	if err != nil {
 		return nil, fmt.Errorf("project file %s: %w", file, err)
 	}
 	// A missing home only matters to a file that writes "~/", which is told so.
 	home, _ := os.UserHomeDir()
-	return parse(src, place{shown: shorten(abs, file), dir: dir, base: filepath.Base(abs), home: home})
+	return parse(src, place{shown: shorten(abs, file), dir: filepath.Dir(path), base: filepath.Base(path), home: home})
+}
+
+// Path is the one name of a project file, [Project.File], however its folder was reached:
+// machines remember it. The file is not read.
+func Path(file string) (string, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return "", fmt.Errorf("project file %s: %w", file, err)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return "", fmt.Errorf("reading the project file: %w", err)
+	}
+	return filepath.Join(dir, filepath.Base(abs)), nil
 }
 
 // shorten names abs the way a user in the working folder would, for messages.

@@ -24,7 +24,7 @@ func (e *OwnedError) Remedy() string {
 // A person's machine can be adopted, and one of a project whose file is gone or is
 // owner's; one of another project only by force, else the error is an [*OwnedError].
 func (p *Provider) Adopt(ctx context.Context, id string, owner Owner, force bool) error {
-	unlock, err := p.existing(ctx, id)
+	unlock, err := p.existing(ctx, id, "adopting", nil)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 	if err := s.Settings.Check(); err != nil {
 		return err
 	}
-	if p.agent == "" {
+	if p.agent == nil {
 		return embedded.ErrMissing
 	}
 	if s.Build != nil && s.Digest == "" {

@@ -26,7 +26,7 @@ func (e *ExistsError) Remedy() string {
 // built under a temporary name and renamed in. One that the same project has made of
 // the same image meanwhile, as when two people apply at once, is taken for it.
 func (p *Provider) Create(ctx context.Context, s Spec, progress image.Progress) error {
-	unlock, err := p.write(ctx, s.ID)
+	unlock, err := p.write(ctx, s.ID, "creating")
 	if err != nil {
 		return err
 	}
@@ -57,13 +57,17 @@ func (p *Provider) Create(ctx context.Context, s Spec, progress image.Progress) 
 }
 
 // Replace stops the machine, swaps its bundle for a new one of s and removes the old
-// disk. Until the new bundle is whole the old one is untouched.
-func (p *Provider) Replace(ctx context.Context, s Spec, progress image.Progress) error {
-	unlock, err := p.write(ctx, s.ID)
+// disk. Until the new bundle is whole the old one is untouched. A machine that is not
+// what the caller expects is a [*ChangedError]; nil expects whatever there is.
+func (p *Provider) Replace(ctx context.Context, s Spec, expect *Identity, progress image.Progress) error {
+	unlock, err := p.write(ctx, s.ID, "replacing")
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := p.expect(s.ID, expect); err != nil {
+		return err
+	}
 	release, err := p.images.Hold(ctx)
 	if err != nil {
 		return err
@@ -150,15 +154,19 @@ func (p *Provider) discard(id string) (trash string, err error) {
 	return trash, syncDir(p.machinesDir())
 }
 
-// Delete stops a machine and removes it with its disk. An absent one is no error.
-func (p *Provider) Delete(ctx context.Context, id string) error {
-	unlock, err := p.write(ctx, id)
+// Delete stops a machine and removes it with its disk. An absent one is no error, another
+// one than expected is, as for Replace.
+func (p *Provider) Delete(ctx context.Context, id string, expect *Identity) error {
+	unlock, err := p.write(ctx, id, "deleting")
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if !p.bundle(id).exists() {
 		return nil
+	}
+	if err := p.expect(id, expect); err != nil {
+		return err
 	}
 	if err := p.stop(ctx, id, StopOptions{}); err != nil {
 		return err
@@ -170,13 +178,13 @@ func (p *Provider) Delete(ctx context.Context, id string) error {
 	return errors.Join(os.RemoveAll(trash), os.RemoveAll(p.runDir(id)))
 }
 
-// write makes the caller the machine's one writer, and removes what killed commands
-// left behind for it.
-func (p *Provider) write(ctx context.Context, id string) (unlock func(), err error) {
+// write makes the caller, who is doing something to it, the machine's one writer, and
+// removes what killed commands left behind.
+func (p *Provider) write(ctx context.Context, id, doing string) (unlock func(), err error) {
 	if !ValidID(id) {
 		return nil, &InvalidIDError{ID: id}
 	}
-	if unlock, err = p.lock(ctx, id); err != nil {
+	if unlock, err = p.lock(ctx, p.machineLock(id), doing+" "+id); err != nil {
 		return nil, err
 	}
 	if err := p.sweep(id); err != nil {
@@ -210,7 +218,7 @@ func (p *Provider) eachLeftover(locked string, f func(dir string) error) error {
 			errs = append(errs, f(dir))
 			continue
 		}
-		if unlock, ok := p.tryLock(id); ok {
+		if unlock, ok := p.tryLock(p.machineLock(id)); ok {
 			errs = append(errs, f(dir))
 			unlock()
 		}

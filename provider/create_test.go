@@ -140,7 +140,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 		"no virtualization to nest":   func(_ *Provider, s *Spec) { s.Virtualization = true },
 		"the name is none":            func(_ *Provider, s *Spec) { s.ID = "../x" },
 		"the planned image is gone":   func(_ *Provider, s *Spec) { s.Digest = "sha256:" + strings.Repeat("0", 64) },
-		"a program without its agent": func(p *Provider, _ *Spec) { p.agent = "" },
+		"a program without its agent": func(p *Provider, _ *Spec) { p.agent = nil },
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -168,13 +168,13 @@ func TestReplaceSwapsTheDiskAndAFailedOneKeepsIt(t *testing.T) {
 	}
 	bad := tiny(t, "2")
 	bad.Disk = mib
-	if err := p.Replace(t.Context(), bad, nil); err == nil {
+	if err := p.Replace(t.Context(), bad, nil, nil); err == nil {
 		t.Error("an impossible disk was no error")
 	}
 	if m, err := p.Machine(t.Context(), "dev"); err != nil || m.Digest != old.Digest || m.State != Stopped {
 		t.Errorf("after the failure: %+v, %v", m, err)
 	}
-	if err := p.Replace(t.Context(), tiny(t, "2"), nil); err != nil {
+	if err := p.Replace(t.Context(), tiny(t, "2"), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := p.Machine(t.Context(), "dev"); err != nil || m.Digest == old.Digest {
@@ -192,7 +192,7 @@ func TestConfigureChangesFilesAndNeverShrinksADisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.CPUs, s.Disk, s.Services = 1, 128*mib, []string{"a"}
-	if err := p.Configure(t.Context(), s); err != nil {
+	if err := p.Configure(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
 	}
 	m, err := p.Machine(t.Context(), "dev")
@@ -200,7 +200,7 @@ func TestConfigureChangesFilesAndNeverShrinksADisk(t *testing.T) {
 		t.Errorf("observed %+v, %v", m, err)
 	}
 	s.Disk = 32 * mib
-	if err := p.Configure(t.Context(), s); err == nil {
+	if err := p.Configure(t.Context(), s, nil); err == nil {
 		t.Error("a disk was to shrink")
 	}
 }
@@ -233,7 +233,7 @@ func TestBrokenMachineIsSeenAndRepairedWithItsDisk(t *testing.T) {
 			if known := broken != configFile; known != (m.Owner == s.Owner && m.Digest != "") {
 				t.Errorf("of its record this is left: %+v", m.Spec)
 			}
-			if err := p.Repair(t.Context(), s, nil); err != nil {
+			if err := p.Repair(t.Context(), s, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if m, err := p.Machine(t.Context(), "dev"); err != nil || m.State != Stopped {
@@ -259,7 +259,7 @@ func TestBundleOfANewerProgramIsNotRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	var newer *NewerFormError
-	if err := p.Repair(t.Context(), s, nil); !errors.As(err, &newer) {
+	if err := p.Repair(t.Context(), s, nil, nil); !errors.As(err, &newer) {
 		t.Errorf("got %v", err)
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != string(future) {
@@ -274,12 +274,12 @@ func TestKilledCommandsLeftoversAreSweptUnlessSomebodyWorksThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	unlock, err := p.lock(t.Context(), "busy")
+	unlock, err := p.lock(t.Context(), p.machineLock("busy"), "testing")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	if err := p.Delete(t.Context(), "dev"); err != nil {
+	if err := p.Delete(t.Context(), "dev", nil); err != nil {
 		t.Fatal(err)
 	}
 	if left := files(t, p); left != ".new-busy.3" {
@@ -302,7 +302,7 @@ func TestFirstMachineIsTheDefaultUntilItIsGone(t *testing.T) {
 	if err := p.SetDefault("two"); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Delete(t.Context(), "two"); err != nil {
+	if err := p.Delete(t.Context(), "two", nil); err != nil {
 		t.Fatal(err)
 	}
 	if id, err := p.Default(); err != nil || id != "" {

@@ -46,7 +46,7 @@ func TestPruneKeepsImagesThatMachinesWereMadeFrom(t *testing.T) {
 	if pruned, err := p.Prune(t.Context(), PruneOptions{Images: unused}); err != nil || len(pruned.Images) != 0 {
 		t.Errorf("pruned %+v, %v", pruned, err)
 	}
-	if err := p.Delete(t.Context(), "late"); err != nil {
+	if err := p.Delete(t.Context(), "late", nil); err != nil {
 		t.Fatal(err)
 	}
 	if pruned, err := p.Prune(t.Context(), PruneOptions{Images: unused}); err != nil || len(pruned.Images) != 1 || pruned.Freed == 0 {
@@ -95,7 +95,7 @@ func TestPruneFreesWhatKilledCommandsLeftUnlessSomebodyWorksThere(t *testing.T) 
 			t.Fatal(err)
 		}
 	}
-	unlock, err := p.lock(t.Context(), "busy")
+	unlock, err := p.lock(t.Context(), p.machineLock("busy"), "testing")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (p *Provider) CheckImport(o AppleImport) error {
 // belongs to no project and does not run. The original is only read. The machine exists
 // whole or not at all.
 func (p *Provider) Import(ctx context.Context, o AppleImport) error {
-	unlock, err := p.write(ctx, o.name())
+	unlock, err := p.write(ctx, o.name(), "importing")
 	if err != nil {
 		return err
 	}

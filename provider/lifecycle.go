@@ -1,16 +1,13 @@
 package provider
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -39,7 +36,7 @@ func (e *StartError) Remedy() string {
 // Start boots a machine and returns when it is ready; a running one is left alone. When
 // ctx ends first, the machine is stopped again.
 func (p *Provider) Start(ctx context.Context, id string) error {
-	unlock, err := p.existing(ctx, id)
+	unlock, err := p.existing(ctx, id, "starting", nil)
 	if err != nil {
 		return err
 	}
@@ -47,12 +44,19 @@ func (p *Provider) Start(ctx context.Context, id string) error {
 	return p.start(ctx, id)
 }
 
-// existing is write for a machine that must be there.
-func (p *Provider) existing(ctx context.Context, id string) (unlock func(), err error) {
-	if !ValidID(id) || !p.bundle(id).exists() {
+// existing is write for a machine that must be there, and be the expected one.
+func (p *Provider) existing(ctx context.Context, id, doing string, expect *Identity) (unlock func(), err error) {
+	if expect == nil && (!ValidID(id) || !p.bundle(id).exists()) {
 		return nil, &NotFoundError{ID: id}
 	}
-	return p.write(ctx, id)
+	if unlock, err = p.write(ctx, id, doing); err != nil {
+		return nil, err
+	}
+	if err := p.expect(id, expect); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
 }
 
 func (p *Provider) start(ctx context.Context, id string) error {
@@ -92,20 +96,30 @@ func (p *Provider) start(ctx context.Context, id string) error {
 	}
 }
 
-// alreadyRunning waits for a machine that boots, and for the end of one that is going.
+// alreadyRunning waits for a machine that boots, and for the end of one that is going. A
+// supervisor that does not answer has just come or is just going: time tells which.
 func (p *Provider) alreadyRunning(ctx context.Context, b bundle, id string) (bool, error) {
-	alive, err := b.supervised()
-	if err != nil || !alive {
-		return false, err
+	for end := time.Now().Add(endTimeout); ; {
+		alive, err := b.supervised()
+		if err != nil || !alive {
+			return false, err
+		}
+		st, err := p.supervisor(id).Status(ctx, supervisor.WaitReady)
+		if err == nil && st.State == supervisor.StateRunning {
+			return true, nil
+		}
+		if err == nil {
+			err = errors.New("it is " + st.State)
+		}
+		if time.Now().After(end) {
+			return false, fmt.Errorf("its supervisor does not end: %w", err)
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
 	}
-	st, err := p.supervisor(id).Status(ctx, supervisor.WaitReady)
-	if err == nil && st.State == supervisor.StateRunning {
-		return true, nil
-	}
-	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
-	}
-	return false, p.awaitSupervisorEnd(ctx, b)
 }
 
 // checkBundle checks all that can be known before a machine is started.
@@ -119,54 +133,6 @@ func (p *Provider) checkBundle(ctx context.Context, b bundle) (Settings, error) 
 		return Settings{}, err
 	}
 	return s, p.Check(ctx, r.spec(s))
-}
-
-// spawnSupervisor starts the supervisor detached: in a session of its own, away from
-// the terminal, logging to the bundle. Its report comes through the pipe.
-func (p *Provider) spawnSupervisor(b bundle, id string) (io.ReadCloser, *exec.Cmd, error) {
-	logFile, err := os.OpenFile(b.path(string(SupervisorLog)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, nil, diskFull(err, b.dir)
-	}
-	defer logFile.Close()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer w.Close()
-	cmd := exec.Command(p.opts.Exe, "supervise", id)
-	cmd.Env = append(os.Environ(), "STEAD_HOME="+p.opts.Home, "STEAD_ACCEL="+p.opts.Accel)
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = logFile, logFile
-	cmd.ExtraFiles = []*os.File{w}
-	cmd.SysProcAttr = detached()
-	if err := cmd.Start(); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("supervisor: %w", err), r.Close())
-	}
-	go func() { _ = cmd.Wait() }() // reap it should it end before us
-	return r, cmd, nil
-}
-
-// ReportFD is the file descriptor on which the supervisor process finds the pipe for
-// its report.
-const ReportFD = 3
-
-func readReport(started io.Reader, id string) error {
-	var r report
-	data, err := io.ReadAll(started)
-	if err != nil {
-		return err
-	}
-	if len(bytes.TrimSpace(data)) == 0 {
-		return &StartError{ID: id, Message: "its supervisor ended without a word"}
-	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return fmt.Errorf("report of the supervisor: %w", err)
-	}
-	if !r.Ready {
-		return &StartError{ID: id, Message: r.Error, Advice: r.Remedy}
-	}
-	return nil
 }
 
 // Stop shuts a machine down and returns when it is gone; a stopped one is left alone.
@@ -185,20 +151,28 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 	if err != nil || !alive {
 		return err
 	}
-	if err := p.supervisor(id).Stop(ctx, how); err != nil {
-		// The supervisor may have ended while we asked.
-		if alive, aliveErr := b.supervised(); aliveErr != nil || alive {
-			return fmt.Errorf("does not stop: %w", err)
+	for end := time.Now().Add(reachTimeout); ; time.Sleep(5 * time.Millisecond) {
+		err := p.supervisor(id).Stop(ctx, how)
+		if err == nil {
+			return p.awaitSupervisorEnd(ctx, b)
 		}
-		return nil
+		// It may have ended while we asked, or have come just now and not listen yet.
+		if alive, aliveErr := b.supervised(); aliveErr != nil || alive && time.Now().After(end) {
+			return fmt.Errorf("does not stop: %w", err)
+		} else if !alive {
+			return nil
+		}
 	}
-	return p.awaitSupervisorEnd(ctx, b)
 }
 
+// reachTimeout is what a supervisor may take from its lock to its socket.
+const reachTimeout = 2 * time.Second
+
 // Configure writes the settings that a machine boots with from the next start on, and
-// whose it is. It changes no running machine, but for Services (see ApplyServices).
-func (p *Provider) Configure(ctx context.Context, s Spec) error {
-	unlock, err := p.existing(ctx, s.ID)
+// whose it is. It changes no running machine, but for Services (see ApplyServices), and
+// none but the expected one, as Replace.
+func (p *Provider) Configure(ctx context.Context, s Spec, expect *Identity) error {
+	unlock, err := p.existing(ctx, s.ID, "configuring", expect)
 	if err != nil {
 		return err
 	}

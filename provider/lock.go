@@ -1,41 +1,170 @@
 package provider
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
 )
 
-// lock makes the caller the one writer of a machine; it waits for another writer
-// until ctx ends. The lock outlives replacement and deletion of the bundle, so it
-// lies beside it. The kernel frees the lock of a dead process.
-func (p *Provider) lock(ctx context.Context, id string) (unlock func(), err error) {
-	l := p.lockOf(id)
-	if ok, err := l.TryLock(); err != nil {
-		return nil, fmt.Errorf("lock of machine %s: %w", id, err)
-	} else if !ok {
-		p.log.Warn("waiting for another stead that works on the machine", "machine", id)
-		if _, err := l.TryLockContext(ctx, 50*time.Millisecond); err != nil {
-			return nil, fmt.Errorf("machine %s is being changed by another stead: %w", id, err)
-		}
+// NoWait is the Options.LockTimeout that has a lock of somebody else be an error at once.
+const NoWait time.Duration = -1
+
+const (
+	// lockGrace is what a lock may take before it counts as held: who only looks, or
+	// sweeps, holds it for a moment, and who has just taken it has yet to write its name.
+	lockGrace = 100 * time.Millisecond
+	lockEvery = 5 * time.Millisecond
+)
+
+// LockedError reports what somebody else is changing.
+type LockedError struct {
+	What string // "machine dev", "the project of /acme/machines.hcl"
+	By   Holder // the zero Holder where it is not known
+	Err  error  // why it was not waited for any longer
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s is being changed by %s: %v", e.What, e.By, e.Err)
+}
+
+func (e *LockedError) Unwrap() error { return e.Err }
+
+// Remedy says how to wait.
+func (e *LockedError) Remedy() string {
+	return "run the command again when that one has ended, or have it wait with --lock-timeout 5m"
+}
+
+var errLockTimeout = errors.New("it still works after the time that --lock-timeout gives it")
+
+// lock is a file that one process at a time holds. The kernel frees the lock of a dead
+// process, whatever its file says.
+type lock struct {
+	path, what string
+}
+
+// machineLock makes its holder the one writer of a machine. It outlives replacement and
+// deletion of the bundle, so it lies beside it.
+func (p *Provider) machineLock(id string) lock {
+	return lock{filepath.Join(p.machinesDir(), "."+id+".lock"), "machine " + id}
+}
+
+func (p *Provider) projectLock(file string) lock {
+	return lock{p.projectFile(Owner{File: file}, ".lock"), "the project of " + file}
+}
+
+func (l lock) flock() *flock.Flock { return flock.New(l.path, flock.SetPermissions(0o600)) }
+
+// lock takes l for the caller. It waits for another holder until ctx ends, or as long as
+// Options.LockTimeout says, and says once for whom. doing is what the lock is taken for.
+func (p *Provider) lock(ctx context.Context, l lock, doing string) (unlock func(), err error) {
+	f := l.flock()
+	ok, err := f.TryLock()
+	if err == nil && !ok {
+		ok, err = l.await(ctx, f, lockGrace)
 	}
-	return func() { _ = l.Unlock() }, nil
+	if err == nil && !ok {
+		err = p.waitFor(ctx, l, f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.sign(p.signature(doing))
+	return func() {
+		l.erase()
+		_ = f.Unlock()
+	}, nil
 }
 
-func (p *Provider) lockOf(id string) *flock.Flock {
-	return flock.New(filepath.Join(p.machinesDir(), "."+id+".lock"), flock.SetPermissions(0o600))
+// waitFor waits for the holder of l.
+func (p *Provider) waitFor(ctx context.Context, l lock, f *flock.Flock) error {
+	if p.opts.LockTimeout == NoWait {
+		return &LockedError{What: l.what, By: l.holder(), Err: errors.New("it is not waited for")}
+	}
+	p.log.Warn("waiting for " + l.holder().String())
+	ok, err := l.await(ctx, f, p.opts.LockTimeout)
+	if err == nil && !ok {
+		err = errLockTimeout
+	}
+	if err != nil {
+		return &LockedError{What: l.what, By: l.holder(), Err: err}
+	}
+	return nil
 }
 
-// tryLock is lock that does not wait.
-func (p *Provider) tryLock(id string) (unlock func(), ok bool) {
-	l := p.lockOf(id)
-	if ok, err := l.TryLock(); err != nil || !ok {
+// await tries to take l until ctx or the time ends; 0 is for ever.
+func (l lock) await(ctx context.Context, f *flock.Flock, limit time.Duration) (ok bool, err error) {
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errLockTimeout)
+		defer cancel()
+	}
+	ok, err = f.TryLockContext(ctx, lockEvery)
+	switch {
+	case ok:
+		return true, nil
+	case errors.Is(context.Cause(ctx), errLockTimeout):
+		return false, nil
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	}
+	return false, err
+}
+
+// tryLock takes l if nobody holds it.
+func (p *Provider) tryLock(l lock) (unlock func(), ok bool) {
+	f := l.flock()
+	if ok, err := f.TryLock(); err != nil || !ok {
 		return nil, false
 	}
-	return func() { _ = l.Unlock() }, true
+	return func() { _ = f.Unlock() }, true
+}
+
+// LockProject makes the caller the one that plans for, and changes, the machines of the
+// project whose file that is. It removes what killed commands left half-made or half-removed.
+func (p *Provider) LockProject(ctx context.Context, file string) (unlock func(), err error) {
+	l := p.projectLock(file)
+	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+		return nil, diskFull(err, p.opts.Home)
+	}
+	if unlock, err = p.lock(ctx, l, ""); err != nil {
+		return nil, err
+	}
+	if err := p.sweep(""); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// ProjectHolder tells who holds the lock of a project, if anybody does.
+func (p *Provider) ProjectHolder(file string) (_ Holder, held bool) {
+	l := p.projectLock(file)
+	if _, err := os.Stat(l.path); err != nil {
+		return Holder{}, false
+	}
+	f := l.flock()
+	if ok, err := f.TryRLock(); ok || err != nil {
+		_ = f.Unlock()
+		return Holder{}, false
+	}
+	return l.holder(), true
+}
+
+func (p *Provider) signature(doing string) Holder {
+	name := ""
+	if user, err := HostUser(); err == nil {
+		name = user.Name
+	}
+	return Holder{
+		PID: os.Getpid(), Command: cmp.Or(p.opts.Command, "stead"), User: name,
+		Since: time.Now().Truncate(time.Second), Doing: doing,
+	}
 }
 
 // supervised reports whether a supervisor lives for the machine: it holds a lock for

@@ -34,6 +34,14 @@ type Owner struct {
 	File    string // absolute path of the project file
 }
 
+// String names the owner for people.
+func (o Owner) String() string {
+	if o == (Owner{}) {
+		return "a person"
+	}
+	return fmt.Sprintf("project %s (%s)", o.Project, o.File)
+}
+
 // User is who the machine's user is: the host's user at the time of creation.
 type User struct {
 	Name     string

@@ -16,11 +16,11 @@ func (e *RunningError) Error() string { return fmt.Sprintf("machine %q runs", e.
 func (e *RunningError) Remedy() string { return fmt.Sprintf(`stop it with "stead stop %s"`, e.ID) }
 
 // Move gives a stopped machine another name. Where only the new name is there nothing is
-// left to do.
+// left to do. Another machine than expected is left alone, as by Replace.
 //
 // Its record says first which name is to come, so that wherever a move is cut the machine
 // is whole: under the old name, or under the new one.
-func (p *Provider) Move(ctx context.Context, from, to string) error {
+func (p *Provider) Move(ctx context.Context, from, to string, expect *Identity) error {
 	// Both locks in the order of names: two moves must not wait for each other.
 	unlock, err := p.writeBoth(ctx, min(from, to), max(from, to))
 	if err != nil {
@@ -30,11 +30,17 @@ func (p *Provider) Move(ctx context.Context, from, to string) error {
 	old, b := p.bundle(from), p.bundle(to)
 	switch {
 	case !old.exists() && b.exists():
+		if err := p.expect(to, expect); err != nil {
+			return err
+		}
 		return b.moved()
-	case !old.exists():
+	case !old.exists() && expect == nil:
 		return &NotFoundError{ID: from}
 	case b.exists():
 		return &ExistsError{ID: to}
+	}
+	if err := p.expect(from, expect); err != nil {
+		return err
 	}
 	if alive, err := old.supervised(); err != nil {
 		return err
@@ -97,11 +103,11 @@ func (p *Provider) writeBoth(ctx context.Context, first, second string) (unlock 
 	if first == second {
 		return nil, errors.New("a machine cannot be moved to its own name")
 	}
-	one, err := p.write(ctx, first)
+	one, err := p.write(ctx, first, "renaming")
 	if err != nil {
 		return nil, err
 	}
-	two, err := p.write(ctx, second)
+	two, err := p.write(ctx, second, "renaming")
 	if err != nil {
 		one()
 		return nil, err

@@ -67,7 +67,7 @@ func TestMoveGivesAMachineAnotherNameAndNothingElse(t *testing.T) {
 	p := made(t)
 	before := whole(t, p, "dev")
 	for range 2 { // it is idempotent
-		if err := p.Move(t.Context(), "dev", "box"); err != nil {
+		if err := p.Move(t.Context(), "dev", "box", nil); err != nil {
 			t.Fatal(err)
 		}
 		after := whole(t, p, "box")
@@ -107,7 +107,7 @@ func TestAMoveThatWasCutLosesNothing(t *testing.T) {
 			if m := whole(t, p, cut.name); m.Owner != tiny(t, "1").Owner {
 				t.Errorf("after the cut it belongs to %+v", m.Owner)
 			}
-			if err := p.Move(t.Context(), "dev", "box"); err != nil {
+			if err := p.Move(t.Context(), "dev", "box", nil); err != nil {
 				t.Fatal(err)
 			}
 			if m := whole(t, p, "box"); !m.Default {
@@ -135,23 +135,23 @@ func TestMoveRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	var exists *ExistsError
-	if err := p.Move(t.Context(), "dev", "other"); !errors.As(err, &exists) {
+	if err := p.Move(t.Context(), "dev", "other", nil); !errors.As(err, &exists) {
 		t.Errorf("to a name that is taken: %v", err)
 	}
 	var missing *NotFoundError
-	if err := p.Move(t.Context(), "nobody", "box"); !errors.As(err, &missing) {
+	if err := p.Move(t.Context(), "nobody", "box", nil); !errors.As(err, &missing) {
 		t.Errorf("of nobody: %v", err)
 	}
-	if err := p.Move(t.Context(), "dev", "dev"); err == nil {
+	if err := p.Move(t.Context(), "dev", "dev", nil); err == nil {
 		t.Error("to its own name: no error")
 	}
 	var invalid *InvalidIDError
-	if err := p.Move(t.Context(), "dev", "../x"); !errors.As(err, &invalid) {
+	if err := p.Move(t.Context(), "dev", "../x", nil); !errors.As(err, &invalid) {
 		t.Errorf("to no name: %v", err)
 	}
 	runs(t, p, "dev")
 	var running *RunningError
-	if err := p.Move(t.Context(), "dev", "box"); !errors.As(err, &running) || running.Remedy() == "" {
+	if err := p.Move(t.Context(), "dev", "box", nil); !errors.As(err, &running) || running.Remedy() == "" {
 		t.Errorf("of a running machine: %v", err)
 	}
 	if left := files(t, p); left != "dev other" {
@@ -164,12 +164,12 @@ func TestABrokenMachineMovesAndIsRepaired(t *testing.T) {
 	if err := os.WriteFile(p.bundle("dev").path(configFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Move(t.Context(), "dev", "box"); err != nil {
+	if err := p.Move(t.Context(), "dev", "box", nil); err != nil {
 		t.Fatal(err)
 	}
 	s := tiny(t, "1")
 	s.ID = "box"
-	if err := p.Repair(t.Context(), s, nil); err != nil {
+	if err := p.Repair(t.Context(), s, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	whole(t, p, "box")

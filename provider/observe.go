@@ -55,15 +55,9 @@ func (p *Provider) observe(ctx context.Context, id string) Machine {
 		m.State, m.Problem = Broken, err.Error()
 		return m
 	}
-	r, err := b.readRecord()
-	if err != nil {
+	if err := p.identify(&m); err != nil {
 		return broken(err)
 	}
-	if r.Configuration.ID != id {
-		return broken(fmt.Errorf("%s is about machine %q", b.path(configFile), r.Configuration.ID))
-	}
-	// From here on it is known whose it is, whatever else is wrong.
-	m.Spec, m.Created = r.spec(Settings{}), r.CreatedDate
 	m.OwnerGone = m.Owner.gone()
 	s, err := b.settings()
 	if err != nil {
@@ -73,7 +67,7 @@ func (p *Provider) observe(ctx context.Context, id string) Machine {
 	if err != nil {
 		return broken(fmt.Errorf("disk: %w", err))
 	}
-	m.Spec, m.State, m.DiskSize = r.spec(s), Stopped, disk.Size()
+	m.Settings, m.State, m.DiskSize = s, Stopped, disk.Size()
 	alive, err := b.supervised()
 	if err != nil {
 		return broken(err)
@@ -82,6 +76,20 @@ func (p *Provider) observe(ctx context.Context, id string) Machine {
 		p.observeRunning(ctx, b, &m)
 	}
 	return m
+}
+
+// identify reads what the machine m.ID is and whose, whatever else is wrong with it.
+func (p *Provider) identify(m *Machine) error {
+	b := p.bundle(m.ID)
+	r, err := b.readRecord()
+	if err != nil {
+		return err
+	}
+	if r.Configuration.ID != m.ID {
+		return fmt.Errorf("%s is about machine %q", b.path(configFile), r.Configuration.ID)
+	}
+	m.Spec, m.Created = r.spec(Settings{}), r.CreatedDate
+	return nil
 }
 
 // gone tells whether the project's file is not there any more, as when its folder was

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"time"
 
 	"github.com/stead-vm/stead/provider/guest/embedded"
 	"github.com/stead-vm/stead/provider/hypervisor"
@@ -35,6 +36,9 @@ type Options struct {
 	Builder   string       // program that builds images; default: the first that can
 	Log       *slog.Logger // default: discard
 	Transport Transport    // default: http.DefaultTransport
+
+	Command     string        // what works, for those who wait for it, such as "stead apply"; default: "stead"
+	LockTimeout time.Duration // how long another command is waited for; default: as long as it takes
 }
 
 // Provider is the machines of one state folder. It is safe for concurrent use, also
@@ -44,7 +48,12 @@ type Provider struct {
 	log    *slog.Logger
 	images *image.Store
 	driver hypervisor.Driver
-	agent  embedded.Agent // empty in a program built without
+	agent  agent // nil in a program built without
+}
+
+// agent is the guest's program, as package embedded has it.
+type agent interface {
+	Program() ([]byte, error)
 }
 
 // New validates o, fills defaults and makes the state folder. It starts nothing.
@@ -66,7 +75,9 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{opts: o, log: o.Log}
 	// A program without agents is no failure until a machine is wanted: Check says it.
-	if p.agent, err = embedded.Find(runtime.GOARCH); err != nil && !errors.Is(err, embedded.ErrMissing) {
+	if found, err := embedded.Find(runtime.GOARCH); err == nil {
+		p.agent = found
+	} else if !errors.Is(err, embedded.ErrMissing) {
 		return nil, err
 	}
 	if p.images, err = openImages(o); err != nil {

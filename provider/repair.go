@@ -13,8 +13,9 @@ import (
 // Repair writes the files of a broken machine anew from s and leaves it stopped. Its
 // disk is kept, at its size where that is larger than s wants; only where there is none
 // one is made. What could not be read is kept beside, under a name that ends in .broken.
-func (p *Provider) Repair(ctx context.Context, s Spec, progress image.Progress) error {
-	unlock, err := p.existing(ctx, s.ID)
+// Another machine than expected is left alone, as by Replace.
+func (p *Provider) Repair(ctx context.Context, s Spec, expect *Identity, progress image.Progress) error {
+	unlock, err := p.existing(ctx, s.ID, "repairing", expect)
 	if err != nil {
 		return err
 	}
@@ -53,10 +54,14 @@ func (p *Provider) Repair(ctx context.Context, s Spec, progress image.Progress) 
 	if err != nil {
 		return err
 	}
+	r := newRecord(s, img, p.opts.Version)
+	if old, err := b.readRecord(); err == nil {
+		r.CreatedDate = old.CreatedDate // it is the same machine
+	}
 	if err := b.setBrokenAside(); err != nil {
 		return err
 	}
-	if err := b.writeRecord(newRecord(s, img, p.opts.Version)); err != nil {
+	if err := b.writeRecord(r); err != nil {
 		return diskFull(err, b.dir)
 	}
 	return diskFull(b.writeSettings(s.Settings), b.dir)

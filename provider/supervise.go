@@ -41,7 +41,7 @@ func (p *Provider) Supervise(ctx context.Context, id string, started io.WriteClo
 			started = nil
 		}
 	}
-	err := p.supervise(ctx, id, func() { say(report{Ready: true}) })
+	err := p.supervise(ctx, id, started, func() { say(report{Ready: true}) })
 	if err != nil {
 		say(failure(err))
 	}
@@ -64,7 +64,23 @@ func ReportFailure(started io.WriteCloser, err error) {
 	_ = started.Close()
 }
 
-func (p *Provider) supervise(ctx context.Context, id string, ready func()) error {
+// errAbandoned ends a supervisor whose starter was killed before it had its lock. Nobody
+// could see yet that a machine is about to run: it must not appear beside a plan that was
+// made meanwhile.
+var errAbandoned = errors.New("who started this supervisor is gone")
+
+// wanted tells whether somebody still waits for a report. White space is none.
+func wanted(started io.Writer) error {
+	if started == nil {
+		return nil
+	}
+	if _, err := started.Write([]byte("\n")); err != nil {
+		return fmt.Errorf("%w: %w", errAbandoned, err)
+	}
+	return nil
+}
+
+func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, ready func()) error {
 	b := p.bundle(id)
 	if !ValidID(id) || !b.exists() {
 		return &NotFoundError{ID: id}
@@ -77,6 +93,9 @@ func (p *Provider) supervise(ctx context.Context, id string, ready func()) error
 		return fmt.Errorf("machine %s has a supervisor already: %w", id, err)
 	}
 	defer func() { _ = alive.Unlock() }()
+	if err := wanted(started); err != nil {
+		return err
+	}
 	runDir, err := p.makeRunDir(id)
 	if err != nil {
 		return err

@@ -46,8 +46,8 @@ func TestAMovedMachineKeepsItsDisk(t *testing.T) {
 		"one that was moved before is left alone":         {movedTo(box, running(box)), None, "", nil},
 		"one that never was is created":                   {movedTo(box), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
 		"somebody else's machine of the old name is none": {movedTo(box, running(spec("dev", owner(provider.Owner{Project: "b", File: "/b"})))), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
-		"a broken one is moved and repaired":              {movedTo(box, in(provider.Broken, stopped(dev))), Repair, "", []string{"move dev -> box", "repair", "start"}},
-		"one that cannot be read at all, too":             {movedTo(box, unreadable("dev")), Repair, "", []string{"move dev -> box", "repair", "start"}},
+		"a broken one is stopped, moved and repaired":     {movedTo(box, in(provider.Broken, stopped(dev))), Repair, "", append(moves, "repair", "start")},
+		"one that cannot be read at all, too":             {movedTo(box, unreadable("dev")), Repair, "", append(moves, "repair", "start")},
 		"the folder may have moved as well": {
 			movedTo(box, gone(running(spec("dev", owner(away))))),
 			Move, "file /old/machines.hcl -> /acme/machines.hcl", append(moves, "configure", "start"),

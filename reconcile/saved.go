@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/stead-vm/stead/provider"
@@ -65,6 +66,19 @@ func (s *Saved) Fresh(have []provider.Machine, applied map[string]provider.Appli
 		return Plan{}, &StaleError{IDs: ids}
 	}
 	return plan, nil
+}
+
+// Outdated are the machines which the plan, or the part of one, would change and which
+// now, a later plan, would not change in the same way.
+func (p Plan) Outdated(now Plan) []string {
+	var ids []string
+	for _, c := range p.Changes {
+		i := slices.IndexFunc(now.Changes, func(n Change) bool { return n.ID == c.ID })
+		if c.Action != None && (i < 0 || !reflect.DeepEqual(c.essence(), now.Changes[i].essence())) {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
 }
 
 // changedIDs are the machines about which two plans differ.

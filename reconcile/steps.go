@@ -65,6 +65,14 @@ func withSpec(name, news string, call func(Provider, context.Context, provider.S
 	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, *c.Want) }}
 }
 
+// withFound is a step that turns the machine that the plan was made for into what is
+// wanted.
+func withFound(name, news string, call func(Provider, context.Context, provider.Spec, *provider.Identity) error) step {
+	return step{name, news, func(ctx context.Context, prov Provider, c Change) error {
+		return call(prov, ctx, *c.Want, c.Have.Identity())
+	}}
+}
+
 // withID is a step that takes the machine's name.
 func withID(name, news string, call func(Provider, context.Context, string) error) step {
 	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, c.ID) }}
@@ -72,18 +80,20 @@ func withID(name, news string, call func(Provider, context.Context, string) erro
 
 var (
 	create        = withSpec("create", "creating", Provider.Create)
-	configure     = withSpec("configure", "writing settings", Provider.Configure)
-	replace       = withSpec("replace", "making anew", Provider.Replace)
-	repair        = withSpec("repair", "repairing", Provider.Repair)
+	configure     = withFound("configure", "writing settings", Provider.Configure)
+	replace       = withFound("replace", "making anew", Provider.Replace)
+	repair        = withFound("repair", "repairing", Provider.Repair)
 	applyServices = withID("update", "updating services", Provider.ApplyServices)
 	start         = withID("start", "starting", Provider.Start)
 	stop          = withID("stop", "stopping", Provider.Stop)
-	remove        = withID("delete", "deleting", Provider.Delete)
-	stopOld       = step{"stop", "stopping", func(ctx context.Context, prov Provider, c Change) error {
+	remove        = step{"delete", "deleting", func(ctx context.Context, prov Provider, c Change) error {
+		return prov.Delete(ctx, c.ID, c.Have.Identity())
+	}}
+	stopOld = step{"stop", "stopping", func(ctx context.Context, prov Provider, c Change) error {
 		return prov.Stop(ctx, c.From)
 	}}
 	move = step{"move", "renaming", func(ctx context.Context, prov Provider, c Change) error {
-		return prov.Move(ctx, c.From, c.ID)
+		return prov.Move(ctx, c.From, c.ID, c.Have.Identity())
 	}}
 )
 
@@ -107,10 +117,7 @@ var steps = [numActions][]step{
 func (c *Change) steps() []step {
 	var list []step
 	if c.From != "" && c.Action != Delete {
-		if c.Have.State != provider.Broken {
-			list = append(list, stopOld)
-		}
-		list = append(list, move)
+		list = append(list, stopOld, move) // what cannot be read may run all the same
 	}
 	if c.Action == Stop && len(c.Attrs) > 0 {
 		list = append(list, configure)

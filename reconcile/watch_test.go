@@ -219,12 +219,12 @@ func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
 		r.heard("waits start dev")
 
 		// Somebody configures it, and then writes that down.
-		_ = w.host.Configure(t.Context(), machine("dev", withCPUs(4)).Spec)
+		_ = w.host.Configure(t.Context(), machine("dev", withCPUs(4)).Spec, nil)
 		_ = w.host.Start(t.Context(), "dev")
 		w.want = []reconcile.Wanted{machine("dev", withCPUs(4))}
 		r.saved()
 		r.heard()
-		_ = w.host.Configure(t.Context(), dev.Spec)
+		_ = w.host.Configure(t.Context(), dev.Spec, nil)
 		r.touched()
 		r.heard("waits reconfigure dev")
 	})

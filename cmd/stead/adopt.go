@@ -23,10 +23,11 @@ func newAdoptCmd(a *app) *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			pr, err := a.load(cmd.Context(), o)
+			pr, unlock, err := a.loadAlone(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
+			defer unlock()
 			var was []provider.Owner
 			for _, id := range args { // all are looked at before the first is adopted
 				i := slices.IndexFunc(pr.found, func(m provider.Machine) bool { return m.ID == id })
@@ -50,6 +51,7 @@ func newAdoptCmd(a *app) *cobra.Command {
 		},
 	}
 	o.flags(cmd)
+	a.lockFlag(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "also from another project, which can then not use it any more")
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/charmbracelet/fang"
 	"github.com/charmbracelet/log"
@@ -30,6 +31,9 @@ type app struct {
 	level    log.Level          // what is logged at least
 	provider *provider.Provider // opened by open
 	warned   bool               // that machines are emulated
+
+	command     string        // the words of the command line that name the command
+	lockTimeout time.Duration // see provider.Options
 }
 
 // exitError ends the program with a code and without a message, as when a command in
@@ -127,6 +131,7 @@ func (a *app) open() (*provider.Provider, error) {
 	}
 	a.provider, err = provider.New(provider.Options{
 		Home: home, Exe: exe, Version: version(), Accel: os.Getenv("STEAD_ACCEL"), Builder: os.Getenv("STEAD_BUILDER"), Log: a.logger(),
+		Command: a.command, LockTimeout: a.lockTimeout,
 	})
 	return a.provider, err
 }

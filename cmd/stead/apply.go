@@ -20,7 +20,8 @@ func newApplyCmd(a *app) *cobra.Command {
 		Short: "Make the machines be as the project file says",
 		Long: "Make the machines be as the project file says: create, reconfigure, restart or remove them.\n" +
 			"The plan is shown first and needs the literal answer yes. A machine is done when you can be in\n" +
-			"it; its services may still be starting unless --wait is given.\n\n" +
+			"it; its services may still be starting unless --wait is given. From planning to the end, your\n" +
+			"answer included, no other command changes the project.\n\n" +
 			"PLANFILE is what \"stead plan -o PLANFILE\" saved: it is carried out without asking, and refused\n" +
 			"when something has changed since.",
 		Args: cobra.MaximumNArgs(1),
@@ -44,16 +45,18 @@ func newApplyCmd(a *app) *cobra.Command {
 	o.flags(cmd)
 	o.planFlags(cmd)
 	how.flags(cmd)
+	a.lockFlag(cmd)
 	cmd.Flags().BoolVar(&wait, "wait", false, "return when the declared services are up")
 	return cmd
 }
 
 // applyFile plans for the project file and carries the plan out.
 func (a *app) applyFile(ctx context.Context, o projectOptions, how applyOptions) (*project, error) {
-	pr, err := a.load(ctx, o)
+	pr, unlock, err := a.loadAlone(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+	defer unlock()
 	s, err := pr.situation(ctx, o)
 	if err != nil {
 		return nil, err
@@ -115,6 +118,11 @@ func (a *app) applySaved(cmd *cobra.Command, path string, how applyOptions) (*pr
 		return nil, err
 	}
 	owner := saved.Situation.Owner
+	unlock, err := p.LockProject(cmd.Context(), owner.File)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	pr := &project{Project: &config.Project{Name: owner.Project, File: owner.File}, provider: p}
 	if pr.found, err = p.Observe(cmd.Context()); err != nil {
 		return nil, err

@@ -49,12 +49,12 @@ func (h host) Create(ctx context.Context, s provider.Spec) error {
 	return h.Provider.Create(ctx, s, h.progress(s.ID))
 }
 
-func (h host) Replace(ctx context.Context, s provider.Spec) error {
-	return h.Provider.Replace(ctx, s, h.progress(s.ID))
+func (h host) Replace(ctx context.Context, s provider.Spec, expect *provider.Identity) error {
+	return h.Provider.Replace(ctx, s, expect, h.progress(s.ID))
 }
 
-func (h host) Repair(ctx context.Context, s provider.Spec) error {
-	return h.Provider.Repair(ctx, s, h.progress(s.ID))
+func (h host) Repair(ctx context.Context, s provider.Spec, expect *provider.Identity) error {
+	return h.Provider.Repair(ctx, s, expect, h.progress(s.ID))
 }
 
 func (h host) progress(id string) image.Progress { return h.view.progress(id) }

@@ -49,6 +49,7 @@ func newCreateCmd(a *app) *cobra.Command {
 	f.StringVar(&o.os, "os", "", "operating system of the image")
 	cmd.MarkFlagsMutuallyExclusive("platform", "arch")
 	cmd.MarkFlagsMutuallyExclusive("platform", "os")
+	a.lockFlag(cmd)
 	return cmd
 }
 

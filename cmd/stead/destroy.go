@@ -17,10 +17,11 @@ func newDestroyCmd(a *app) *cobra.Command {
 			if err := how.check(); err != nil {
 				return err
 			}
-			pr, err := a.load(cmd.Context(), o)
+			pr, unlock, err := a.loadAlone(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
+			defer unlock()
 			plan, err := reconcile.Destroy(pr.ending(o))
 			if err != nil {
 				return err
@@ -31,5 +32,6 @@ func newDestroyCmd(a *app) *cobra.Command {
 	o.flags(cmd)
 	cmd.Flags().StringSliceVar(&o.target, "target", nil, "remove this machine, and those that depend on it, alone")
 	how.flags(cmd)
+	a.lockFlag(cmd)
 	return cmd
 }

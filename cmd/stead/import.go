@@ -57,6 +57,7 @@ func newImportCmd(a *app) *cobra.Command {
 	f.BoolVar(&o.apple, "apple", false, "import machines of Apple's container")
 	f.StringVar(&o.from, "from", "", "folder of their bundles (default: where container keeps them)")
 	f.StringVar(&o.name, "name", "", "what the machine is called here, when it is one")
+	a.lockFlag(cmd)
 	f.BoolVar(&o.force, "force", false, "also while its disk may be in use: it is then as after a power cut, and may be damaged")
 	return cmd
 }

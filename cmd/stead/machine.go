@@ -56,7 +56,7 @@ func (a *app) warnEmulation(ctx context.Context, p *provider.Provider) error {
 }
 
 func newStartCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:               "start [NAME]",
 		Short:             "Boot a machine",
 		Args:              cobra.MaximumNArgs(1),
@@ -69,6 +69,8 @@ func newStartCmd(a *app) *cobra.Command {
 			return err
 		}),
 	}
+	a.lockFlag(cmd)
+	return cmd
 }
 
 func newStopCmd(a *app) *cobra.Command {
@@ -103,15 +105,17 @@ func newStopCmd(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&how.Force, "force", false, "cut the power")
 	cmd.Flags().BoolVar(&all, "project", false, "stop all machines of the project file")
 	o.flags(cmd)
+	a.lockFlag(cmd)
 	return cmd
 }
 
 // stopProject stops every machine that the project owns.
 func (a *app) stopProject(ctx context.Context, o projectOptions) error {
-	pr, err := a.load(ctx, o)
+	pr, unlock, err := a.loadAlone(ctx, o)
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	plan := reconcile.Halt(pr.ending(o))
 	return a.apply(ctx, pr, plan, a.view(false), applyOptions{})
 }
@@ -139,7 +143,7 @@ func newRmCmd(a *app) *cobra.Command {
 				}
 			}
 			for _, id := range args {
-				if err := p.Delete(cmd.Context(), id); err != nil {
+				if err := p.Delete(cmd.Context(), id, nil); err != nil {
 					return err
 				}
 				fmt.Fprintln(a.out, id)
@@ -148,5 +152,6 @@ func newRmCmd(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "stop running machines first")
+	a.lockFlag(cmd)
 	return cmd
 }

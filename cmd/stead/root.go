@@ -11,6 +11,7 @@ func newRootCmd(a *app) *cobra.Command {
 		Example: "stead apply            # make the machines of ./machines.hcl\n" +
 			"stead shell            # be in one\n" +
 			"stead run make test    # or run one command there",
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) { a.command = cmd.CommandPath() },
 	}
 	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "say what is being done, on standard error")
 	root.AddGroup(

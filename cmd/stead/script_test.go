@@ -125,6 +125,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"vm-rss":          vmRSS,
 	"rss-fell":        rssFell,
 	"tmpfs":           tmpfs,
+	"cut":             cut,
+	"hold-project":    holdProject,
 	"power-cuts":      powerCuts,
 	"disk-space":      diskSpace,
 }

@@ -56,6 +56,9 @@ func (a *app) showStatus(pr *project, plan reconcile.Plan) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if by, held := pr.provider.ProjectHolder(pr.File); held {
+		fmt.Fprintf(a.out, "\nIt is being changed by %s.\n", by)
+	}
 	if !plan.Empty() {
 		fmt.Fprintf(a.out, "\n\"stead plan\" shows what is pending, \"stead apply\" does it.\n")
 	}

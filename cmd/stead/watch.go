@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/charmbracelet/fang"
 	"github.com/spf13/cobra"
@@ -44,6 +45,7 @@ func newWatchCmd(a *app) *cobra.Command {
 		},
 	}
 	o.flags(cmd)
+	a.lockFlag(cmd)
 	cmd.Flags().StringVar(&drift, "drift", drift, "what was changed outside of the file: report or repair")
 	cmd.Flags().BoolVar(&poll, "poll", false, "look at files every second, where the system does not tell of their changes")
 	_ = cmd.RegisterFlagCompletionFunc("drift", cobra.FixedCompletions([]string{driftReport, driftRepair}, cobra.ShellCompDirectiveNoFileComp))
@@ -140,8 +142,21 @@ func (pr *project) reads() []follow.Path {
 }
 
 // Apply shows a plan and carries it out: nothing in it needs approval. One without changes
-// has notes to be taken, which nobody has to see.
+// has notes to be taken, which nobody has to see. The project is locked only now, as a
+// watch must not keep others away, so that it looks again first.
 func (w *watched) Apply(ctx context.Context, plan reconcile.Plan) error {
+	unlock, err := w.project.provider.LockProject(ctx, w.project.File)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, err := w.Look(ctx)
+	if err != nil {
+		return err
+	}
+	if ids := plan.Outdated(now); len(ids) > 0 {
+		return fmt.Errorf("somebody else has changed %s since the plan was made: looking again", strings.Join(ids, ", "))
+	}
 	if plan.Empty() {
 		return w.app.apply(ctx, w.project, plan, w.app.view(false), applyOptions{})
 	}

@@ -78,8 +78,8 @@ func (h *Host) Create(ctx context.Context, s provider.Spec) error {
 }
 
 // Configure writes s to a machine's files.
-func (h *Host) Configure(ctx context.Context, s provider.Spec) error {
-	return h.change(ctx, "configure", s.ID, func(m *provider.Machine, there bool) error {
+func (h *Host) Configure(ctx context.Context, s provider.Spec, expect *provider.Identity) error {
+	return h.changeExpected(ctx, "configure", s.ID, expect, func(m *provider.Machine, there bool) error {
 		if !there || m.State == provider.Broken {
 			return fmt.Errorf("machine %q cannot be configured", s.ID)
 		}
@@ -134,18 +134,21 @@ func (h *Host) Start(ctx context.Context, id string) error {
 // Stop makes a machine not run.
 func (h *Host) Stop(ctx context.Context, id string) error {
 	return h.change(ctx, "stop", id, func(m *provider.Machine, there bool) error {
-		if !there || m.State == provider.Broken {
-			return fmt.Errorf("machine %q cannot be stopped", id)
+		if !there {
+			return fmt.Errorf("machine %q not found", id)
 		}
-		m.DiskSize = diskSize(m)
-		m.State, m.Booted = provider.Stopped, nil
+		if m.State != provider.Broken {
+			m.DiskSize = diskSize(m)
+			m.State = provider.Stopped
+		}
+		m.Booted = nil
 		return nil
 	})
 }
 
 // Replace makes a machine anew.
-func (h *Host) Replace(ctx context.Context, s provider.Spec) error {
-	return h.change(ctx, "replace", s.ID, func(m *provider.Machine, there bool) error {
+func (h *Host) Replace(ctx context.Context, s provider.Spec, expect *provider.Identity) error {
+	return h.changeExpected(ctx, "replace", s.ID, expect, func(m *provider.Machine, there bool) error {
 		if !there {
 			return fmt.Errorf("machine %q not found", s.ID)
 		}
@@ -155,8 +158,8 @@ func (h *Host) Replace(ctx context.Context, s provider.Spec) error {
 }
 
 // Repair makes a broken machine whole, with the disk it has.
-func (h *Host) Repair(ctx context.Context, s provider.Spec) error {
-	return h.change(ctx, "repair", s.ID, func(m *provider.Machine, _ bool) error {
+func (h *Host) Repair(ctx context.Context, s provider.Spec, expect *provider.Identity) error {
+	return h.changeExpected(ctx, "repair", s.ID, expect, func(m *provider.Machine, _ bool) error {
 		if m.State != provider.Broken {
 			return fmt.Errorf("machine %q is not broken", s.ID)
 		}
@@ -166,16 +169,16 @@ func (h *Host) Repair(ctx context.Context, s provider.Spec) error {
 }
 
 // Delete removes a machine.
-func (h *Host) Delete(ctx context.Context, id string) error {
-	return h.change(ctx, "delete", id, func(m *provider.Machine, _ bool) error {
+func (h *Host) Delete(ctx context.Context, id string, expect *provider.Identity) error {
+	return h.changeExpected(ctx, "delete", id, expect, func(m *provider.Machine, _ bool) error {
 		m.State = provider.Absent
 		return nil
 	})
 }
 
 // Move renames a machine.
-func (h *Host) Move(ctx context.Context, from, to string) error {
-	return h.change(ctx, "move", from, func(m *provider.Machine, there bool) error {
+func (h *Host) Move(ctx context.Context, from, to string, expect *provider.Identity) error {
+	return h.changeExpected(ctx, "move", from, expect, func(m *provider.Machine, there bool) error {
 		_, taken := h.machines[to]
 		switch {
 		case taken && !there:
@@ -207,6 +210,18 @@ func (h *Host) Note(_ context.Context, id string, s *provider.Spec, stopped bool
 	}
 	h.applied[id] = provider.Applied{Spec: *s, Stopped: stopped, Created: h.machines[id].Created}
 	return nil
+}
+
+// changeExpected is change for the machine that a plan was made for.
+func (h *Host) changeExpected(
+	ctx context.Context, op, id string, expect *provider.Identity, f func(m *provider.Machine, there bool) error,
+) error {
+	return h.change(ctx, op, id, func(m *provider.Machine, there bool) error {
+		if there && expect != nil && *m.Identity() != *expect {
+			return &provider.ChangedError{ID: id, What: "changed"}
+		}
+		return f(m, there)
+	})
 }
 
 // change records a call and lets it change a machine, unless it is refused.

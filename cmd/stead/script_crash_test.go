@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider"
+)
+
+// cut (cut TEXT COMMAND...) runs a program and kills it when it says TEXT, which it must.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = os.Environ()
+	for _, name := range []string{"HOME", "PATH", "STEAD_HOME", "STEAD_ACCEL"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	defer r.Close()
+	cmd.Stdout, cmd.Stderr = w, w
+	err = cmd.Start()
+	w.Close()
+	ts.Check(err)
+	said, lines := false, bufio.NewScanner(r)
+	for !said && lines.Scan() {
+		ts.Logf("[cut] %s", lines.Text())
+		said = strings.Contains(lines.Text(), args[0])
+	}
+	_ = cmd.Process.Kill() // it may have ended
+	go io.Copy(io.Discard, r)
+	_ = cmd.Wait() // it was killed
+	if !said {
+		ts.Fatalf("it never said %q", args[0])
+	}
+}
+
+// holdProject (hold-project FILE WHO) is another command, named WHO, that changes the
+// project until the script ends.
+func holdProject(ts *testscript.TestScript, _ bool, args []string) {
+	p, err := provider.New(provider.Options{Home: ts.Getenv("STEAD_HOME"), Exe: "/nonexistent", Command: args[1]})
+	ts.Check(err)
+	file, err := config.Path(ts.MkAbs(args[0]))
+	ts.Check(err)
+	unlock, err := p.LockProject(context.Background(), file)
+	ts.Check(err)
+	ts.Defer(unlock)
+}
