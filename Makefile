@@ -25,7 +25,7 @@ demo: deps build ## Make a machine from nothing and be in it
 test: test-deps lint unit vm ## Run every test and the linters
 
 bench: bench-deps build images ## Measure, side by side with what one would do by hand
-	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 60m ./cmd/stead
+	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 60m -p 1 ./cmd/stead ./provider
 
 install: build ## Install to $(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/bin
