@@ -24,14 +24,12 @@ const (
 
 // LockedError reports what somebody else is changing.
 type LockedError struct {
-	What string // "machine dev", "the project of /acme/machines.hcl"
+	What string // "machine dev is being changed", "/acme/machines.hcl is being watched"
 	By   Holder // the zero Holder where it is not known
 	Err  error  // why it was not waited for any longer
 }
 
-func (e *LockedError) Error() string {
-	return fmt.Sprintf("%s is being changed by %s: %v", e.What, e.By, e.Err)
-}
+func (e *LockedError) Error() string { return fmt.Sprintf("%s by %s: %v", e.What, e.By, e.Err) }
 
 func (e *LockedError) Unwrap() error { return e.Err }
 
@@ -51,11 +49,11 @@ type lock struct {
 // machineLock makes its holder the one writer of a machine. It outlives replacement and
 // deletion of the bundle, so it lies beside it.
 func (p *Provider) machineLock(id string) lock {
-	return lock{filepath.Join(p.machinesDir(), "."+id+".lock"), "machine " + id}
+	return lock{filepath.Join(p.machinesDir(), "."+id+".lock"), "machine " + id + " is being changed"}
 }
 
 func (p *Provider) projectLock(file string) lock {
-	return lock{p.projectFile(Owner{File: file}, ".lock"), "the project of " + file}
+	return lock{p.projectFile(Owner{File: file}, ".lock"), "the project of " + file + " is being changed"}
 }
 
 func (l lock) flock() *flock.Flock { return flock.New(l.path, flock.SetPermissions(0o600)) }
@@ -63,13 +61,18 @@ func (l lock) flock() *flock.Flock { return flock.New(l.path, flock.SetPermissio
 // lock takes l for the caller. It waits for another holder until ctx ends, or as long as
 // Options.LockTimeout says, and says once for whom. doing is what the lock is taken for.
 func (p *Provider) lock(ctx context.Context, l lock, doing string) (unlock func(), err error) {
+	return p.lockWithin(ctx, l, doing, p.opts.LockTimeout)
+}
+
+// lockWithin is lock with another time to wait.
+func (p *Provider) lockWithin(ctx context.Context, l lock, doing string, limit time.Duration) (unlock func(), err error) {
 	f := l.flock()
 	ok, err := f.TryLock()
 	if err == nil && !ok {
 		ok, err = l.await(ctx, f, lockGrace)
 	}
 	if err == nil && !ok {
-		err = p.waitFor(ctx, l, f)
+		err = p.waitFor(ctx, l, f, limit)
 	}
 	if err != nil {
 		return nil, err
@@ -82,12 +85,12 @@ func (p *Provider) lock(ctx context.Context, l lock, doing string) (unlock func(
 }
 
 // waitFor waits for the holder of l.
-func (p *Provider) waitFor(ctx context.Context, l lock, f *flock.Flock) error {
-	if p.opts.LockTimeout == NoWait {
+func (p *Provider) waitFor(ctx context.Context, l lock, f *flock.Flock, limit time.Duration) error {
+	if limit == NoWait {
 		return &LockedError{What: l.what, By: l.holder(), Err: errors.New("it is not waited for")}
 	}
 	p.log.Warn("waiting for " + l.holder().String())
-	ok, err := l.await(ctx, f, p.opts.LockTimeout)
+	ok, err := l.await(ctx, f, limit)
 	if err == nil && !ok {
 		err = errLockTimeout
 	}
@@ -140,6 +143,16 @@ func (p *Provider) LockProject(ctx context.Context, file string) (unlock func(),
 		return nil, err
 	}
 	return unlock, nil
+}
+
+// LockWatch makes the caller the one watch of the project whose file that is, or tells who
+// is: two would do everything twice. It keeps no other command from working on the project.
+func (p *Provider) LockWatch(ctx context.Context, file string) (unlock func(), err error) {
+	l := lock{p.projectFile(Owner{File: file}, ".watch.lock"), file + " is being watched"}
+	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+		return nil, diskFull(err, p.opts.Home)
+	}
+	return p.lockWithin(ctx, l, "", NoWait)
 }
 
 // ProjectHolder tells who holds the lock of a project, if anybody does.

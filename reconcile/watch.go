@@ -14,11 +14,15 @@ type Watched interface {
 	// Look reads the project file and looks at the host, and plans.
 	Look(ctx context.Context) (Plan, error)
 	// Apply carries out a plan, in which nothing loses data, and shows that to people.
-	// One without changes is only for notes of how the machines are.
+	// One without changes is only for notes of how the machines are. ErrLookAgain says
+	// that the plan is old and that nothing was done.
 	Apply(ctx context.Context, p Plan) error
 	// Tell shows news. It is not called without any.
 	Tell(n News)
 }
+
+// ErrLookAgain has a watch look again at once.
+var ErrLookAgain = errors.New("somebody else has worked on the project")
 
 // News is what a watch has to say beside what it does. One field is set.
 type News struct {
@@ -110,6 +114,9 @@ func (l *watch) round(ctx context.Context) (again time.Duration, err error) {
 		return l.tries.next(plan, now), nil
 	}
 	err = l.w.Apply(ctx, do)
+	if errors.Is(err, ErrLookAgain) {
+		return l.o.Quiet, nil
+	}
 	l.tries.note(do, err, time.Now())
 	if err == nil {
 		l.noted, l.stuck = wants, 0

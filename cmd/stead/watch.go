@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/charmbracelet/fang"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/stead-vm/stead/config"
 	"github.com/stead-vm/stead/provider/build"
 	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/reconcile"
@@ -64,10 +64,18 @@ func (a *app) watch(ctx context.Context, o projectOptions, wo reconcile.WatchOpt
 	if _, err := os.Stat(o.file); err != nil {
 		return fmt.Errorf("project file: %w", err)
 	}
+	if file, err = config.Path(o.file); err != nil {
+		return err
+	}
 	p, err := a.open()
 	if err != nil {
 		return err
 	}
+	unlock, err := p.LockWatch(ctx, file)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	sources, machines := newBell(), newBell()
 	fo := follow.Options{Changed: sources.ring, Poll: poll, Log: a.logger()}
 	// The file is followed for itself, because what else is is only known from it.
@@ -154,8 +162,8 @@ func (w *watched) Apply(ctx context.Context, plan reconcile.Plan) error {
 	if err != nil {
 		return err
 	}
-	if ids := plan.Outdated(now); len(ids) > 0 {
-		return fmt.Errorf("somebody else has changed %s since the plan was made: looking again", strings.Join(ids, ", "))
+	if len(plan.Outdated(now)) > 0 {
+		return reconcile.ErrLookAgain
 	}
 	if plan.Empty() {
 		return w.app.apply(ctx, w.project, plan, w.app.view(false), applyOptions{})
