@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -35,6 +36,10 @@ type app struct {
 	command     string        // the words of the command line that name the command
 	lockTimeout time.Duration // see provider.Options
 }
+
+// brief has the garbage of a command that only looks lie for longer: it is gone with the
+// process soon, and a quarter of the time of a large plan would go into collecting it.
+func brief() { debug.SetGCPercent(400) }
 
 // exitError ends the program with a code and without a message, as when a command in
 // a machine failed: it has said its own.

@@ -23,6 +23,7 @@ func newPlanCmd(a *app) *cobra.Command {
 			"the last apply. Nothing is changed or built. docs/planning.md says what each action means.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			brief()
 			pr, err := a.load(cmd.Context(), o)
 			if err != nil {
 				return err

@@ -18,6 +18,7 @@ func newStatusCmd(a *app) *cobra.Command {
 		Short: "Show the project's machines and what is pending",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			brief()
 			pr, err := a.load(cmd.Context(), o)
 			if err != nil {
 				return err
