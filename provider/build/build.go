@@ -7,7 +7,6 @@
 package build
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,8 +81,8 @@ func reason(err error) error {
 	return err
 }
 
-// Check tells whether the sources are there, without reading them all.
-func (s Spec) Check(context.Context) error {
+// checkContext refuses what is no folder.
+func (s Spec) checkContext() error {
 	info, err := os.Stat(s.Context)
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("not a folder")
@@ -91,6 +90,5 @@ func (s Spec) Check(context.Context) error {
 	if err != nil {
 		return &SourceError{Path: s.Context, Err: reason(err), Hint: "name the folder of the sources: context = \"PATH\""}
 	}
-	_, _, err = s.dockerfile()
-	return err
+	return nil
 }

@@ -47,10 +47,7 @@ func dockerDriver(inspected string) bool {
 // podman and buildah are one builder with two command lines. The image stays in their
 // store, for the sake of its layers: the next build begins from them.
 func podman(ctx context.Context, j *job) error {
-	if err := j.containersBuild(ctx); err != nil {
-		return err
-	}
-	id, err := j.built()
+	id, err := j.containersBuild(ctx)
 	if err != nil {
 		return err
 	}
@@ -58,27 +55,27 @@ func podman(ctx context.Context, j *job) error {
 }
 
 func buildah(ctx context.Context, j *job) error {
-	if err := j.containersBuild(ctx); err != nil {
-		return err
-	}
-	id, err := j.built()
+	id, err := j.containersBuild(ctx)
 	if err != nil {
 		return err
 	}
 	return j.run(ctx, "", "push", "--quiet", "--disable-compression", id, "oci-archive:"+j.out)
 }
 
-// containersBuild is what podman and buildah have in common.
-func (j *job) containersBuild(ctx context.Context) error {
+// containersBuild is what podman and buildah have in common. It returns the image's ID.
+func (j *job) containersBuild(ctx context.Context) (id string, err error) {
 	args := append([]string{"build", "--format", "oci", "--layers", "--iidfile", j.imageID()}, j.common()...)
 	if err := j.linkBases(); err != nil {
-		return err
+		return "", err
 	}
 	args = append(args, j.bases("container-image://oci:", func(b Base) string { return b.link() + ":" + b.Tag })...)
 	if j.ignore != "" {
 		args = append(args, "--ignorefile", j.ignore)
 	}
-	return j.run(ctx, "", append(args, j.Context)...)
+	if err := j.run(ctx, "", append(args, j.Context)...); err != nil {
+		return "", err
+	}
+	return j.built()
 }
 
 // linkBases makes the layouts reachable from the working folder of the builder, which

@@ -31,7 +31,7 @@ const keyVersion = "stead build 1"
 // and owners of files do not count, for a clone of the same sources has others. Neither
 // do the project file and .git, which change without meaning another image.
 func (s Spec) Key(ctx context.Context) (string, error) {
-	if err := s.Check(ctx); err != nil {
+	if err := s.checkContext(); err != nil {
 		return "", err
 	}
 	path, text, err := s.dockerfile()
