@@ -24,7 +24,7 @@ func Diff(s Situation) (Plan, error) {
 	if err := s.checkNames(have); err != nil {
 		return Plan{}, err
 	}
-	var plan Plan
+	plan := Plan{Drift: s.drift(have, targets)}
 	var errs []error
 	for _, w := range sorted(s.Want, func(w Wanted) string { return w.ID }) {
 		m := have[w.ID]
@@ -59,7 +59,6 @@ func Diff(s Situation) (Plan, error) {
 		return Plan{}, err
 	}
 	plan.Changes = sorted(plan.Changes, func(c Change) string { return c.ID })
-	plan.Drift = s.drift()
 	s.order(&plan)
 	return plan, nil
 }

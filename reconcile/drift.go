@@ -15,13 +15,8 @@ type Drift struct {
 }
 
 // drift compares what was found with what the last apply has left.
-func (s *Situation) drift() []Drift {
-	have, err := s.found()
-	if err != nil {
-		return nil
-	}
+func (s *Situation) drift(have found, targets map[string]bool) []Drift {
 	var drifts []Drift
-	targets := s.targets(s.dependencies)
 	for _, id := range sortedKeys(s.Applied) {
 		w, applied := s.wanted(id), s.Applied[id]
 		if w == nil || targets != nil && !targets[id] {
