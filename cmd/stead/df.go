@@ -67,11 +67,11 @@ func newDfCmd(a *app) *cobra.Command {
 			case "table":
 				return usageTable(a.out, u, verbose)
 			}
-			return fmt.Errorf("--format %s: it must be table or json", format)
+			return unknownFormat(format)
 		},
 	}
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "each machine, image and file")
-	cmd.Flags().StringVar(&format, "format", "table", "table or json")
+	formatFlag(cmd, &format)
 	return cmd
 }
 

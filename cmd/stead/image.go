@@ -78,11 +78,11 @@ func newImageLsCmd(a *app) *cobra.Command {
 			case format == "table":
 				return imageTable(a.out, items)
 			}
-			return fmt.Errorf("--format %s: it must be table or json", format)
+			return unknownFormat(format)
 		},
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "only names")
-	cmd.Flags().StringVar(&format, "format", "table", "table or json")
+	formatFlag(cmd, &format)
 	return cmd
 }
 

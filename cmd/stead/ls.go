@@ -53,12 +53,21 @@ func newLsCmd(a *app) *cobra.Command {
 			case format == "table":
 				return listTable(a.out, machines)
 			}
-			return fmt.Errorf("--format %s: it must be table or json", format)
+			return unknownFormat(format)
 		},
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "only names")
-	cmd.Flags().StringVar(&format, "format", "table", "table or json")
+	formatFlag(cmd, &format)
 	return cmd
+}
+
+// formatFlag is for the commands that list things.
+func formatFlag(cmd *cobra.Command, format *string) {
+	cmd.Flags().StringVar(format, "format", "table", "table or json")
+}
+
+func unknownFormat(format string) error {
+	return fmt.Errorf("--format %s: it must be table or json", format)
 }
 
 func listTable(w io.Writer, machines []provider.Machine) error {
