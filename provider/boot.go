@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/stead-vm/stead/provider/guest"
@@ -15,17 +14,22 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// openKernel is the machine's own kernel, else the host's newest.
-func openKernel(path string) (kernel.Kernel, error) {
-	if path != "" {
-		return kernel.Open(path)
+// openKernel is the machine's own kernel, else the newest that the host has for its
+// processor.
+func openKernel(path string, cpu processor) (kernel.Kernel, error) {
+	if path == "" {
+		return kernel.Host(cpu.arch)
 	}
-	return kernel.Host()
+	k, err := kernel.Open(path)
+	if err == nil && k.Arch != cpu.arch {
+		err = &KernelArchError{Path: path, Has: k.Arch, Want: cpu.arch}
+	}
+	return k, err
 }
 
-// needs are what every machine needs of its kernel.
-func needs(nested bool) kernel.Needs {
-	return kernel.Needs{Shares: true, Network: true, Nested: nested}
+// needs are what a machine needs of its kernel.
+func needs(s Settings, caps hypervisor.Capabilities) kernel.Needs {
+	return kernel.Needs{Shares: true, Network: true, Nested: s.Virtualization, Vsock: caps.Vsock}
 }
 
 // shares are the host folders of a machine and their places in the guest: the home at
@@ -57,7 +61,7 @@ func guestBoot(r record, s Settings, mounts []guest.Mount, n hypervisor.NetworkS
 		Time:       time.Now(),
 		User:       guest.User{Name: user.Username, UID: user.UID, GID: user.GID},
 		Mounts:     mounts,
-		Network:    &guest.Network{Address: n.Address, Gateway: n.Gateway, DNS: n.DNS, MTU: n.MTU},
+		Network:    &guest.Network{DHCP: n.DHCP, Address: n.Address, Gateway: n.Gateway, DNS: n.DNS, MTU: n.MTU},
 		Env:        r.Stead.Env,
 		StopSignal: r.Stead.StopSignal,
 		Nested:     s.Virtualization,
@@ -65,12 +69,12 @@ func guestBoot(r record, s Settings, mounts []guest.Mount, n hypervisor.NetworkS
 }
 
 // writeInitramfs writes the boot's initramfs to path. It holds the boot's keys.
-func (p *Provider) writeInitramfs(path string, k kernel.Kernel, boot guest.Boot) error {
-	modules, err := k.Modules(needs(boot.Nested))
+func (p *Provider) writeInitramfs(path string, k kernel.Kernel, n kernel.Needs, boot guest.Boot) error {
+	modules, err := k.Modules(n)
 	if err != nil {
 		return err
 	}
-	agent, err := p.agent.Program()
+	agent, err := p.guestProgram(k.Arch)
 	if err != nil {
 		return err
 	}
@@ -106,10 +110,4 @@ func (b bundle) growDisk(size int64) error {
 func macFor(dir string) net.HardwareAddr {
 	sum := sha256.Sum256([]byte(dir))
 	return net.HardwareAddr{0x52, 0x54, sum[0], sum[1], sum[2], sum[3]}
-}
-
-// address is the guest's address without its prefix length.
-func address(n hypervisor.NetworkSettings) string {
-	ip, _, _ := strings.Cut(n.Address, "/")
-	return ip
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"github.com/stead-vm/stead/provider/build"
-	"github.com/stead-vm/stead/provider/guest/embedded"
 	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/image"
 )
 
 // Check reports everything that would keep a machine of s from being made or booted on
@@ -17,33 +17,41 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 	if err := s.Settings.Check(); err != nil {
 		return err
 	}
-	if p.agent == nil {
-		return embedded.ErrMissing
-	}
 	if s.Build != nil && s.Digest == "" {
 		if _, err := build.Find(ctx, p.opts.Builder); err != nil {
 			return err
 		}
 	}
-	k, err := openKernel(s.Kernel)
+	platform, err := image.ParsePlatform(s.Platform)
 	if err != nil {
-		return err
-	}
-	if _, err := k.Modules(needs(s.Virtualization)); err != nil {
-		return err
-	}
-	if _, _, err := shares(s.Settings, k); err != nil {
 		return err
 	}
 	caps, err := p.driver.Capabilities(ctx)
 	if err != nil {
 		return err
 	}
+	cpu, err := processorFor(platform, caps)
+	if err != nil {
+		return err
+	}
+	if _, err := p.agent(cpu.arch); err != nil {
+		return err
+	}
+	k, err := openKernel(s.Kernel, cpu)
+	if err != nil {
+		return err
+	}
+	if _, err := k.Modules(needs(s.Settings, caps)); err != nil {
+		return err
+	}
+	if _, _, err := shares(s.Settings, k); err != nil {
+		return err
+	}
 	if s.Virtualization && !caps.Nested {
 		return &NoVirtualizationError{Why: caps.NestedWhy}
 	}
 	return p.driver.Validate(ctx, hypervisor.Config{
-		Name: s.ID, CPUs: s.CPUs, Memory: s.Memory, Kernel: k.Path, Nested: s.Virtualization,
+		Name: s.ID, Arch: cpu.arch, Rosetta: cpu.rosetta, CPUs: s.CPUs, Memory: s.Memory, Kernel: k.Path, Nested: s.Virtualization,
 	})
 }
 

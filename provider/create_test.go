@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ import (
 type idleDriver struct{ refuse error }
 
 func (d idleDriver) Capabilities(context.Context) (hypervisor.Capabilities, error) {
-	return hypervisor.Capabilities{}, nil
+	return hypervisor.Capabilities{Archs: []string{runtime.GOARCH}}, nil
 }
 func (d idleDriver) Validate(context.Context, hypervisor.Config) error { return d.refuse }
 func (d idleDriver) NetworkSettings() hypervisor.NetworkSettings       { return hypervisor.NetworkSettings{} }
@@ -32,7 +33,7 @@ func (d idleDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, er
 // newProvider has an empty state folder and the image "local/tiny:1" and "local/tiny:2".
 func newProvider(t *testing.T) *Provider {
 	t.Helper()
-	if _, err := kernel.Host(); err != nil {
+	if _, err := kernel.Host(runtime.GOARCH); err != nil {
 		t.Skipf("machines need a kernel: %v", err)
 	}
 	t.Setenv("HOME", t.TempDir())
@@ -49,7 +50,7 @@ func newProvider(t *testing.T) *Provider {
 			t.Fatal(err)
 		}
 	}
-	return &Provider{opts: o, log: o.Log, images: images, driver: idleDriver{}, agent: embedded.Agent("agent")}
+	return &Provider{opts: o, log: o.Log, images: images, driver: idleDriver{}, agent: func(string) (agent, error) { return embedded.Agent("agent"), nil }}
 }
 
 // tinyRoot is a tarball of a root file system with one file.
@@ -140,7 +141,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 		"no virtualization to nest":   func(_ *Provider, s *Spec) { s.Virtualization = true },
 		"the name is none":            func(_ *Provider, s *Spec) { s.ID = "../x" },
 		"the planned image is gone":   func(_ *Provider, s *Spec) { s.Digest = "sha256:" + strings.Repeat("0", 64) },
-		"a program without its agent": func(p *Provider, _ *Spec) { p.agent = nil },
+		"a program without its agent": func(p *Provider, _ *Spec) { p.agent = func(string) (agent, error) { return nil, embedded.ErrMissing } },
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/hypervisor"
@@ -34,7 +35,7 @@ func (p *Provider) shareCommand(s hypervisor.Share, socket string) *exec.Cmd {
 // probeBoot writes an initramfs whose agent only says hello, for the host's own kernel:
 // that proves an accelerator for every kernel.
 func (p *Provider) probeBoot(_ context.Context, w io.Writer) (path, digest string, err error) {
-	k, err := kernel.Host()
+	k, err := kernel.Host(runtime.GOARCH)
 	if err != nil {
 		return "", "", err
 	}
@@ -45,7 +46,7 @@ func (p *Provider) probeBoot(_ context.Context, w io.Writer) (path, digest strin
 	if err != nil {
 		return "", "", err
 	}
-	agent, err := p.agent.Program()
+	agent, err := p.guestProgram(k.Arch)
 	if err != nil {
 		return "", "", err
 	}

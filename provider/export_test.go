@@ -31,7 +31,7 @@ func Hold(home string) error {
 func NewWith(o Options, d hypervisor.Driver) (*Provider, error) {
 	p, err := New(o)
 	if err == nil {
-		p.driver, p.agent = d, idleAgent{}
+		p.driver, p.agent = d, func(string) (agent, error) { return idleAgent{}, nil }
 	}
 	return p, err
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -23,7 +24,7 @@ type fakeHypervisor struct{}
 func newHypervisor() hypervisor.Driver { return fakeHypervisor{} }
 
 func (fakeHypervisor) Capabilities(context.Context) (hypervisor.Capabilities, error) {
-	return hypervisor.Capabilities{Driver: "fake"}, nil
+	return hypervisor.Capabilities{Driver: "fake", Archs: []string{runtime.GOARCH}}, nil
 }
 
 func (fakeHypervisor) Validate(context.Context, hypervisor.Config) error { return nil }
@@ -110,11 +111,19 @@ func (v *fakeVM) Done() <-chan struct{} { return v.done }
 func (v *fakeVM) Exit() hypervisor.Exit { return hypervisor.Exit{Reason: v.why} }
 func (v *fakeVM) PID() int              { return 0 }
 
-// fakeKernel is a file that looks like a kernel which has everything built in.
+// fakeKernel is a file that looks like a kernel of the host's processor which has
+// everything built in.
 func fakeKernel(t testing.TB) string {
 	t.Helper()
 	image := make([]byte, 4096)
-	copy(image[0x38:], "ARM\x64") // arm64's Documentation/arm64/booting.rst
+	switch runtime.GOARCH {
+	case "arm64": // Documentation/arm64/booting.rst
+		copy(image[0x38:], "ARM\x64")
+	case "amd64": // Documentation/x86/boot.rst: boot flag, magic, a 64-bit entry
+		copy(image[0x1fe:], "\x55\xaa")
+		copy(image[0x202:], "HdrS")
+		image[0x236] = 1
+	}
 	path := filepath.Join(t.TempDir(), "Image")
 	if err := os.WriteFile(path, image, 0o600); err != nil {
 		t.Fatal(err)

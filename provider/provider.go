@@ -19,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"time"
 
 	"github.com/stead-vm/stead/provider/guest/embedded"
@@ -48,7 +47,7 @@ type Provider struct {
 	log    *slog.Logger
 	images *image.Store
 	driver hypervisor.Driver
-	agent  agent // nil in a program built without
+	agent  func(arch string) (agent, error) // embedded.Find
 }
 
 // agent is the guest's program, as package embedded has it.
@@ -73,13 +72,7 @@ func New(o Options) (*Provider, error) {
 	if o.Home, err = filepath.EvalSymlinks(home); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	p := &Provider{opts: o, log: o.Log}
-	// A program without agents is no failure until a machine is wanted: Check says it.
-	if found, err := embedded.Find(runtime.GOARCH); err == nil {
-		p.agent = found
-	} else if !errors.Is(err, embedded.ErrMissing) {
-		return nil, err
-	}
+	p := &Provider{opts: o, log: o.Log, agent: func(arch string) (agent, error) { return embedded.Find(arch) }}
 	if p.images, err = openImages(o); err != nil {
 		return nil, err
 	}
@@ -87,6 +80,15 @@ func New(o Options) (*Provider, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// guestProgram is the agent for guests of the architecture.
+func (p *Provider) guestProgram(arch string) ([]byte, error) {
+	a, err := p.agent(arch)
+	if err != nil {
+		return nil, err
+	}
+	return a.Program()
 }
 
 // Images is the store of images and cached disks.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
@@ -103,7 +104,7 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 	err = supervisor.Run(ctx, supervisor.Options{
 		RunDir:  runDir,
 		Driver:  p.driver,
-		Prepare: func(context.Context) (supervisor.Boot, error) { return p.prepare(b, runDir) },
+		Prepare: func(ctx context.Context) (supervisor.Boot, error) { return p.prepare(ctx, b, runDir) },
 		Ready:   ready,
 		Settled: func(services []string) { p.noteServices(b, services) },
 		Log:     p.log,
@@ -119,7 +120,7 @@ func removeIfExists(path string) error {
 }
 
 // prepare turns the bundle into one boot.
-func (p *Provider) prepare(b bundle, runDir string) (supervisor.Boot, error) {
+func (p *Provider) prepare(ctx context.Context, b bundle, runDir string) (supervisor.Boot, error) {
 	r, err := b.readRecord()
 	if err != nil {
 		return supervisor.Boot{}, err
@@ -128,7 +129,15 @@ func (p *Provider) prepare(b bundle, runDir string) (supervisor.Boot, error) {
 	if err != nil {
 		return supervisor.Boot{}, err
 	}
-	k, err := openKernel(s.Kernel)
+	caps, err := p.driver.Capabilities(ctx)
+	if err != nil {
+		return supervisor.Boot{}, err
+	}
+	cpu, err := processorFor(image.Platform(r.Configuration.Platform), caps)
+	if err != nil {
+		return supervisor.Boot{}, err
+	}
+	k, err := openKernel(s.Kernel, cpu)
 	if err != nil {
 		return supervisor.Boot{}, err
 	}
@@ -143,16 +152,16 @@ func (p *Provider) prepare(b bundle, runDir string) (supervisor.Boot, error) {
 	if err != nil {
 		return supervisor.Boot{}, err
 	}
-	network := p.driver.NetworkSettings()
-	tell := guestBoot(r, s, mounts, network)
+	tell := guestBoot(r, s, mounts, p.driver.NetworkSettings())
+	tell.Rosetta = cpu.rosetta
 	tell.HostKey, tell.ClientKey = host.Private, client.Public
 	initrd := filepath.Join(runDir, "initrd")
-	if err := p.writeInitramfs(initrd, k, tell); err != nil {
+	if err := p.writeInitramfs(initrd, k, needs(s, caps), tell); err != nil {
 		return supervisor.Boot{}, err
 	}
 	boot := supervisor.Boot{
 		Config: hypervisor.Config{
-			Name: r.Configuration.ID, CPUs: s.CPUs, Memory: s.Memory,
+			Name: r.Configuration.ID, Arch: cpu.arch, Rosetta: cpu.rosetta, Identity: b.path(identityFile), CPUs: s.CPUs, Memory: s.Memory,
 			Kernel: k.Path, Initrd: initrd,
 			Disks:      []hypervisor.Disk{{Path: b.path(diskFile), Serial: guest.RootSerial}},
 			Shares:     shares,
@@ -162,7 +171,6 @@ func (p *Provider) prepare(b bundle, runDir string) (supervisor.Boot, error) {
 			RunDir:     runDir,
 		},
 		Services: s.Services,
-		Address:  address(network),
 	}
 	if boot.ClientKey, err = client.Signer(); err != nil {
 		return supervisor.Boot{}, err

@@ -27,6 +27,10 @@ const ModulesDir = "/stead/modules"
 // RootSerial is the serial of the block device that holds the machine's root.
 const RootSerial = "stead-root"
 
+// RosettaTag is the virtiofs tag under which Virtualization.framework shares Apple's
+// translator of amd64 programs. The program in it is called "rosetta".
+const RosettaTag = "rosetta"
+
 // Boot tells the agent how to bring this machine up. It is made anew for each boot.
 type Boot struct {
 	// Probe makes the agent answer on ControlPort from the initramfs and do nothing
@@ -47,6 +51,7 @@ type Boot struct {
 	Env        []string `json:"env,omitempty"`        // the image's environment, for sessions
 	StopSignal string   `json:"stopSignal,omitempty"` // the image's, "SIGRTMIN+3"; for an init of unknown kind, the others have their own
 	Nested     bool     `json:"nested,omitempty"`     // load the kernel's kvm modules and check for /dev/kvm
+	Rosetta    bool     `json:"rosetta,omitempty"`    // amd64 programs are run by the translator shared under [RosettaTag]
 }
 
 // User is who you are inside. UID 0 means root itself and creates nobody.
@@ -63,12 +68,13 @@ type Mount struct {
 	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
-// Network is the static set-up of the guest's first network card.
+// Network is the set-up of the guest's first network card.
 type Network struct {
-	Address string   `json:"address"` // CIDR
-	Gateway string   `json:"gateway"`
-	DNS     []string `json:"dns"`
-	MTU     int      `json:"mtu"` // bytes; 0: the device's default
+	DHCP    bool     `json:"dhcp,omitempty"`    // ask for the rest, and keep asking for as long as the machine runs
+	Address string   `json:"address,omitempty"` // CIDR
+	Gateway string   `json:"gateway,omitempty"`
+	DNS     []string `json:"dns,omitempty"`
+	MTU     int      `json:"mtu,omitempty"` // bytes; 0: the device's default
 }
 
 // Reserved names of SSH "env" requests. They direct a session and are not passed on.
@@ -85,6 +91,7 @@ type Status struct {
 	Init      string `json:"init"`                // "systemd", "openrc", "busybox", "sysvinit", "agent" (image without one), "unknown"
 	InitState string `json:"initState,omitempty"` // systemd: starting, running, degraded, …; OpenRC: the runlevel
 	Error     string `json:"error,omitempty"`     // why the machine cannot become ready
+	Address   string `json:"address,omitempty"`   // IP of the network card
 	Hello     Hello  `json:"hello"`
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 )
 
 // ErrUnsupported marks a feature that this driver or host does not have.
@@ -31,12 +32,16 @@ type Share struct {
 
 // Network is the machine's one network card.
 type Network struct {
-	MAC net.HardwareAddr // required, stable over the machine's life
+	MAC     net.HardwareAddr // required, stable over the machine's life
+	Packets *os.File         // what it is attached to: one end of [PacketPair], the driver's from now on; nil: the driver's NAT
 }
 
 // Config is everything a machine boots with.
 type Config struct {
 	Name       string // for messages and process lists
+	Arch       string // of the kernel, as Go spells it; empty: the host's
+	Rosetta    bool   // the guest can mount Apple's translator under the tag guest.RosettaTag
+	Identity   string // file that keeps what a hypervisor knows this machine by; made when missing
 	CPUs       int
 	Memory     int64 // bytes
 	Kernel     string
@@ -52,8 +57,11 @@ type Config struct {
 
 // Capabilities is what the driver can do on this host.
 type Capabilities struct {
-	Driver      string // "qemu", "vz"
-	Accelerator string // "kvm", "tcg", "hvf"
+	Driver      string   // "qemu", "vz"
+	Accelerator string   // "kvm", "tcg", "hvf"
+	Archs       []string // of the kernels that guests can have, as Go spells them; the host's first
+	Translates  string   // architecture whose programs run on kernels of the host's by Rosetta; empty: none
+	Vsock       bool     // the agent is dialled over vsock, for which the guest's kernel needs a transport
 	Nested      bool
 	NestedWhy   string // set when Nested is false: the reason and what to do
 	MaxCPUs     int
@@ -73,8 +81,9 @@ type Driver interface {
 	NetworkSettings() NetworkSettings
 }
 
-// NetworkSettings are static settings for the guest's network card.
+// NetworkSettings are the settings of the guest's network card.
 type NetworkSettings struct {
+	DHCP    bool     // the guest asks for the rest
 	Address string   // CIDR, "10.0.2.15/24"
 	Gateway string   // "10.0.2.2"
 	DNS     []string // "10.0.2.3"

@@ -4,15 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
 
-// Host returns the newest kernel of this host that can boot a machine: of our
-// architecture, readable, with its modules. Newest is by version, for the file times
+// Host returns the newest kernel of this host that can boot a machine: of the
+// architecture (as Go spells it), readable, with its modules. Newest is by version, for the file times
 // only say when a package was installed. Without one the error is a [NoKernelError].
-func Host() (Kernel, error) { return hostIn("/", runtime.GOARCH) }
+func Host(arch string) (Kernel, error) { return hostIn("/", arch) }
 
 func hostIn(root, arch string) (Kernel, error) {
 	var usable []Kernel
@@ -53,7 +52,7 @@ func candidates(root string) []string {
 // fit tells whether k, found on the host, can boot a machine here.
 func (k Kernel) fit(arch string) error {
 	if k.Arch != arch {
-		return errors.New(k.Path + " is for " + k.Arch + ", this host is " + arch)
+		return errors.New(k.Path + " is for " + k.Arch + ", not for " + arch)
 	}
 	if k.ModuleTree == "" {
 		return &NoModulesError{Path: k.Path, Release: k.Release}

@@ -118,7 +118,7 @@ func TestHostOnThisHost(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux hosts lend their kernel")
 	}
-	k, err := Host()
+	k, err := Host(runtime.GOARCH)
 	var none *NoKernelError
 	if errors.As(err, &none) {
 		t.Skipf("CI installs a kernel package, this host has none: %v", err)

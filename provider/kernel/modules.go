@@ -5,6 +5,7 @@ type Needs struct {
 	Shares  bool // virtiofs
 	Network bool
 	Nested  bool // /dev/kvm inside
+	Vsock   bool // the agent is dialled over vsock
 }
 
 // Modules names the modules that a machine with these needs loads before its root is
@@ -28,6 +29,9 @@ func (k Kernel) Modules(n Needs) ([]string, error) {
 	}
 	if n.Nested {
 		names = append(names, "kvm")
+	}
+	if n.Vsock {
+		names = append(names, "vmw_vsock_virtio_transport")
 	}
 	for _, name := range names {
 		if !t.has(name) {

@@ -26,12 +26,12 @@ const (
 // Status is the answer to GET /v1/status.
 type Status struct {
 	State           string               `json:"state"`
-	Started         time.Time            `json:"started"`         // of this boot
-	Ready           time.Time            `json:"ready,omitzero"`  // when this boot was ready
-	Reboots         int                  `json:"reboots"`         // from inside, since the supervisor started
-	PID             int                  `json:"pid"`             // the supervisor
-	VMPID           int                  `json:"vmPid,omitempty"` // the hypervisor's process
-	Address         string               `json:"address,omitempty"`
+	Started         time.Time            `json:"started"`           // of this boot
+	Ready           time.Time            `json:"ready,omitzero"`    // when this boot was ready
+	Reboots         int                  `json:"reboots"`           // from inside, since the supervisor started
+	PID             int                  `json:"pid"`               // the supervisor
+	VMPID           int                  `json:"vmPid,omitempty"`   // the hypervisor's process
+	Address         string               `json:"address,omitempty"` // IP of the guest, once it is ready
 	Services        []guest.ServiceState `json:"services,omitempty"`
 	ServicesSettled bool                 `json:"servicesSettled"`
 }

@@ -50,7 +50,6 @@ type Boot struct {
 	HostKey   ssh.PublicKey // the agent's
 	ClientKey ssh.Signer    // ours
 	Services  []string
-	Address   string // of the guest; for showing
 }
 
 // Options for Run.
@@ -165,7 +164,7 @@ func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
 			return hypervisor.Exit{}, err
 		}
 	}
-	s.update(func(st *Status) { st.VMPID, st.Address = vm.PID(), boot.Address })
+	s.update(func(st *Status) { st.VMPID = vm.PID() })
 
 	alive, gone := context.WithCancel(ctx)
 	defer gone()
@@ -199,10 +198,11 @@ func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot
 	ready, cancel := context.WithTimeoutCause(alive, readyTimeout,
 		fmt.Errorf("the agent did not answer within %v", readyTimeout))
 	defer cancel()
-	if _, err := client.WaitReady(ready); err != nil {
+	found, err := client.WaitReady(ready)
+	if err != nil {
 		return err
 	}
-	s.update(func(st *Status) { st.State, st.Ready = StateRunning, time.Now() })
+	s.update(func(st *Status) { st.State, st.Ready, st.Address = StateRunning, time.Now(), found.Address })
 	debug.FreeOSMemory() // a boot needs much more than the rest of a machine's life
 	s.log.Info("ready", "after", time.Since(s.snapshot().Started).Round(time.Millisecond))
 	if s.opts.Ready != nil {

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -71,6 +72,9 @@ func runDaemon() error {
 	syscall.CloseOnExec(startedFD)
 
 	c := newControl(log, string(h.Init.Kind))
+	if n := h.Boot.Network; n != nil {
+		c.status.Address, _, _ = strings.Cut(n.Address, "/")
+	}
 	state, err := initsys.NewState(h.Init)
 	if err != nil {
 		log.Warn("systemd's state will not be known", "error", err)

@@ -91,7 +91,7 @@ func (d *Driver) Capabilities(ctx context.Context) (hypervisor.Capabilities, err
 	if err != nil {
 		return hypervisor.Capabilities{}, err
 	}
-	c := hypervisor.Capabilities{Driver: "qemu", Accelerator: v.Accel, MaxCPUs: maxCPUs, Warning: v.Warning}
+	c := hypervisor.Capabilities{Driver: "qemu", Accelerator: v.Accel, Archs: []string{runtime.GOARCH}, MaxCPUs: maxCPUs, Warning: v.Warning}
 	c.Nested, c.NestedWhy = nested("/", runtime.GOARCH, v.Accel)
 	return c, nil
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func newLab(t *testing.T) lab {
 	if _, err := exec.LookPath(platforms["amd64"].binary); err != nil {
 		t.Skipf("CI installs QEMU, this host has none: %v", err)
 	}
-	k, err := kernel.Host()
+	k, err := kernel.Host(runtime.GOARCH)
 	if err != nil {
 		t.Skipf("CI installs a kernel package, this host has none: %v", err)
 	}

@@ -1,0 +1,66 @@
+package hypervisor
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Buffers of a [PacketPair], in bytes, as Apple asks for them where
+// VZFileHandleNetworkDeviceAttachment is documented: the receiver's at least twice the
+// sender's, better four times.
+const (
+	packetSendBuffer    = 1 << 20
+	packetReceiveBuffer = 4 << 20
+)
+
+// packetRetry is the pause before a frame is sent again that found no buffer.
+const packetRetry = 100 * time.Microsecond
+
+// PacketPair makes a wire for one network card: a pair of connected datagram sockets that
+// carry one Ethernet frame a datagram. The machine's end is for [Network.Packets], the
+// other for who switches the frames.
+func PacketPair() (machine *os.File, wire net.Conn, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	machine, far := os.NewFile(uintptr(fds[0]), "card"), os.NewFile(uintptr(fds[1]), "wire")
+	defer far.Close() // net.FileConn has its own copy
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+		err = errors.Join(err,
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, packetSendBuffer),
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, packetReceiveBuffer),
+		)
+	}
+	var conn net.Conn
+	if err == nil {
+		conn, err = net.FileConn(far)
+	}
+	if err != nil {
+		machine.Close()
+		return nil, nil, err
+	}
+	return machine, packetConn{conn}, nil
+}
+
+// packetConn waits for room where macOS says that there is none: its datagram sockets
+// answer ENOBUFS at once instead of letting the writer wait.
+type packetConn struct{ net.Conn }
+
+// Write sends one frame.
+func (c packetConn) Write(frame []byte) (int, error) { return retryFull(c.Conn.Write, frame) }
+
+func retryFull(write func([]byte) (int, error), frame []byte) (int, error) {
+	for {
+		n, err := write(frame)
+		if !errors.Is(err, unix.ENOBUFS) {
+			return n, err
+		}
+		time.Sleep(packetRetry)
+	}
+}
