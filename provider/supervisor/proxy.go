@@ -20,6 +20,9 @@ const (
 	agentRequest = "auth-agent-req@openssh.com"
 )
 
+// keepAlive is the request by which OpenSSH asks for a sign of life.
+const keepAlive = "keepalive@openssh.com"
+
 // dialTimeout bounds the handshake with the guest.
 const dialTimeout = 30 * time.Second
 
@@ -29,6 +32,9 @@ const dialTimeout = 30 * time.Second
 // empty request tells whose agent the guest means later.
 type proxy struct {
 	dial func(context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error)
+	lost chan struct{} // has room for one; filled when the connection to the guest ends
+
+	patience time.Duration // with a guest that was asleep
 
 	mu      sync.Mutex
 	guest   ssh.Conn // nil: to be dialled
@@ -141,6 +147,32 @@ func (p *proxy) drop(conn ssh.Conn) {
 	defer p.mu.Unlock()
 	if p.guest == conn {
 		p.guest = nil
+	}
+	select {
+	case p.lost <- struct{}{}:
+	default:
+	}
+}
+
+// check asks the guest for a sign of life and forgets the connection to it without one,
+// so that the next session dials instead of hanging.
+func (p *proxy) check(ctx context.Context) {
+	p.mu.Lock()
+	guest := p.guest
+	p.mu.Unlock()
+	if guest == nil {
+		return
+	}
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_, _, _ = guest.SendRequest(keepAlive, true, nil) // a refusal is a sign of life; an error ends Wait
+	}()
+	select {
+	case <-answered:
+	case <-ctx.Done():
+	case <-time.After(p.patience):
+		_ = guest.Close()
 	}
 }
 

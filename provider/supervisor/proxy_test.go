@@ -27,6 +27,7 @@ type guestSSH struct {
 	config *ssh.ServerConfig
 	dials  int
 	conns  []net.Conn
+	deaf   bool
 	mu     sync.Mutex
 }
 
@@ -68,12 +69,23 @@ func (g *guestSSH) dial(context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-cha
 		if err != nil {
 			return
 		}
-		go ssh.DiscardRequests(requests)
+		go g.answer(requests)
 		for ch := range channels {
 			go g.session(conn, ch)
 		}
 	}()
 	return ssh.NewClientConn(near, "guest", &ssh.ClientConfig{HostKeyCallback: ssh.InsecureIgnoreHostKey()})
+}
+
+// answer refuses requests, or ignores them when it is deaf.
+func (g *guestSSH) answer(requests <-chan *ssh.Request) {
+	for r := range requests {
+		g.mu.Lock()
+		if r.WantReply && !g.deaf {
+			_ = r.Reply(false, nil)
+		}
+		g.mu.Unlock()
+	}
 }
 
 func (g *guestSSH) session(conn ssh.Conn, asked ssh.NewChannel) {

@@ -16,8 +16,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -38,8 +36,6 @@ const (
 	// readyTimeout bounds a boot. It is long because an emulated machine on a busy host
 	// is slow, and a person can always interrupt.
 	readyTimeout = 5 * time.Minute
-	// clockInterval is how often the guest's clock is compared with the host's.
-	clockInterval = 10 * time.Second
 	// servicesTimeout bounds enabling and starting the declared services.
 	servicesTimeout = 5 * time.Minute
 )
@@ -66,8 +62,7 @@ type Options struct {
 // error when it could not become ready or crashed. A reboot from inside boots it
 // anew. When ctx ends the machine is stopped gracefully.
 func Run(ctx context.Context, o Options) error {
-	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), changed: make(chan struct{})}
-	s.proxy.dial = s.dialSSH
+	s := newSupervisor(o)
 	api, err := listen(filepath.Join(o.RunDir, apiSocket))
 	if err != nil {
 		return err
@@ -113,6 +108,7 @@ type supervisor struct {
 	proxy proxy
 
 	services sync.Mutex // held while a list of services is applied
+	want     []string   // the last such list
 
 	mu       sync.Mutex
 	status   Status
@@ -121,6 +117,12 @@ type supervisor struct {
 	vm       hypervisor.VM // nil before the first start
 	client   *guest.Client
 	stopping bool
+}
+
+func newSupervisor(o Options) *supervisor {
+	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), changed: make(chan struct{})}
+	s.proxy = proxy{dial: s.dialSSH, lost: make(chan struct{}, 1), patience: 5 * time.Second}
+	return s
 }
 
 // run boots until the machine ends for another reason than a reboot.
@@ -190,83 +192,6 @@ func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
 		exit.Err = fmt.Errorf("the machine %s before it was ready", exit.Reason)
 	}
 	return exit, nil
-}
-
-// tend waits until the guest is ready, then keeps it so until alive ends. It fails when
-// the guest cannot become ready.
-func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot) error {
-	ready, cancel := context.WithTimeoutCause(alive, readyTimeout,
-		fmt.Errorf("the agent did not answer within %v", readyTimeout))
-	defer cancel()
-	found, err := client.WaitReady(ready)
-	if err != nil {
-		return err
-	}
-	s.update(func(st *Status) { st.State, st.Ready, st.Address = StateRunning, time.Now(), found.Address })
-	debug.FreeOSMemory() // a boot needs much more than the rest of a machine's life
-	s.log.Info("ready", "after", time.Since(s.snapshot().Started).Round(time.Millisecond))
-	if s.opts.Ready != nil {
-		s.opts.Ready()
-		s.opts.Ready = nil
-	}
-	var g errgroup.Group
-	g.Go(func() error { s.applyServices(alive, client, boot.Services); return nil })
-	g.Go(func() error { s.keepClock(alive, client); return nil })
-	return g.Wait()
-}
-
-// keepClock sets the guest's clock until alive ends: a guest that slept with its host
-// or whose init skips time synchronisation would drift.
-func (s *supervisor) keepClock(alive context.Context, client *guest.Client) {
-	tick := time.NewTicker(clockInterval)
-	defer tick.Stop()
-	for {
-		ctx, cancel := context.WithTimeout(alive, clockInterval)
-		if err := client.SetClock(ctx, time.Now()); err != nil && alive.Err() == nil {
-			s.log.Warn("clock of the guest", "err", err)
-		}
-		cancel()
-		select {
-		case <-alive.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// applyServices makes the guest run the wanted services and records how it went.
-// Lists are applied one after the other, in the order in which they came.
-func (s *supervisor) applyServices(ctx context.Context, client *guest.Client, want []string) []guest.ServiceState {
-	s.services.Lock()
-	defer s.services.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, servicesTimeout)
-	defer cancel()
-	s.update(func(st *Status) { st.ServicesSettled = false })
-	states, err := client.ApplyServices(ctx, want)
-	if err != nil {
-		states = failed(want, err)
-	}
-	if s.opts.Settled != nil {
-		s.opts.Settled(taken(want, states))
-	}
-	s.update(func(st *Status) { st.Services, st.ServicesSettled = states, true })
-	return states
-}
-
-// taken are the wanted services that did not fail.
-func taken(want []string, states []guest.ServiceState) []string {
-	return slices.DeleteFunc(slices.Clone(want), func(name string) bool {
-		return slices.ContainsFunc(states, func(st guest.ServiceState) bool { return st.Name == name && st.Error != "" })
-	})
-}
-
-// failed says the same error of every service.
-func failed(want []string, err error) []guest.ServiceState {
-	states := make([]guest.ServiceState, len(want))
-	for i, name := range want {
-		states[i] = guest.ServiceState{Name: name, Error: err.Error()}
-	}
-	return states
 }
 
 func (s *supervisor) isStopping() bool {

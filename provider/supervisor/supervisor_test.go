@@ -81,11 +81,20 @@ func (v *fakeVM) end(e hypervisor.Exit) {
 // fakeDriver starts fakeVMs; guestStatus is what their agents say.
 type fakeDriver struct {
 	t           *testing.T
-	guestStatus guest.Status
+	guestStatus guest.Status // before the guest is started; see says
 	set         func(*fakeVM)
 	badService  string
 	startErr    error
 	started     chan *fakeVM
+
+	mu sync.Mutex
+}
+
+// says makes the agents say something else.
+func (d *fakeDriver) says(st guest.Status) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.guestStatus = st
 }
 
 func (d *fakeDriver) Capabilities(context.Context) (hypervisor.Capabilities, error) {
@@ -109,7 +118,11 @@ func (d *fakeDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, e
 		d.set(v)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { jsonhttp.Answer(w, d.guestStatus) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		jsonhttp.Answer(w, d.guestStatus)
+	})
 	mux.HandleFunc("PUT /v1/clock", func(http.ResponseWriter, *http.Request) { v.hear("clock") })
 	mux.HandleFunc("PUT /v1/services", func(w http.ResponseWriter, r *http.Request) {
 		var body guest.Services
@@ -125,8 +138,10 @@ func (d *fakeDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, e
 		}
 		jsonhttp.Answer(w, states)
 	})
-	mux.HandleFunc("POST /v1/shutdown", func(http.ResponseWriter, *http.Request) {
+	mux.HandleFunc("POST /v1/shutdown", func(w http.ResponseWriter, _ *http.Request) {
 		v.hear("shutdown")
+		w.WriteHeader(http.StatusAccepted)
+		_ = http.NewResponseController(w).Flush() // as the agent does: the answer comes before the end
 		if v.obeysShutdown {
 			go v.end(hypervisor.Exit{Reason: hypervisor.PoweredOff})
 		}
