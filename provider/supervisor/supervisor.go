@@ -83,18 +83,6 @@ func Run(ctx context.Context, o Options) error {
 	return errors.Join(err, ignoreClosed(server.Shutdown(closing)), ignoreClosed(sshd.Close()), s.proxy.close(), g.Wait())
 }
 
-// listen makes a unix socket that only its owner may use.
-func listen(path string) (net.Listener, error) {
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
-
 func ignoreClosed(err error) error {
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, context.DeadlineExceeded) {
 		return nil

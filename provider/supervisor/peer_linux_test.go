@@ -1,0 +1,81 @@
+package supervisor
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialAs opens path with the effective user uid, which only a thread that ends with it has.
+func dialAs(uid int, path string) (net.Conn, error) {
+	type result struct {
+		fd  int
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread is of no use to anybody else
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); err == nil && e != 0 {
+			err = e
+		}
+		if err == nil {
+			err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		}
+		done <- result{fd, err}
+	}()
+	r := <-done
+	f := os.NewFile(uintptr(r.fd), path)
+	defer f.Close()
+	if r.err != nil {
+		return nil, r.err
+	}
+	return net.FileConn(f)
+}
+
+func TestNobodyElseIsAnsweredEvenWhereTheSocketIsOpenToAll(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be somebody else; CI is root")
+	}
+	dir, err := os.MkdirTemp("", "sv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "open.sock")
+	l, err := listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("hello"))
+			conn.Close()
+		}
+	}()
+	for uid, want := range map[int]string{0: "hello", 65534: ""} {
+		conn, err := dialAs(uid, path)
+		if err != nil {
+			t.Fatalf("as %d: %v", uid, err)
+		}
+		got, _ := io.ReadAll(conn) // a reset is silence too
+		conn.Close()
+		if string(got) != want {
+			t.Errorf("user %d heard %q, want %q", uid, got, want)
+		}
+	}
+}
