@@ -101,6 +101,11 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 	if err != nil {
 		return err
 	}
+	ctx, release, err := untilLogout(ctx)
+	if err != nil { // no reason not to have a machine
+		p.log.Warn("this machine will not notice that you log out", "err", err)
+	}
+	defer release()
 	err = supervisor.Run(ctx, supervisor.Options{
 		RunDir:  runDir,
 		Driver:  p.driver,
