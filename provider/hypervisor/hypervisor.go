@@ -33,7 +33,7 @@ type Share struct {
 // Network is the machine's one network card.
 type Network struct {
 	MAC     net.HardwareAddr // required, stable over the machine's life
-	Packets *os.File         // what it is attached to: one end of [PacketPair], the driver's from now on; nil: the driver's NAT
+	Packets *os.File         // what it is attached to: one end of [PacketPair], which Start takes and closes; nil: the driver's NAT
 }
 
 // Config is everything a machine boots with.

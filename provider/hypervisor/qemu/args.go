@@ -56,6 +56,7 @@ type hardware struct {
 	accel    string
 	monitor  int
 	agent    int
+	packets  int   // as Config.Network.Packets, if it is set
 	shares   []int // as Config.Shares
 }
 
@@ -91,8 +92,12 @@ func arguments(h hardware) []string {
 		a.add("-device", fmt.Sprintf("vhost-user-fs-pci,chardev=share%d,queue-size=1024,tag=%s", i, escape(s.Tag)))
 	}
 	if h.Network != nil {
-		// IPv6 would be offered to the guest even where the host has none.
-		a.add("-netdev", "user,id=net,ipv6=off")
+		if h.Network.Packets != nil {
+			a.add("-netdev", "dgram,id=net,local.type=fd,local.str="+strconv.Itoa(h.packets))
+		} else {
+			// IPv6 would be offered to the guest even where the host has none.
+			a.add("-netdev", "user,id=net,ipv6=off")
+		}
 		a.device("virtio-net-pci", "netdev=net", "mac="+h.Network.MAC.String(), "romfile=")
 	}
 	return a

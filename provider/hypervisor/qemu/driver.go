@@ -116,6 +116,9 @@ func (d *Driver) Validate(ctx context.Context, c hypervisor.Config) error {
 
 // Start implements [hypervisor.Driver].
 func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (hypervisor.VM, error) {
+	if c.Network != nil && c.Network.Packets != nil {
+		defer c.Network.Packets.Close() // QEMU has its own copy then
+	}
 	if c.Kernel == "" || c.Initrd == "" || c.RunDir == "" {
 		return nil, errors.New("qemu: Config.Kernel, Initrd and RunDir are required")
 	}

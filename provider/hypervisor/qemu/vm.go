@@ -75,6 +75,9 @@ func (v *vm) connect(ctx context.Context, h *hardware, inherited *inheritance, c
 		v.shares = append(v.shares, server)
 		h.shares = append(h.shares, inherited.add(conn))
 	}
+	if n := h.Network; n != nil && n.Packets != nil {
+		h.packets = inherited.add(n.Packets)
+	}
 	qmp, theirs, err := socketPair()
 	if err != nil {
 		return err

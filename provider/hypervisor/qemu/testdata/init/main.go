@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/stead-vm/stead/provider/guest"
@@ -122,6 +123,14 @@ func handler() http.Handler {
 		if err := unix.Mount(r.FormValue("source"), "/mnt", r.FormValue("type"), 0, ""); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
+	})
+	mux.HandleFunc("POST /address", func(_ http.ResponseWriter, r *http.Request) {
+		card, err := netlink.LinkByName("eth0")
+		check(err)
+		address, err := netlink.ParseAddr(r.FormValue("cidr"))
+		check(err)
+		check(netlink.AddrAdd(card, address))
+		check(netlink.LinkSetUp(card))
 	})
 	mux.HandleFunc("POST /reboot", func(_ http.ResponseWriter, r *http.Request) {
 		how := map[string]int{"reset": unix.LINUX_REBOOT_CMD_RESTART, "poweroff": unix.LINUX_REBOOT_CMD_POWER_OFF}
