@@ -4,6 +4,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 PREFIX  ?= /usr/local
 GO      ?= go
 RUN     ?=
+BINARY  ?= bin/stead
+# macOS lets only programs use Virtualization.framework that are signed for it. The
+# identity "-" is nobody in particular, which is enough for one's own Mac.
+IDENTITY ?= -
+SIGN = $(if $(filter Darwin,$(shell uname -s)),codesign --force --sign "$(IDENTITY)" \
+	--entitlements provider/hypervisor/vz/stead.entitlements $(BINARY),@:)
 CACHE   := $(CURDIR)/.cache
 IMAGES  := $(CACHE)/images
 AGENTS  := provider/guest/embedded/bin
@@ -11,13 +17,14 @@ GOARCH  := $(shell $(GO) env GOARCH)
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 LINT    := $(CACHE)/golangci-lint
 
-.PHONY: build test lint bench demo install clean help deps test-deps bench-deps unit vm agents images darwin
+.PHONY: build sign test lint bench demo install clean help deps test-deps bench-deps unit vm agents images darwin
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-9s %s\n", $$1, $$2}'
 
 build: agents ## Build bin/stead
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/stead ./cmd/stead
+	$(SIGN)
 
 demo: deps build ## Make a machine from nothing and be in it
 	./examples/quickstart/demo.sh $(IMAGES)
@@ -27,7 +34,7 @@ test: test-deps lint unit vm ## Run every test and the linters
 bench: bench-deps build images ## Measure, side by side with what one would do by hand
 	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 60m -p 1 ./cmd/stead ./provider
 
-install: build ## Install to $(PREFIX)/bin
+install: build ## Install to $(PREFIX)/bin, on macOS signed for virtualization
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 bin/stead $(DESTDIR)$(PREFIX)/bin/stead
 
@@ -35,6 +42,9 @@ clean: ## Remove what was built; machines stay
 	rm -rf bin $(CACHE) $(AGENTS)/stead-agent-*
 
 # What the parts above are made of.
+
+sign:
+	$(SIGN)
 
 agents:
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CACHE)/stead-agent ./cmd/stead-agent
