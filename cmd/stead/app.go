@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"syscall"
@@ -158,13 +157,7 @@ func stateFolder() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("where to keep machines: %w; set STEAD_HOME", err)
 	}
-	if runtime.GOOS == "darwin" {
-		return filepath.Join(home, "Library", "Application Support", "stead"), nil
-	}
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "stead"), nil
-	}
-	return filepath.Join(home, ".local", "share", "stead"), nil
+	return filepath.Join(dataFolder(home), "stead"), nil
 }
 
 // isTerminal reports whether a person reads what is written to w.
