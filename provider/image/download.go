@@ -1,0 +1,229 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// File is a file that somebody publishes, known by its digest.
+type File struct {
+	Name   string // for [Event.ID]
+	URL    string
+	Digest string // "sha256:…"
+}
+
+// maxFile bounds what a server can fill the host's disk with before its digest is known.
+const maxFile = 4 << 30
+
+// DownloadError reports a server that did not give a file.
+type DownloadError struct {
+	URL    string
+	Status int // of HTTP; 0 when there was no answer
+	Err    error
+}
+
+func (e *DownloadError) Error() string {
+	if e.Status == 0 {
+		return fmt.Sprintf("%s cannot be reached: %v", e.URL, e.Err)
+	}
+	return fmt.Sprintf("%s was not given (%d): %v", e.URL, e.Status, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *DownloadError) Unwrap() error { return e.Err }
+
+// Remedy is to try again.
+func (e *DownloadError) Remedy() string {
+	return "check that the server can be reached from here, then retry: what came so far is kept"
+}
+
+// WithFile brings f here as a blob is brought, resumed and verified, hands it to use, and
+// removes it when use has succeeded. Callers see to it that nobody else works on f: who
+// waited would fetch anew what was removed meanwhile.
+func (s *Store) WithFile(ctx context.Context, f File, use func(io.Reader) error, progress Progress) error {
+	h, err := v1.NewHash(f.Digest)
+	if err != nil {
+		return fmt.Errorf("download of %s: %w", f.URL, err)
+	}
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := s.download(ctx, f, h, progress.oneAtATime()); err != nil {
+		return s.explain(err)
+	}
+	in, err := os.Open(s.blobPath(h))
+	if err != nil {
+		return err
+	}
+	err = use(readerWithContext{ctx, in})
+	_ = in.Close() // only read from
+	if err != nil {
+		return err
+	}
+	return os.Remove(in.Name())
+}
+
+// download brings f, under its digest. How large it is its server tells, unless it came
+// already and was not used up.
+func (s *Store) download(ctx context.Context, f File, h v1.Hash, progress Progress) error {
+	src := fileSource{
+		url: f.URL, digest: h, retry: s.retry,
+		client: &http.Client{Transport: transport.NewUserAgent(s.transport, "stead"), CheckRedirect: checkRedirect},
+	}
+	d := v1.Descriptor{Digest: h}
+	if info, err := os.Stat(s.blobPath(h)); err == nil {
+		d.Size = info.Size()
+	} else {
+		err := s.retry.do(ctx, func() error {
+			roots, err := src.roots(ctx)
+			if err == nil {
+				d = roots[0]
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.copyBlob(ctx, src, d, func(e Event) {
+		e.ID = f.Name
+		progress(e)
+	})
+}
+
+// fileSource is a file on a server.
+type fileSource struct {
+	url    string
+	digest v1.Hash
+	client *http.Client
+	retry  policy
+}
+
+func (f fileSource) String() string { return f.url }
+
+// Close does nothing: connections are the transport's.
+func (f fileSource) Close() error { return nil }
+
+// roots asks how large the file is. It asks for the first byte, for servers that sign
+// addresses for one method refuse HEAD there.
+func (f fileSource) roots(ctx context.Context) ([]v1.Descriptor, error) {
+	dog := f.retry.watch(ctx)
+	defer dog.stop()
+	res, err := f.get(dog.ctx, "bytes=0-0")
+	if err == nil {
+		defer res.Body.Close() // the rest of it is not wanted
+		err = transport.CheckError(res, http.StatusOK, http.StatusPartialContent)
+	}
+	if err != nil {
+		return nil, f.failed(dog.error(err))
+	}
+	size := res.ContentLength
+	if res.StatusCode == http.StatusPartialContent {
+		size = sizeOf(res)
+	}
+	if size <= 0 || size > maxFile {
+		return nil, f.failed(fmt.Errorf("the server says that its size is %d bytes; it should be 1 to %d", size, int64(maxFile)))
+	}
+	return []v1.Descriptor{{Digest: f.digest, Size: size}}, nil
+}
+
+// sizeOf is the size of the whole of which an answer is a part: what follows the slash
+// in Content-Range (RFC 9110 §14.4), or -1.
+func sizeOf(res *http.Response) int64 {
+	_, text, _ := strings.Cut(res.Header.Get("Content-Range"), "/")
+	size, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return size
+}
+
+func (f fileSource) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	rc, _, err := f.openFrom(ctx, d, 0)
+	return rc, err
+}
+
+func (f fileSource) openFrom(ctx context.Context, _ v1.Descriptor, offset int64) (io.ReadCloser, int64, error) {
+	dog := f.retry.watch(ctx)
+	rc, at, err := openRange(offset, func(ranges string) (*http.Response, error) { return f.get(dog.ctx, ranges) })
+	if err != nil {
+		dog.stop()
+		return nil, 0, f.failed(dog.error(err))
+	}
+	return watched{ReadCloser: rc, watchdog: dog}, at, nil
+}
+
+func (f fileSource) get(ctx context.Context, ranges string) (*http.Response, error) {
+	return request(ctx, f.client, f.url, ranges)
+}
+
+func (f fileSource) failed(err error) error {
+	e := &DownloadError{URL: f.url, Err: err}
+	var status *transport.Error
+	if errors.As(err, &status) {
+		e.Status = status.StatusCode
+	}
+	return e
+}
+
+// request asks for a file, or for ranges of it unless they are empty.
+func request(ctx context.Context, c *http.Client, address, ranges string) (*http.Response, error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	if ranges != "" {
+		q.Header.Set("Range", ranges)
+	}
+	res, err := c.Do(q)
+	var at *url.Error
+	if errors.As(err, &at) {
+		// The place that a server sent us to is long and may hold a signature that gives
+		// access: not for messages.
+		return nil, at.Err
+	}
+	return res, err
+}
+
+// openRange reads from an offset on what get asks for, where the server does ranges (RFC
+// 9110 §14), else from its beginning; at tells which.
+func openRange(offset int64, get func(ranges string) (*http.Response, error)) (_ io.ReadCloser, at int64, err error) {
+	ranges := ""
+	if offset > 0 {
+		ranges = fmt.Sprintf("bytes=%d-", offset)
+	}
+	res, err := get(ranges)
+	if err == nil && offset > 0 && (res.StatusCode == http.StatusRequestedRangeNotSatisfiable ||
+		res.StatusCode == http.StatusPartialContent && !beginsAt(res, offset)) {
+		_ = res.Body.Close() // it is asked for anew
+		offset = 0
+		res, err = get("")
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if offset > 0 && res.StatusCode == http.StatusPartialContent {
+		return res.Body, offset, nil
+	}
+	if err := transport.CheckError(res, http.StatusOK); err != nil {
+		return nil, 0, errors.Join(err, res.Body.Close())
+	}
+	return res.Body, 0, nil
+}
+
+// beginsAt tells whether a partial answer is the part that was asked for.
+func beginsAt(res *http.Response, offset int64) bool {
+	return strings.HasPrefix(res.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset))
+}
