@@ -3,15 +3,25 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"path"
 	"strings"
 )
 
+// darwin is Go's name of macOS.
+const darwin = "darwin"
+
 // NoKernelError says that the host has no kernel a machine could boot.
 type NoKernelError struct {
+	System   string  // where it was looked for, as Go spells it; empty: Linux
+	Arch     string  // of the machine
 	Rejected []error // why each kernel that is there was passed over
 }
 
 func (e *NoKernelError) Error() string {
+	if e.System == darwin {
+		return "there is no default kernel for " + e.Arch + " machines on macOS"
+	}
 	if len(e.Rejected) == 0 {
 		return "no Linux kernel on this host: neither /boot/vmlinuz-* nor /lib/modules/*/vmlinuz exists"
 	}
@@ -28,6 +38,12 @@ func (e *NoKernelError) Unwrap() []error { return e.Rejected }
 
 // Remedy says how to get a kernel.
 func (e *NoKernelError) Remedy() string {
+	if e.System == darwin {
+		if e.Arch == "arm64" {
+			return nameKernel + ", an uncompressed one"
+		}
+		return "name one in machines.hcl: kernel = \"/path/to/vmlinuz\", a bzImage as distributions have it, with its lib/modules beside it"
+	}
 	var unreadable *UnreadableError
 	if errors.As(errors.Join(e.Rejected...), &unreadable) {
 		return unreadable.Remedy()
@@ -85,3 +101,57 @@ func (e *MissingModuleError) Remedy() string {
 	return fmt.Sprintf("install the rest of this kernel's modules (on Ubuntu: apt install linux-modules-extra-%s; "+
 		"on Fedora: dnf install kernel-modules-%s), or choose a kernel built with it", e.Release, e.Release)
 }
+
+// NotImageError says that a kernel is not in the one form that Virtualization.framework
+// boots on arm64.
+type NotImageError struct{ Path, Arch string }
+
+func (e *NotImageError) Error() string {
+	return fmt.Sprintf("kernel %s is no uncompressed Image for %s", e.Path, e.Arch)
+}
+
+// NotFetchedError says that the default kernel is yet to be fetched.
+type NotFetchedError struct{ Archive Archive }
+
+func (e *NotFetchedError) Error() string {
+	return "the default kernel is not on this host yet: " + path.Base(e.Archive.Member)
+}
+
+// Remedy says which commands fetch it.
+func (e *NotFetchedError) Remedy() string {
+	return "\"stead apply\" and \"stead start\" fetch it; or " + nameKernel
+}
+
+// nameKernel is how to do without a default kernel.
+const nameKernel = "name a kernel in machines.hcl: kernel = \"/path/to/Image\""
+
+// FetchError says that the default kernel could not be fetched.
+type FetchError struct {
+	Archive Archive
+	Err     error
+}
+
+func (e *FetchError) Error() string { return fmt.Sprintf("fetch the default kernel: %v", e.Err) }
+func (e *FetchError) Unwrap() error { return e.Err }
+
+// Remedy is to try again, or to do without.
+func (e *FetchError) Remedy() string {
+	host := e.Archive.URL
+	if u, err := url.Parse(host); err == nil {
+		host = u.Host
+	}
+	return fmt.Sprintf("check that %s can be reached from here, and retry: what came so far is kept; or %s", host, nameKernel)
+}
+
+// ArchiveError says that an archive, though the right one by its digest, holds no kernel
+// that could be used.
+type ArchiveError struct {
+	Archive Archive
+	Err     error
+}
+
+func (e *ArchiveError) Error() string { return fmt.Sprintf("archive %s: %v", e.Archive.URL, e.Err) }
+func (e *ArchiveError) Unwrap() error { return e.Err }
+
+// Remedy says how to do without.
+func (e *ArchiveError) Remedy() string { return nameKernel }

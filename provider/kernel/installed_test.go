@@ -1,0 +1,83 @@
+package kernel
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestInstalledKernelOfApplesContainerIsFound(t *testing.T) {
+	image := func(release string) string { return string(arm64Image(release)) }
+	tests := map[string]struct {
+		files map[string]string
+		link  string // where default.kernel-arm64 points to
+		want  string
+	}{
+		"the default, though it is not the newest": {
+			files: map[string]string{"vmlinux-6.18.5-177": image("6.18.5"), "vmlinux-6.18.15-186": image("6.18.15")},
+			link:  "vmlinux-6.18.5-177", want: "vmlinux-6.18.5-177",
+		},
+		"the newest, when there is no default": {
+			files: map[string]string{"vmlinux-6.18.5-177": image("6.18.5"), "vmlinux-6.18.15-186": image("6.18.15"), "README": "hello"},
+			want:  "vmlinux-6.18.15-186",
+		},
+		"the newest, when the default is gone": {
+			files: map[string]string{"vmlinux-6.18.5-177": image("6.18.5")},
+			link:  "vmlinux-6.18.15-186", want: "vmlinux-6.18.5-177",
+		},
+		"the newest of those that boot": {
+			files: map[string]string{
+				"vmlinux-6.18.5-177": image("6.18.5"), "vmlinuz-6.19": string(gzipped(t, arm64Image("6.19"))),
+				"bzImage-6.20": string(bzImage("6.20", nil)), "folder/vmlinux-6.21": image("6.21"),
+			},
+			link: "vmlinuz-6.19", want: "vmlinux-6.18.5-177",
+		},
+		"a default that is a file": {
+			files: map[string]string{"default.kernel-arm64": image("6.18.5"), "vmlinux-6.18.15": image("6.18.15")},
+			want:  "default.kernel-arm64",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir, err := filepath.EvalSymlinks(write(t, tt.files))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.link != "" {
+				if err := os.Symlink(tt.link, filepath.Join(dir, "default.kernel-arm64")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			k, err := Installed(dir, "arm64")
+			if err != nil || k.Path != filepath.Join(dir, tt.want) || k.Arch != "arm64" {
+				t.Errorf("Installed = %+v, %v, want %s", k, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestMacsWithoutADefaultKernelLearnWhatToName(t *testing.T) {
+	for arch, form := range map[string]string{"amd64": "a bzImage", "arm64": "Image"} {
+		for name, dir := range map[string]string{
+			"nothing installed":       filepath.Join(t.TempDir(), "none"),
+			"for another processor":   write(t, map[string]string{"vmlinux": string(vmlinux("Linux version 6.1 (gcc)", nil))}),
+			"of no use in the folder": write(t, map[string]string{"notes": "hello"}),
+		} {
+			t.Run(arch+" "+name, func(t *testing.T) {
+				_, err := Installed(dir, arch)
+				var none *NoKernelError
+				if !errors.As(err, &none) {
+					t.Fatalf("Installed = %v, want a NoKernelError", err)
+				}
+				if text := err.Error(); !strings.Contains(text, "macOS") || strings.Contains(text, "/boot") {
+					t.Errorf("error is %q", text)
+				}
+				if text := none.Remedy(); !strings.Contains(text, form) || !strings.Contains(text, "kernel = ") || strings.Contains(text, "apt") {
+					t.Errorf("remedy is %q", text)
+				}
+			})
+		}
+	}
+}
