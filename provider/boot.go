@@ -14,11 +14,10 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// openKernel is the machine's own kernel, else the newest that the host has for its
-// processor.
-func openKernel(path string, cpu processor) (kernel.Kernel, error) {
+// openKernel is the machine's own kernel, else the host's default for its processor.
+func (p *Provider) openKernel(path string, cpu processor) (kernel.Kernel, error) {
 	if path == "" {
-		return kernel.Host(cpu.arch)
+		return p.kernels.find(cpu.arch)
 	}
 	k, err := kernel.Open(path)
 	if err == nil && k.Arch != cpu.arch {

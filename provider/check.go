@@ -2,10 +2,12 @@ package provider
 
 import (
 	"context"
+	"errors"
 
 	"github.com/stead-vm/stead/provider/build"
 	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/provider/image"
+	"github.com/stead-vm/stead/provider/kernel"
 )
 
 // Check reports everything that would keep a machine of s from being made or booted on
@@ -22,23 +24,16 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 			return err
 		}
 	}
-	platform, err := image.ParsePlatform(s.Platform)
-	if err != nil {
-		return err
-	}
-	caps, err := p.driver.Capabilities(ctx)
-	if err != nil {
-		return err
-	}
-	cpu, err := processorFor(platform, caps)
+	cpu, caps, err := p.processorOf(ctx, s)
 	if err != nil {
 		return err
 	}
 	if _, err := p.agent(cpu.arch); err != nil {
 		return err
 	}
-	k, err := openKernel(s.Kernel, cpu)
-	if err != nil {
+	k, err := p.openKernel(s.Kernel, cpu)
+	var later *kernel.NotFetchedError
+	if err != nil && !errors.As(err, &later) { // what will be fetched needs no check now
 		return err
 	}
 	if _, err := k.Modules(needs(s.Settings, caps)); err != nil {
@@ -53,6 +48,20 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 	return p.driver.Validate(ctx, hypervisor.Config{
 		Name: s.ID, Arch: cpu.arch, Rosetta: cpu.rosetta, CPUs: s.CPUs, Memory: s.Memory, Kernel: k.Path, Nested: s.Virtualization,
 	})
+}
+
+// processorOf is what a machine of s runs on, and on what host.
+func (p *Provider) processorOf(ctx context.Context, s Spec) (processor, hypervisor.Capabilities, error) {
+	platform, err := image.ParsePlatform(s.Platform)
+	if err != nil {
+		return processor{}, hypervisor.Capabilities{}, err
+	}
+	caps, err := p.driver.Capabilities(ctx)
+	if err != nil {
+		return processor{}, caps, err
+	}
+	cpu, err := processorFor(platform, caps)
+	return cpu, caps, err
 }
 
 // NoVirtualizationError reports a host that cannot give machines /dev/kvm.

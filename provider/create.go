@@ -101,6 +101,9 @@ func (p *Provider) build(ctx context.Context, s Spec, progress image.Progress) (
 	if err := p.Check(ctx, s); err != nil {
 		return bundle{}, err
 	}
+	if err := p.fetchKernel(ctx, s, progress); err != nil {
+		return bundle{}, err
+	}
 	img, err := p.fetch(ctx, s, progress)
 	if err != nil {
 		return bundle{}, err

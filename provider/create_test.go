@@ -50,7 +50,11 @@ func newProvider(t *testing.T) *Provider {
 			t.Fatal(err)
 		}
 	}
-	return &Provider{opts: o, log: o.Log, images: images, driver: idleDriver{}, agent: func(string) (agent, error) { return embedded.Agent("agent"), nil }}
+	p := &Provider{opts: o, log: o.Log, images: images, driver: idleDriver{}, agent: func(string) (agent, error) { return embedded.Agent("agent"), nil }}
+	if p.kernels, err = p.openKernels(); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // tinyRoot is a tarball of a root file system with one file.

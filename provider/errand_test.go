@@ -97,6 +97,8 @@ func (h host) Repair(ctx context.Context, s provider.Spec, expect *provider.Iden
 	return h.Provider.Repair(ctx, s, expect, nil)
 }
 
+func (h host) Start(ctx context.Context, id string) error { return h.Provider.Start(ctx, id, nil) }
+
 func (h host) Stop(ctx context.Context, id string) error {
 	return h.Provider.Stop(ctx, id, provider.StopOptions{})
 }

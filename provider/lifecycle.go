@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
@@ -34,14 +35,15 @@ func (e *StartError) Remedy() string {
 }
 
 // Start boots a machine and returns when it is ready; a running one is left alone. When
-// ctx ends first, the machine is stopped again.
-func (p *Provider) Start(ctx context.Context, id string) error {
+// ctx ends first, the machine is stopped again. A default kernel that is not here yet is
+// fetched first: progress, which may be nil, tells of that.
+func (p *Provider) Start(ctx context.Context, id string, progress image.Progress) error {
 	unlock, err := p.existing(ctx, id, "starting", nil)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return p.start(ctx, id)
+	return p.start(ctx, id, progress)
 }
 
 // existing is write for a machine that must be there, and be the expected one.
@@ -59,17 +61,20 @@ func (p *Provider) existing(ctx context.Context, id, doing string, expect *Ident
 	return unlock, nil
 }
 
-func (p *Provider) start(ctx context.Context, id string) error {
+func (p *Provider) start(ctx context.Context, id string, progress image.Progress) error {
 	b := p.bundle(id)
 	if running, err := p.alreadyRunning(ctx, b, id); err != nil || running {
 		return err
 	}
 	// Fail here, with the person watching, and not in the supervisor.
 	s, err := p.checkBundle(ctx, b)
+	if err == nil {
+		err = p.fetchKernel(ctx, s, progress)
+	}
 	if err != nil {
 		return err
 	}
-	p.log.Debug("starting", "machine", id, "settings", s)
+	p.log.Debug("starting", "machine", id, "settings", s.Settings)
 	started, cmd, err := p.spawnSupervisor(b, id)
 	if err != nil {
 		return err
@@ -122,17 +127,19 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle, id string) (boo
 	}
 }
 
-// checkBundle checks all that can be known before a machine is started.
-func (p *Provider) checkBundle(ctx context.Context, b bundle) (Settings, error) {
+// checkBundle checks all that can be known before a machine is started, and says which
+// machine it is.
+func (p *Provider) checkBundle(ctx context.Context, b bundle) (Spec, error) {
 	r, err := b.readRecord()
 	if err != nil {
-		return Settings{}, err
+		return Spec{}, err
 	}
-	s, err := b.settings()
+	settings, err := b.settings()
 	if err != nil {
-		return Settings{}, err
+		return Spec{}, err
 	}
-	return s, p.Check(ctx, r.spec(s))
+	s := r.spec(settings)
+	return s, p.Check(ctx, s)
 }
 
 // Stop shuts a machine down and returns when it is gone; a stopped one is left alone.

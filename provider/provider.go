@@ -43,11 +43,12 @@ type Options struct {
 // Provider is the machines of one state folder. It is safe for concurrent use, also
 // by several processes.
 type Provider struct {
-	opts   Options
-	log    *slog.Logger
-	images *image.Store
-	driver hypervisor.Driver
-	agent  func(arch string) (agent, error) // embedded.Find
+	opts    Options
+	log     *slog.Logger
+	images  *image.Store
+	driver  hypervisor.Driver
+	kernels kernelSource                     // of machines that name none
+	agent   func(arch string) (agent, error) // embedded.Find
 }
 
 // agent is the guest's program, as package embedded has it.
@@ -74,6 +75,9 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{opts: o, log: o.Log, agent: func(arch string) (agent, error) { return embedded.Find(arch) }}
 	if p.images, err = openImages(o); err != nil {
+		return nil, err
+	}
+	if p.kernels, err = p.openKernels(); err != nil {
 		return nil, err
 	}
 	if p.driver, err = p.openDriver(); err != nil {

@@ -142,7 +142,7 @@ func (p *Provider) prepare(ctx context.Context, b bundle, runDir string) (superv
 	if err != nil {
 		return supervisor.Boot{}, err
 	}
-	k, err := openKernel(s.Kernel, cpu)
+	k, err := p.openKernel(s.Kernel, cpu)
 	if err != nil {
 		return supervisor.Boot{}, err
 	}

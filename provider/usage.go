@@ -14,7 +14,7 @@ const (
 	UsedByImages   = "images"   // blobs of images, and parts of interrupted pulls
 	UsedByDisks    = "disks"    // disks of images, from which those of machines are cloned
 	UsedByMachines = "machines" // disks of machines
-	UsedByKernels  = "kernels"  // kernels unpacked for emulation
+	UsedByKernels  = "kernels"  // default kernels that were fetched, kernels unpacked for emulation
 	UsedByLogs     = "logs"     // logs of machines
 	UsedByOther    = "other"    // settings, locks, leftovers of killed commands
 )
@@ -64,8 +64,10 @@ func (p *Provider) Usage(ctx context.Context) (Usage, error) {
 		return Usage{}, err
 	}
 	kernels, other := UsageGroup{Kind: UsedByKernels}, UsageGroup{Kind: UsedByOther}
-	for _, k := range filesIn(filepath.Join(p.opts.Home, "cache", "kernels"), "") {
-		kernels.add(k)
+	for _, dir := range []string{p.kernelsDir(), filepath.Join(p.opts.Home, "cache", "kernels")} {
+		for _, k := range filesIn(dir, "") {
+			kernels.add(k)
+		}
 	}
 	kernels.Count = len(kernels.Items)
 	err = p.eachLeftover("", func(dir string) error {
@@ -149,13 +151,13 @@ func (p *Provider) machinesUsage() (machines, logs UsageGroup, err error) {
 	return machines, logs, nil
 }
 
-// filesIn lists the files of a folder whose name ends so. A folder that is not there, or
-// not any more, has none.
+// filesIn lists the files of a folder whose name ends so, but for hidden ones, which are
+// locks and the like. A folder that is not there, or not any more, has none.
 func filesIn(dir, suffix string) []UsageItem {
 	entries, _ := os.ReadDir(dir)
 	var items []UsageItem
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && strings.HasSuffix(e.Name(), suffix) {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && strings.HasSuffix(e.Name(), suffix) && !strings.HasPrefix(e.Name(), ".") {
 			items = append(items, UsageItem{Name: e.Name(), Space: image.SpaceOf(info)})
 		}
 	}

@@ -57,6 +57,10 @@ func (h host) Repair(ctx context.Context, s provider.Spec, expect *provider.Iden
 	return h.Provider.Repair(ctx, s, expect, h.progress(s.ID))
 }
 
+func (h host) Start(ctx context.Context, id string) error {
+	return h.Provider.Start(ctx, id, h.progress(id))
+}
+
 func (h host) progress(id string) image.Progress { return h.view.progress(id) }
 
 func (h host) Note(ctx context.Context, id string, s *provider.Spec, stopped bool) error {

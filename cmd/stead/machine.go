@@ -39,7 +39,10 @@ func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) err
 			fmt.Fprintf(a.err, "Starting %s ...\n", id)
 		}
 	}
-	if err := p.Start(ctx, id); err != nil {
+	bars := a.newProgress()
+	err = p.Start(ctx, id, bars.event(id))
+	bars.wait()
+	if err != nil {
 		return fmt.Errorf("machine %s: %w", id, err)
 	}
 	return nil
