@@ -25,6 +25,7 @@ func (d idleDriver) Capabilities(context.Context) (hypervisor.Capabilities, erro
 }
 func (d idleDriver) Validate(context.Context, hypervisor.Config) error { return d.refuse }
 func (d idleDriver) NetworkSettings() hypervisor.NetworkSettings       { return hypervisor.NetworkSettings{} }
+func (d idleDriver) Examine(context.Context) []hypervisor.Finding      { return nil }
 
 func (d idleDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, error) {
 	return nil, hypervisor.ErrUnsupported

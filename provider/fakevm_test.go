@@ -29,6 +29,8 @@ func (fakeHypervisor) Capabilities(context.Context) (hypervisor.Capabilities, er
 
 func (fakeHypervisor) Validate(context.Context, hypervisor.Config) error { return nil }
 
+func (fakeHypervisor) Examine(context.Context) []hypervisor.Finding { return nil }
+
 func (fakeHypervisor) NetworkSettings() hypervisor.NetworkSettings {
 	return hypervisor.NetworkSettings{Address: "10.0.2.15/24"}
 }

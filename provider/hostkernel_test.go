@@ -1,15 +1,10 @@
 package provider
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,116 +15,10 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/klauspost/compress/zstd"
 
-	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/kernel"
 )
-
-// appleDriver runs nothing, on a host whose processor is Apple's.
-type appleDriver struct{ idleDriver }
-
-func (appleDriver) Capabilities(context.Context) (hypervisor.Capabilities, error) {
-	return hypervisor.Capabilities{Archs: []string{"arm64"}}, nil
-}
-
-// publisher serves the archive of a kernel and counts how often it is asked.
-type publisher struct {
-	kernel.Archive
-	asked atomic.Int32
-	wrong atomic.Bool // serve something else
-}
-
-// newPublisher serves a kernel of the release.
-func newPublisher(t *testing.T, release string) *publisher {
-	t.Helper()
-	var packed bytes.Buffer
-	z, err := zstd.NewWriter(&packed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := tar.NewWriter(z)
-	file := arm64Kernel(release)
-	p := &publisher{}
-	p.Member, p.Arch = "opt/vmlinux-"+release, "arm64"
-	err = errors.Join(
-		w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: p.Member, Mode: 0o644, Size: int64(len(file))}),
-		second(w.Write(file)), w.Close(), z.Close(),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data := packed.Bytes()
-	p.SHA256 = fmt.Sprintf("%x", sha256.Sum256(data))
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		p.asked.Add(1)
-		content := data
-		if p.wrong.Load() {
-			content = []byte("tampered with")
-		}
-		http.ServeContent(w, q, "", time.Time{}, bytes.NewReader(content))
-	}))
-	t.Cleanup(srv.Close)
-	p.URL = srv.URL + "/kernel.tar.zst"
-	return p
-}
-
-func second(_ int, err error) error { return err }
-
-func arm64Kernel(release string) []byte {
-	file := make([]byte, 4096)
-	copy(file[0x38:], "ARM\x64") // Documentation/arm64/booting.rst
-	return append(file, "Linux version "+release+" (builder@example)\x00"...)
-}
-
-// newMac is a provider as on Apple silicon, whose default kernel is the publisher's.
-func newMac(t *testing.T, pub *publisher) (*Provider, Spec) {
-	t.Helper()
-	p := newProvider(t)
-	p.driver, p.agent = appleDriver{}, func(string) (agent, error) { return idleAgent{}, nil }
-	p.kernels = fetchedKernels{
-		installed: filepath.Join(t.TempDir(), "kernels"), archive: pub.Archive,
-		dir: p.kernelsDir(), images: p.images, log: slog.New(slog.DiscardHandler),
-	}
-	s := tiny(t, "1")
-	s.Platform, s.Image = "linux/arm64", arm64Image(t)
-	return p, s
-}
-
-// arm64Image is the reference of an image for arm64.
-func arm64Image(t *testing.T) string {
-	t.Helper()
-	layer, err := tarball.LayerFromFile(tinyRoot(t, "1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	img, err := mutate.AppendLayers(empty.Image, layer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.OS, config.Architecture = "linux", "arm64"
-	if img, err = mutate.ConfigFile(img, config); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	path, err := layout.Write(dir, empty.Index)
-	if err == nil {
-		err = path.AppendImage(img)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "oci:" + dir
-}
 
 // booted is the kernel that the machine's supervisor would boot.
 func booted(t *testing.T, p *Provider, id string) (path string, err error) {

@@ -17,6 +17,12 @@ var df []byte
 // DF is the JSON Schema (2020-12) of what `stead df --format json` prints.
 func DF() []byte { return append([]byte(nil), df...) }
 
+//go:embed doctor.schema.json
+var doctor []byte
+
+// Doctor is the JSON Schema (2020-12) of what `stead doctor --json` prints.
+func Doctor() []byte { return append([]byte(nil), doctor...) }
+
 //go:embed events.schema.json
 var events []byte
 

@@ -125,19 +125,25 @@ func (a *app) open() (*provider.Provider, error) {
 	if a.provider != nil {
 		return a.provider, nil
 	}
+	o, err := a.options()
+	if err != nil {
+		return nil, err
+	}
+	a.provider, err = provider.New(o)
+	return a.provider, err
+}
+
+// options are those of this user's provider.
+func (a *app) options() (provider.Options, error) {
 	home, err := stateFolder()
 	if err != nil {
-		return nil, err
+		return provider.Options{}, err
 	}
 	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	a.provider, err = provider.New(provider.Options{
+	return provider.Options{
 		Home: home, Exe: exe, Version: version(), Accel: os.Getenv("STEAD_ACCEL"), Builder: os.Getenv("STEAD_BUILDER"), Log: a.logger(),
 		Command: a.command, LockTimeout: a.lockTimeout,
-	})
-	return a.provider, err
+	}, err
 }
 
 func (a *app) logger() *slog.Logger {

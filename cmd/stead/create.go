@@ -43,7 +43,7 @@ func newCreateCmd(a *app) *cobra.Command {
 	f.StringVar(&o.disk, "disk", "", "size of its disk, such as 64G; only what is used takes space")
 	f.StringVar(&o.homeMount, "home-mount", "", "your home inside: rw, ro or none")
 	f.BoolVar(&o.virtualization, "virtualization", false, "give it /dev/kvm")
-	f.StringVar(&o.kernel, "kernel", "", "kernel to boot; default: the host's newest")
+	f.StringVar(&o.kernel, "kernel", "", "kernel to boot; default: that of this system")
 	f.StringVar(&o.platform, "platform", "", "platform of the image, such as linux/amd64")
 	f.StringVar(&o.arch, "arch", "", "architecture of the image")
 	f.StringVar(&o.os, "os", "", "operating system of the image")

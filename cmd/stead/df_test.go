@@ -51,25 +51,29 @@ func TestDfIsWhatItsSchemaSays(t *testing.T) {
 // conforms checks a document against a schema that describes each of its keys.
 func conforms(t *testing.T, schema, document []byte) {
 	t.Helper()
+	if err := validate(schema, document); err != nil {
+		t.Errorf("%v\n%s", err, document)
+	}
+}
+
+func validate(schema, document []byte) error {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	c := jsonschema.NewCompiler()
 	if err := c.AddResource("schema", doc); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	compiled, err := c.Compile("schema")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if err := compiled.Validate(v); err != nil {
-		t.Errorf("%v\n%s", err, document)
-	}
+	return compiled.Validate(v)
 }
 
 // keys are the names of all that is inside v.

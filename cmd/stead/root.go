@@ -22,7 +22,7 @@ func newRootCmd(a *app) *cobra.Command {
 	group(root, "project", newPlanCmd(a), newApplyCmd(a), newWatchCmd(a), newStatusCmd(a), newDestroyCmd(a), newAdoptCmd(a))
 	group(root, "inside", newRunCmd(a), newShellCmd(a))
 	group(root, "machines", newMachineCmd(a), newLsCmd(a), newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a), newImportCmd(a), newImageCmd(a), newDfCmd(a))
-	root.AddCommand(newVersionCmd(), newSuperviseCmd(a))
+	root.AddCommand(newDoctorCmd(a), newVersionCmd(), newSuperviseCmd(a))
 	root.AddCommand(systemCommands(a)...)
 	return root
 }

@@ -129,6 +129,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"hold-project":    holdProject,
 	"power-cuts":      powerCuts,
 	"disk-space":      diskSpace,
+	"matches-schema":  matchesSchema,
 }
 
 // status asks the supervisor of the script's machine.

@@ -1,6 +1,9 @@
 package hypervisor
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Verdict is what something about the host means for machines.
 type Verdict uint8
@@ -25,5 +28,15 @@ type Finding struct {
 	Topic   string // "QEMU", "macOS", "entitlement", …
 	Verdict Verdict
 	Detail  string // what was found, or what is wrong
-	Remedy  string // what to do about it; empty when Good
+	Remedy  string // what to do about it; empty when Good, or unknown
+}
+
+// Problem is the finding that something failed, with the remedy that err has, if any.
+func Problem(topic string, v Verdict, err error) Finding {
+	f := Finding{Topic: topic, Verdict: v, Detail: err.Error()}
+	var r interface{ Remedy() string }
+	if errors.As(err, &r) {
+		f.Remedy = r.Remedy()
+	}
+	return f
 }

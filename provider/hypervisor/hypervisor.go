@@ -79,6 +79,9 @@ type Driver interface {
 	Start(ctx context.Context, c Config) (VM, error)
 	// NetworkSettings is what the guest must configure on its card.
 	NetworkSettings() NetworkSettings
+	// Examine looks at what the driver needs of the host. Like Capabilities it may take
+	// seconds the first time.
+	Examine(ctx context.Context) []Finding
 }
 
 // NetworkSettings are the settings of the guest's network card.

@@ -101,6 +101,8 @@ func (d *fakeDriver) Capabilities(context.Context) (hypervisor.Capabilities, err
 	return hypervisor.Capabilities{}, nil
 }
 func (d *fakeDriver) Validate(context.Context, hypervisor.Config) error { return nil }
+func (d *fakeDriver) Examine(context.Context) []hypervisor.Finding      { return nil }
+
 func (d *fakeDriver) NetworkSettings() hypervisor.NetworkSettings {
 	return hypervisor.NetworkSettings{}
 }

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/schemas"
+)
+
+var (
+	goodFinding = hypervisor.Finding{Topic: "home folder", Detail: "/home/me"}
+	poorFinding = hypervisor.Finding{Topic: "KVM", Verdict: hypervisor.Poor, Detail: "machines are emulated", Remedy: "enable it"}
+	badFinding  = hypervisor.Finding{Topic: "kernel", Verdict: hypervisor.Bad, Detail: "none boots:\n  /boot/a is text", Remedy: "install one"}
+)
+
+func TestFindingsAreShownWithTheirRemediesAndWhatTheyMean(t *testing.T) {
+	tests := map[string]struct {
+		findings []hypervisor.Finding
+		want     string
+	}{
+		"all is well": {[]hypervisor.Finding{goodFinding}, `
+✓ home folder  /home/me
+
+Machines run on this host.
+`},
+		"it could be better": {[]hypervisor.Finding{goodFinding, poorFinding}, `
+✓ home folder  /home/me
+! KVM          machines are emulated
+               Hint: enable it
+
+Machines run on this host, though not all of them or not as well as they could: see the lines with a !.
+`},
+		"it does not work": {[]hypervisor.Finding{poorFinding, badFinding, goodFinding}, `
+! KVM          machines are emulated
+               Hint: enable it
+✗ kernel       none boots:
+                 /boot/a is text
+               Hint: install one
+✓ home folder  /home/me
+
+Machines cannot run on this host before the lines with a ✗ are mended.
+`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := printFindings(&out, palette(false), tt.findings); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := out.String(), strings.TrimPrefix(tt.want, "\n"); got != want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestDoctorIsWhatItsSchemaSays(t *testing.T) {
+	for verdict, findings := range map[string][]hypervisor.Finding{
+		"good": {goodFinding},
+		"poor": {goodFinding, poorFinding},
+		"bad":  {badFinding, poorFinding, goodFinding},
+	} {
+		raw, err := json.Marshal(diagnosis(findings))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conforms(t, schemas.Doctor(), raw)
+		if !bytes.Contains(raw, []byte(`"verdict":"`+verdict+`","findings"`)) {
+			t.Errorf("%s is not %s", raw, verdict)
+		}
+		var v any
+		if err := json.Unmarshal(raw, &v); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keys(v, map[string]bool{}) {
+			if !bytes.Contains(schemas.Doctor(), []byte(`"`+key+`": {`)) {
+				t.Errorf("the schema does not describe %q", key)
+			}
+		}
+	}
+}
+
+// matchesSchema (matches-schema FILE doctor|df) checks a JSON document, as what was printed.
+func matchesSchema(ts *testscript.TestScript, _ bool, args []string) {
+	schema := map[string][]byte{"doctor": schemas.Doctor(), "df": schemas.DF()}[args[1]]
+	ts.Check(validate(schema, []byte(ts.ReadFile(args[0]))))
+}
