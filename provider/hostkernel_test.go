@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -248,11 +248,38 @@ func TestAKernelThatCannotBeFetchedLeavesNoMachineAndSaysWhatToDo(t *testing.T) 
 			t.Errorf("Create = %v", err)
 		}
 	})
-	t.Run("because the disk is full", func(t *testing.T) {
-		p, _ := newMac(t, newPublisher(t, "6.18.15"))
-		var full *image.SpaceError
-		if err := p.kernels.(fetchedKernels).explain(fmt.Errorf("write: %w", syscall.ENOSPC)); !errors.As(err, &full) || full.Dir != p.kernelsDir() {
-			t.Errorf("got %v", err)
+}
+
+func TestAFullDiskLeavesNoKernelAndIsToldAsSuch(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount a small tmpfs; CI runs the tests as root too")
+	}
+	pub := newPublisher(t, "6.18.15")
+	p, s := newMac(t, pub)
+	if err := os.Mkdir(p.kernelsDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4k", "none", p.kernelsDir()).CombinedOutput(); err != nil {
+		t.Skipf("needs the right to mount; CI has it: %s", out)
+	}
+	t.Cleanup(func() {
+		if err := exec.Command("umount", p.kernelsDir()).Run(); err != nil {
+			t.Error(err)
 		}
 	})
+	var full *image.SpaceError
+	if err := p.Create(t.Context(), s, nil); !errors.As(err, &full) || full.Dir != p.kernelsDir() {
+		t.Fatalf("Create = %v", err)
+	}
+	entries, err := os.ReadDir(p.kernelsDir())
+	if err != nil || len(entries) != 1 || files(t, p) != "" { // the lock
+		t.Errorf("left are %v, %v, machines %q", entries, err, files(t, p))
+	}
+	if out, err := exec.Command("mount", "-o", "remount,size=1m", p.kernelsDir()).CombinedOutput(); err != nil {
+		t.Fatalf("%s", out)
+	}
+	before := pub.asked.Load()
+	if err := p.Create(t.Context(), s, nil); err != nil || pub.asked.Load() != before {
+		t.Errorf("with more room: %v, after %d more requests, though the archive had come", err, pub.asked.Load()-before)
+	}
 }
