@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/kernel"
 )
 
 // HolderEnv makes the test binary a process that takes the lock of machine "dev" in the
@@ -25,6 +26,23 @@ func Hold(home string) error {
 	fmt.Println("locked")
 	time.Sleep(time.Hour)
 	return nil
+}
+
+// FetcherEnv makes the test binary a process that fetches a default kernel. It holds the
+// state folder, the archive's address and digest, and the kernel's path in it.
+const FetcherEnv = "STEAD_TEST_FETCHER"
+
+// FetchKernel is what such a process does.
+func FetchKernel(words string) error {
+	w := strings.Fields(words)
+	o := Options{Home: w[0], Log: slog.New(slog.DiscardHandler)}
+	images, err := openImages(o)
+	if err != nil {
+		return err
+	}
+	p := &Provider{opts: o}
+	a := kernel.Archive{URL: w[1], SHA256: w[2], Member: w[3], Arch: "arm64"}
+	return fetchedKernels{archive: a, dir: p.kernelsDir(), images: images, log: o.Log}.fetch(context.Background(), a.Arch, nil)
 }
 
 // NewWith is New with another hypervisor, and a program for its guests that none runs.

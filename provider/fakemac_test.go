@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,6 +38,10 @@ type publisher struct {
 	kernel.Archive
 	asked atomic.Int32
 	wrong atomic.Bool // serve something else
+	stall atomic.Bool // serve half of it, and nothing more for as long as somebody waits
+
+	mu     sync.Mutex
+	ranges []string // that were asked for
 }
 
 // newPublisher serves a kernel of the release.
@@ -65,6 +70,16 @@ func newPublisher(t *testing.T, release string) *publisher {
 		content := data
 		if p.wrong.Load() {
 			content = []byte("tampered with")
+		}
+		p.mu.Lock()
+		p.ranges = append(p.ranges, q.Header.Get("Range"))
+		p.mu.Unlock()
+		if p.stall.Load() && q.Header.Get("Range") == "" {
+			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+			_, _ = w.Write(content[:len(content)/2])
+			w.(http.Flusher).Flush()
+			<-q.Context().Done()
+			return
 		}
 		http.ServeContent(w, q, "", time.Time{}, bytes.NewReader(content))
 	}))

@@ -1,20 +1,13 @@
 package provider
 
 import (
-	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/kernel"
@@ -189,97 +182,5 @@ func TestWithoutTheNetworkMachinesBootTheKernelThatIsThere(t *testing.T) {
 	}
 	if got, err := booted(t, p, "dev"); err != nil || filepath.Base(got) != pub.SHA256+"-vmlinux-6.18.15" {
 		t.Errorf("with the network it boots %s, %v", got, err)
-	}
-}
-
-func TestAKernelThatCannotBeFetchedLeavesNoMachineAndSaysWhatToDo(t *testing.T) {
-	remedy := func(t *testing.T, err error) string {
-		t.Helper()
-		var r interface{ Remedy() string }
-		if !errors.As(err, &r) {
-			t.Fatalf("%v has no remedy", err)
-		}
-		return r.Remedy()
-	}
-	t.Run("without the network", func(t *testing.T) {
-		pub := newPublisher(t, "6.18.15")
-		pub.URL = "http://127.0.0.1:1/kernel.tar.zst"
-		p, s := newMac(t, pub)
-		err := p.Create(t.Context(), s, nil)
-		var failed *kernel.FetchError
-		if !errors.As(err, &failed) || !strings.Contains(remedy(t, err), "127.0.0.1:1") || !strings.Contains(remedy(t, err), "kernel = ") {
-			t.Errorf("Create = %v", err)
-		}
-		if left := files(t, p); left != "" {
-			t.Errorf("left are %s", left)
-		}
-	})
-	t.Run("because it is another one", func(t *testing.T) {
-		pub := newPublisher(t, "6.18.15")
-		pub.wrong.Store(true)
-		p, s := newMac(t, pub)
-		err := p.Create(t.Context(), s, nil)
-		var damaged *image.BlobError
-		got := fmt.Sprintf("%x", sha256.Sum256([]byte("tampered with")))
-		if !errors.As(err, &damaged) || !strings.Contains(err.Error(), pub.SHA256) || !strings.Contains(err.Error(), got) {
-			t.Errorf("Create = %v, want both digests", err)
-		}
-		if !strings.Contains(remedy(t, err), "kernel = ") {
-			t.Errorf("remedy is %s", remedy(t, err))
-		}
-	})
-	t.Run("because somebody interrupts", func(t *testing.T) {
-		pub := newPublisher(t, "6.18.15")
-		p, s := newMac(t, pub)
-		ctx, cancel := context.WithCancelCause(t.Context())
-		interrupted := errors.New("interrupted")
-		release, err := p.images.Hold(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer release()
-		busy := flock.New(filepath.Join(p.kernelsDir(), ".lock")) // as of a command that fetches
-		if err := errors.Join(os.Mkdir(p.kernelsDir(), 0o700), busy.Lock()); err != nil {
-			t.Fatal(err)
-		}
-		defer busy.Unlock()
-		time.AfterFunc(50*time.Millisecond, func() { cancel(interrupted) })
-		if err := p.Create(ctx, s, nil); !errors.Is(err, interrupted) {
-			t.Errorf("Create = %v", err)
-		}
-	})
-}
-
-func TestAFullDiskLeavesNoKernelAndIsToldAsSuch(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to mount a small tmpfs; CI runs the tests as root too")
-	}
-	pub := newPublisher(t, "6.18.15")
-	p, s := newMac(t, pub)
-	if err := os.Mkdir(p.kernelsDir(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4k", "none", p.kernelsDir()).CombinedOutput(); err != nil {
-		t.Skipf("needs the right to mount; CI has it: %s", out)
-	}
-	t.Cleanup(func() {
-		if err := exec.Command("umount", p.kernelsDir()).Run(); err != nil {
-			t.Error(err)
-		}
-	})
-	var full *image.SpaceError
-	if err := p.Create(t.Context(), s, nil); !errors.As(err, &full) || full.Dir != p.kernelsDir() {
-		t.Fatalf("Create = %v", err)
-	}
-	entries, err := os.ReadDir(p.kernelsDir())
-	if err != nil || len(entries) != 1 || files(t, p) != "" { // the lock
-		t.Errorf("left are %v, %v, machines %q", entries, err, files(t, p))
-	}
-	if out, err := exec.Command("mount", "-o", "remount,size=1m", p.kernelsDir()).CombinedOutput(); err != nil {
-		t.Fatalf("%s", out)
-	}
-	before := pub.asked.Load()
-	if err := p.Create(t.Context(), s, nil); err != nil || pub.asked.Load() != before {
-		t.Errorf("with more room: %v, after %d more requests, though the archive had come", err, pub.asked.Load()-before)
 	}
 }

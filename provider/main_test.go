@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(provider.HolderEnv) != "":
 		role = exitCode(func() error { return provider.Hold(os.Getenv(provider.HolderEnv)) })
+	case os.Getenv(provider.FetcherEnv) != "":
+		role = exitCode(func() error { return provider.FetchKernel(os.Getenv(provider.FetcherEnv)) })
 	case len(os.Args) == 3 && os.Args[1] == "supervise":
 		role = exitCode(func() error { return supervise(os.Args[2]) })
 	case os.Getenv(applyEnv) != "":
