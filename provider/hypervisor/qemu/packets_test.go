@@ -26,9 +26,14 @@ func TestCardOnAWireOfPacketsHearsAndAnswers(t *testing.T) {
 
 	ours := net.HardwareAddr{0x52, 0x54, 0, 0xaa, 0xbb, 0xcc}
 	question := bytes.Join([][]byte{
-		{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, ours, {0x08, 0x06}, // Ethernet: everybody, us, ARP
+		{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		ours,
+		{0x08, 0x06},                // Ethernet: everybody, us, ARP
 		{0, 1, 0x08, 0, 6, 4, 0, 1}, // Ethernet and IPv4, a request
-		ours, {192, 0, 2, 1}, make([]byte, 6), {192, 0, 2, 2},
+		ours,
+		{192, 0, 2, 1},
+		make([]byte, 6),
+		{192, 0, 2, 2},
 		make([]byte, 18), // to the shortest frame of Ethernet
 	}, nil)
 	deadline, _ := m.ctx.Deadline()
