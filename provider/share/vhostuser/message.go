@@ -33,6 +33,7 @@ const (
 	setProtocolFeatures request = 16
 	getQueueNum         request = 17
 	setVringEnable      request = 18
+	getConfig           request = 24
 )
 
 const (

@@ -33,7 +33,10 @@ type Device struct {
 	// Patience is how long a stopping ring waits for its last requests before the
 	// session fails with ErrStuck. Default: 10 seconds.
 	Patience time.Duration
-	Log      *slog.Logger // required
+	// Config is the device's configuration space, whose front-end asks for it: some
+	// keep that themselves. It does not change. Optional.
+	Config []byte
+	Log    *slog.Logger // required
 }
 
 // Request is one request of the guest.

@@ -20,7 +20,7 @@ const (
 
 	protoMultiQueue uint64 = 1 << 0
 	protoReplyAck   uint64 = 1 << 3
-	protoFeatures          = protoMultiQueue | protoReplyAck
+	protoConfig     uint64 = 1 << 9
 
 	// maxRings is how many rings one device may have.
 	maxRings = 17
@@ -43,14 +43,40 @@ func (s *session) dispatch(m *message) ([]byte, error) {
 	case getFeatures:
 		return word(features), nil
 	case getProtocolFeatures:
-		return word(protoFeatures), nil
+		return word(s.protoFeatures()), nil
 	case getQueueNum:
 		return word(maxRings), nil
 	case getVringBase:
 		return s.stopRing(m)
+	case getConfig:
+		return s.readConfig(m)
 	default:
 		return s.acknowledge(m)
 	}
+}
+
+// protoFeatures are the features of the protocol that this device has.
+func (s *session) protoFeatures() uint64 {
+	if len(s.dev.Config) == 0 {
+		return protoMultiQueue | protoReplyAck
+	}
+	return protoMultiQueue | protoReplyAck | protoConfig
+}
+
+// readConfig answers with a piece of the configuration space: its offset, its size,
+// flags and the bytes, all but the last as they were asked. The specification has an
+// answer without any payload where there is no such piece.
+func (s *session) readConfig(m *message) ([]byte, error) {
+	const head = 12
+	if len(m.payload) < head {
+		return nil, m.sizeError(head)
+	}
+	offset := uint64(binary.LittleEndian.Uint32(m.payload))
+	size := uint64(binary.LittleEndian.Uint32(m.payload[4:]))
+	if offset+size > uint64(len(s.dev.Config)) {
+		return []byte{}, nil
+	}
+	return append(m.payload[:head:head], s.dev.Config[offset:offset+size]...), nil
 }
 
 // acknowledge obeys a message that has no answer of its own, and says how it went when
@@ -74,7 +100,7 @@ func (s *session) obey(m *message) error {
 		return s.setFeatures(m)
 	case setProtocolFeatures:
 		v, err := m.word()
-		s.protoAcked = v & protoFeatures
+		s.protoAcked = v & s.protoFeatures()
 		return err
 	case setOwner, resetOwner:
 		return nil

@@ -3,6 +3,7 @@
 package vhostuser_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -197,5 +198,36 @@ func TestARingOutsideTheMemoryIsRefused(t *testing.T) {
 	f.Acked(vhosttest.SetVringEnable, vhosttest.State(1, 1))
 	if got := f.Acked(vhosttest.SetVringKick, vhosttest.Word(1), q.KickFD()); got == 0 {
 		t.Error("a ring that leaves the memory was started")
+	}
+}
+
+func TestTheConfigurationSpaceIsReadInPieces(t *testing.T) {
+	piece := func(offset, size uint32, bytes ...byte) []byte {
+		return append(append(vhosttest.State(offset, size), 0, 0, 0, 0), bytes...)
+	}
+	const protoConfig = 1 << 9
+	f, _ := start(t, vhostuser.Device{Handle: upper, Config: []byte{1, 2, 3, 4}})
+	f.Start(allFeatures)
+	if f.AskWord(vhosttest.GetProtocolFeatures)&protoConfig == 0 {
+		t.Error("a configuration space is not offered")
+	}
+	tests := map[string]struct{ ask, want []byte }{
+		"all of it":             {piece(0, 4, 0, 0, 0, 0), piece(0, 4, 1, 2, 3, 4)},
+		"the end of it":         {piece(3, 1, 0), piece(3, 1, 4)},
+		"what is behind it":     {piece(3, 2, 0, 0), nil},
+		"an offset beyond all":  {piece(^uint32(0), 2, 0, 0), nil},
+		"a size that wraps it":  {piece(1, ^uint32(0)), nil},
+		"nothing, at the start": {piece(0, 0), piece(0, 0)},
+	}
+	for name, tt := range tests {
+		if got := f.Ask(vhosttest.GetConfig, tt.ask); !bytes.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+
+	none, _ := start(t, vhostuser.Device{Handle: upper})
+	none.Start(allFeatures)
+	if none.AskWord(vhosttest.GetProtocolFeatures)&protoConfig != 0 {
+		t.Error("a configuration space is offered by a device without one")
 	}
 }

@@ -34,6 +34,7 @@ const (
 	SetProtocolFeatures = 16
 	GetQueueNum         = 17
 	SetVringEnable      = 18
+	GetConfig           = 24
 )
 
 // Feature bits that a test may choose.
