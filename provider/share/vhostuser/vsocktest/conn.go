@@ -1,0 +1,119 @@
+//go:build linux
+
+package vsocktest
+
+import (
+	"net"
+	"sync"
+)
+
+// conn is one connection. A pipe stands between it and the caller, who has the other
+// end, so that deadlines work.
+type conn struct {
+	device        *Device
+	local, remote uint32 // ports
+	pipe          net.Conn
+	established   chan struct{} // closed when the guest has accepted
+	gone          chan struct{} // closed when the connection has ended
+
+	// The following is guarded by the device's mutex. Counters wrap around.
+	changed    *sync.Cond
+	inbox      []byte // what the guest has sent and nobody has read
+	read       uint32 // bytes of the guest's that were read
+	told       uint32 // what the guest knows of that
+	sent       uint32 // bytes sent to the guest
+	peerWindow uint32 // how many of them the guest keeps unread
+	peerRead   uint32 // how many of them it has read
+}
+
+func newConn(d *Device, local, remote uint32) (*conn, net.Conn) {
+	ours, theirs := net.Pipe()
+	c := &conn{
+		device: d, local: local, remote: remote, pipe: theirs,
+		established: make(chan struct{}), gone: make(chan struct{}), changed: sync.NewCond(&d.mu),
+	}
+	go c.upstream()
+	go c.downstream()
+	return c, ours
+}
+
+func (c *conn) ended() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// upstream sends what the caller writes, until he closes his end.
+func (c *conn) upstream() {
+	buf := make([]byte, maxData)
+	for {
+		n, err := c.pipe.Read(buf)
+		if err != nil {
+			c.device.mu.Lock()
+			if !c.ended() {
+				c.device.send(c, opShutdown, shutdownBoth, nil)
+			}
+			c.device.mu.Unlock()
+			return
+		}
+		if !c.write(buf[:n]) {
+			return
+		}
+	}
+}
+
+// write sends data as the guest has room for it; false: the connection has ended.
+func (c *conn) write(data []byte) bool {
+	c.device.mu.Lock()
+	defer c.device.mu.Unlock()
+	for len(data) > 0 {
+		room := c.peerWindow - (c.sent - c.peerRead)
+		if c.ended() {
+			return false
+		}
+		if room == 0 {
+			c.changed.Wait()
+			continue
+		}
+		n := min(uint32(len(data)), room)
+		c.sent += n
+		c.device.send(c, opRW, 0, data[:n])
+		data = data[n:]
+	}
+	return true
+}
+
+// downstream gives the caller what the guest has sent, to the last byte.
+func (c *conn) downstream() {
+	defer c.pipe.Close()
+	for {
+		data := c.take()
+		if len(data) == 0 {
+			return
+		}
+		if _, err := c.pipe.Write(data); err != nil {
+			return
+		}
+		c.device.mu.Lock()
+		c.read += uint32(len(data))
+		if c.read-c.told >= window/2 && !c.ended() {
+			c.device.send(c, opCreditUpdate, 0, nil)
+		}
+		c.device.mu.Unlock()
+	}
+}
+
+// take waits for data; there is none when the connection has ended.
+func (c *conn) take() []byte {
+	c.device.mu.Lock()
+	defer c.device.mu.Unlock()
+	for len(c.inbox) == 0 && !c.ended() {
+		c.changed.Wait()
+	}
+	data := c.inbox
+	c.inbox = nil
+	return data
+}
