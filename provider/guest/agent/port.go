@@ -3,45 +3,18 @@
 package agent
 
 import (
-	"errors"
-	"io"
 	"io/fs"
-	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/portmux"
 )
 
-// server answers on one port until its listener ends.
-type server func(net.Listener) error
-
-// serveHost offers servers to the host over the virtio-serial port. It returns only
-// if there is no such port; a connection that the host ends is followed by another.
-func serveHost(log *slog.Logger, servers map[uint32]server) error {
-	var device string
-	if err := await("a virtio-serial port named "+guest.AgentPortName, func() (ok bool) {
-		device, ok = findPort("/sys", guest.AgentPortName)
-		return ok
-	}); err != nil {
-		return err
-	}
-	for {
-		if err := serveConnection(device, servers); err != nil && !errors.Is(err, io.EOF) {
-			log.Info("connection to the host ended", "error", err)
-		}
-		time.Sleep(devicePoll)
-	}
-}
-
-// serveConnection serves for as long as one connection lasts.
-func serveConnection(device string, servers map[uint32]server) error {
+// servePort serves over a virtio-serial port, for as long as one connection lasts.
+func servePort(device string, servers map[uint32]server) error {
 	f, err := openPort(device)
 	if err != nil {
 		return err

@@ -89,8 +89,8 @@ func newMachineWith(t *testing.T, change func(*sshd.Options)) *machine {
 	return m
 }
 
-// dialer serves m over a multiplexed pipe, as a virtio-serial port would.
-func (m *machine) dialer(t *testing.T) guest.DialFunc {
+// link serves m over a multiplexed pipe, as a virtio-serial port would.
+func (m *machine) link(t *testing.T) *portmux.Dialer {
 	t.Helper()
 	a, b := net.Pipe()
 	d, err := portmux.NewDialer(a)
@@ -109,13 +109,18 @@ func (m *machine) dialer(t *testing.T) guest.DialFunc {
 	go func() { _ = mux.Serve() }()
 	go func() { defer close(served); _ = m.server.Serve(l) }()
 	t.Cleanup(func() { d.Close(); mux.Close(); <-served })
-	return d.Dial
+	return d
 }
 
 // connect opens a connection as the supervisor does.
 func (m *machine) connect(t *testing.T) *ssh.Client {
 	t.Helper()
-	conn, chans, reqs, err := guest.DialSSH(t.Context(), m.dialer(t), m.clientKey, m.hostKey)
+	return m.connectOver(t, m.link(t).Dial)
+}
+
+func (m *machine) connectOver(t *testing.T, dial guest.DialFunc) *ssh.Client {
+	t.Helper()
+	conn, chans, reqs, err := guest.DialSSH(t.Context(), dial, m.clientKey, m.hostKey)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/sshd"
+	"github.com/stead-vm/stead/provider/guest/portmux"
 )
 
 func TestCommands(t *testing.T) {
@@ -137,23 +138,30 @@ func TestSignals(t *testing.T) {
 
 func TestDisconnectHangsUp(t *testing.T) {
 	m := newMachine(t)
-	for name, prepare := range map[string]func(*ssh.Session) error{
-		"a command":            func(*ssh.Session) error { return nil },
-		"a terminal's command": func(s *ssh.Session) error { return s.RequestPty("xterm", 24, 80, nil) },
+	plain := func(*ssh.Session) error { return nil }
+	end := func(c *ssh.Client, _ *portmux.Dialer) { c.Close() }
+	for name, tt := range map[string]struct {
+		prepare    func(*ssh.Session) error
+		disconnect func(*ssh.Client, *portmux.Dialer)
+	}{
+		"a command":                             {plain, end},
+		"a terminal's command":                  {func(s *ssh.Session) error { return s.RequestPty("xterm", 24, 80, nil) }, end},
+		"a command whose host has lost its way": {plain, func(_ *ssh.Client, link *portmux.Dialer) { link.Close() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fifo := filepath.Join(t.TempDir(), "fifo")
 			if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			c := m.connect(t)
+			link := m.link(t)
+			c := m.connectOver(t, link.Dial)
 			s := session(t, c)
 			stdout, _ := s.StdoutPipe()
-			if err := errors.Join(prepare(s), s.Start(fmt.Sprintf(`trap 'trap "" HUP; echo hup >%s; exit' HUP; echo up; while :; do sleep 0.02; done`, fifo))); err != nil {
+			if err := errors.Join(tt.prepare(s), s.Start(fmt.Sprintf(`trap 'trap "" HUP; echo hup >%s; exit' HUP; echo up; while :; do sleep 0.02; done`, fifo))); err != nil {
 				t.Fatal(err)
 			}
 			_, _ = io.ReadFull(stdout, make([]byte, len("up\n")))
-			c.Close()
+			tt.disconnect(c, link)
 			if got, err := os.ReadFile(fifo); string(got) != "hup\n" || err != nil {
 				t.Errorf("the command saw %q, %v", got, err)
 			}
@@ -370,10 +378,10 @@ func TestOnlyTheRightKeysConnect(t *testing.T) {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, err := guest.DialSSH(t.Context(), m.dialer(t), signer, m.hostKey); err == nil {
+	if _, _, _, err := guest.DialSSH(t.Context(), m.link(t).Dial, signer, m.hostKey); err == nil {
 		t.Error("a foreign client key was accepted")
 	}
-	if _, _, _, err := guest.DialSSH(t.Context(), m.dialer(t), m.clientKey, public); err == nil {
+	if _, _, _, err := guest.DialSSH(t.Context(), m.link(t).Dial, m.clientKey, public); err == nil {
 		t.Error("a foreign host key was accepted")
 	}
 }
