@@ -61,7 +61,7 @@ var forbidden = []struct {
 		because: "the agent is in every initramfs and has to stay small",
 	},
 	{
-		imports: []string{"reconcile/reconciletest"},
+		imports: []string{"reconcile/reconciletest", "provider/share/vhostuser/vhosttest", "provider/share/vhostuser/vsocktest"},
 		because: "it is for tests",
 	},
 	{
@@ -78,7 +78,7 @@ var forbidden = []struct {
 	},
 	{
 		except:  []string{"provider/guest/..."},
-		imports: []string{"github.com/vishvananda/netlink"},
+		imports: []string{"github.com/vishvananda/netlink", "github.com/insomniacslk/dhcp/..."},
 		because: "network cards are set up inside the guest; the host's are not ours",
 	},
 	{

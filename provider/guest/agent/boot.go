@@ -19,6 +19,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/initsys"
+	"github.com/stead-vm/stead/provider/guest/agent/lease"
 )
 
 // Paths of the agent in a running machine. They are on a tmpfs: nothing of a boot
@@ -39,6 +40,8 @@ const stateDir = "/var/lib/stead"
 type handover struct {
 	Boot guest.Boot   `json:"boot"`
 	Init initsys.Init `json:"init"`
+	// Lease is what Boot.Network comes from, where a DHCP server was asked.
+	Lease lease.Lease `json:"lease"`
 	// Problem is what went wrong with a machine that could boot nonetheless.
 	Problem string `json:"problem,omitempty"`
 }
@@ -116,8 +119,10 @@ func (b *boot) configure() {
 	conf := b.handover.Boot
 	b.handover.Init = initsys.Detect("/")
 	var wg sync.WaitGroup
-	wg.Go(func() { b.try("network", func() error { return setUpNetwork(conf.Network) }) })
-	wg.Go(func() { b.try("names", func() error { return writeNames(conf) }) })
+	wg.Go(func() {
+		b.try("network", b.handover.setUpNetwork)
+		b.try("names", func() error { return writeNames(b.handover.Boot) }) // with the address
+	})
 	b.try("shares", func() error { return mountShares(conf.Mounts) })
 	b.try("user", func() error { return ensureUser(conf) })
 	if conf.Nested {

@@ -63,6 +63,10 @@ func TestHosts(t *testing.T) {
 			old: "127.0.0.1\tlocalhost\n10.9.9.9\tdev dev.machine\n::1 localhost\n", network: network,
 			want: "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1 localhost\n",
 		},
+		"a machine that has no address yet knows its name": {
+			network: &guest.Network{DHCP: true},
+			want:    "127.0.0.1\tlocalhost\n127.0.1.1\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+		},
 		"a machine without a network knows its name": {
 			want: "127.0.0.1\tlocalhost\n127.0.1.1\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
 		},

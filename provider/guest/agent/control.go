@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type control struct {
 	status  guest.Status
 	settled chan struct{} // closed once the machine is ready or cannot become so
 
+	wakes chan struct{} // gets an element when the host has slept, if there is room
+
 	// The following are nil before the machine has a root of its own.
 	initState func(context.Context) string
 	services  services
@@ -45,6 +48,7 @@ func newControl(log *slog.Logger, init string) *control {
 		log:     log,
 		status:  guest.Status{Init: init, Hello: hello()},
 		settled: make(chan struct{}),
+		wakes:   make(chan struct{}, 1),
 	}
 }
 
@@ -54,6 +58,14 @@ func (c *control) settle(problem string) {
 	defer c.mu.Unlock()
 	c.status.Ready, c.status.Error = problem == "", problem
 	close(c.settled)
+}
+
+// setAddress says which address the machine has.
+func (c *control) setAddress(n *guest.Network) {
+	address, _, _ := strings.Cut(n.Address, "/")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Address = address
 }
 
 // handler routes the control API.
@@ -96,7 +108,12 @@ func (c *control) putClock(w http.ResponseWriter, r *http.Request) {
 	if !jsonhttp.Decode(w, r, &body) {
 		return
 	}
-	setClock(c.log, body.Time)
+	if off := setClock(c.log, body.Time); off > slept {
+		select {
+		case c.wakes <- struct{}{}:
+		default: // it was not heard yet
+		}
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -158,16 +175,21 @@ func hello() guest.Hello {
 // it for less would trouble programs more than it helps.
 const clockTolerance = 100 * time.Millisecond
 
-// setClock steps the clock if it is off.
-func setClock(log *slog.Logger, now time.Time) {
+// slept is how far the guest's clock is behind when the host must have been asleep, or
+// the machine paused: drift is less between two looks.
+const slept = 2 * time.Second
+
+// setClock steps the clock if it is off, and returns by how much.
+func setClock(log *slog.Logger, now time.Time) time.Duration {
 	off := time.Until(now)
 	if now.IsZero() || off.Abs() <= clockTolerance {
-		return
+		return 0
 	}
 	ts := unix.NsecToTimespec(now.UnixNano())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
 		log.Warn("clock not set", "error", err)
-		return
+		return 0
 	}
 	log.Info("clock set", "by", off.Round(time.Millisecond))
+	return off
 }

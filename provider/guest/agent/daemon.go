@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -73,7 +72,10 @@ func runDaemon() error {
 
 	c := newControl(log, string(h.Init.Kind))
 	if n := h.Boot.Network; n != nil {
-		c.status.Address, _, _ = strings.Cut(n.Address, "/")
+		c.setAddress(n)
+		if n.DHCP {
+			go keepLease(log, h, c)
+		}
 	}
 	state, err := initsys.NewState(h.Init)
 	if err != nil {

@@ -21,16 +21,24 @@ func writeNames(conf guest.Boot) error {
 			problems = append(problems, fmt.Errorf("set the host name: %w", err))
 		}
 		problems = append(problems, replaceFile("/etc/hostname", conf.Hostname+"\n", 0o644))
+	}
+	return errors.Join(append(problems, writeAddresses(conf.Hostname, conf.Network))...)
+}
+
+// writeAddresses writes the files that follow from the machine's address and network.
+func writeAddresses(name string, network *guest.Network) error {
+	var problems []error
+	if name != "" {
 		old, err := readOptional("/etc/hosts")
 		if err == nil {
-			err = replaceFile("/etc/hosts", hosts(old, conf.Hostname, conf.Network), 0o644)
+			err = replaceFile("/etc/hosts", hosts(old, name, network), 0o644)
 		}
 		problems = append(problems, err)
 	}
-	if conf.Network != nil && len(conf.Network.DNS) > 0 {
+	if network != nil && len(network.DNS) > 0 {
 		// A link to a resolver's own file is replaced: the resolver may not run, and
 		// systemd-resolved takes its servers from a file that it finds here.
-		problems = append(problems, replaceFile("/etc/resolv.conf", resolvConf(conf.Network.DNS), 0o644))
+		problems = append(problems, replaceFile("/etc/resolv.conf", resolvConf(network.DNS), 0o644))
 	}
 	return errors.Join(problems...)
 }
@@ -39,7 +47,7 @@ func writeNames(conf guest.Boot) error {
 // container machine writes them, then what the image has for other names.
 func hosts(old, name string, network *guest.Network) string {
 	address := "127.0.1.1" // Debian's way to have a name without a network
-	if network != nil {
+	if network != nil && network.Address != "" {
 		address, _, _ = strings.Cut(network.Address, "/")
 	}
 	lines := []string{"127.0.0.1\tlocalhost", fmt.Sprintf("%s\t%s %s.machine", address, name, name)}

@@ -3,32 +3,27 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 
 	"github.com/vishvananda/netlink"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/lease"
 )
 
-// setUpNetwork brings up loopback and gives the first network card its static
-// settings; nil leaves the card alone.
-func setUpNetwork(conf *guest.Network) error {
+// setUpNetwork brings up loopback and the first network card; nil leaves the card
+// alone. What a DHCP server says goes into the hand-over: the daemon keeps it.
+func (h *handover) setUpNetwork() error {
 	if lo, err := netlink.LinkByName("lo"); err == nil {
 		if err := netlink.LinkSetUp(lo); err != nil {
 			return fmt.Errorf("bring up loopback: %w", err)
 		}
 	}
-	if conf == nil {
+	if h.Boot.Network == nil {
 		return nil
-	}
-	addr, err := netlink.ParseAddr(conf.Address)
-	if err != nil {
-		return fmt.Errorf("address %q: %w", conf.Address, err)
-	}
-	gateway := net.ParseIP(conf.Gateway)
-	if gateway == nil {
-		return fmt.Errorf("gateway %q is no IP address", conf.Gateway)
 	}
 	var card netlink.Link
 	if err := await("a network card", func() bool {
@@ -37,7 +32,27 @@ func setUpNetwork(conf *guest.Network) error {
 	}); err != nil {
 		return err
 	}
+	if h.Boot.Network.DHCP {
+		if err := netlink.LinkSetUp(card); err != nil {
+			return fmt.Errorf("bring up %s: %w", card.Attrs().Name, err)
+		}
+		granted, err := lease.Client{Card: card.Attrs().Name, Hostname: h.Boot.Hostname}.Discover(context.Background())
+		if err != nil {
+			return err
+		}
+		h.Lease = granted
+		h.Boot.Network = leased(*h.Boot.Network, granted)
+	}
+	return setUpCard(card, *h.Boot.Network)
+}
+
+// setUpCard gives a card its address, its MTU and the route out.
+func setUpCard(card netlink.Link, conf guest.Network) error {
 	name := card.Attrs().Name
+	addr, err := netlink.ParseAddr(conf.Address)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", conf.Address, err)
+	}
 	if conf.MTU > 0 {
 		if err := netlink.LinkSetMTU(card, conf.MTU); err != nil {
 			return fmt.Errorf("set the MTU of %s to %d: %w", name, conf.MTU, err)
@@ -49,11 +64,37 @@ func setUpNetwork(conf *guest.Network) error {
 	if err := netlink.LinkSetUp(card); err != nil {
 		return fmt.Errorf("bring up %s: %w", name, err)
 	}
-	if err := netlink.RouteReplace(&netlink.Route{LinkIndex: card.Attrs().Index, Gw: gateway}); err != nil {
+	if conf.Gateway == "" {
+		return nil // a network without a way out
+	}
+	gateway := net.ParseIP(conf.Gateway)
+	if gateway == nil {
+		return fmt.Errorf("gateway %q is no IP address", conf.Gateway)
+	}
+	route := &netlink.Route{LinkIndex: card.Attrs().Index, Gw: gateway}
+	if !addr.Contains(gateway) {
+		route.SetFlag(netlink.FLAG_ONLINK) // a network of one address
+	}
+	if err := netlink.RouteReplace(route); err != nil {
 		return fmt.Errorf("route through %s: %w", gateway, err)
 	}
 	return nil
 }
+
+// dropAddress takes an address from a card, and with it the routes that need it.
+func dropAddress(card netlink.Link, address string) error {
+	addr, err := netlink.ParseAddr(address)
+	if err == nil {
+		err = netlink.AddrDel(card, addr)
+	}
+	if err != nil {
+		return fmt.Errorf("take the address %s from %s: %w", address, card.Attrs().Name, err)
+	}
+	return nil
+}
+
+// errNoCard reports a card that was there when the machine booted.
+var errNoCard = errors.New("the network card is gone")
 
 // firstCard is the network device with the lowest index that is a card.
 func firstCard() netlink.Link {

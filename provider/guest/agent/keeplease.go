@@ -1,0 +1,66 @@
+//go:build linux
+
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/guest/agent/lease"
+)
+
+// leased is conf with what a lease says, and without an address where it is none.
+func leased(conf guest.Network, l lease.Lease) *guest.Network {
+	conf.Address, conf.Gateway = "", ""
+	if l.Address.IsValid() {
+		conf.Address = l.Address.String()
+	}
+	if l.Gateway.IsValid() {
+		conf.Gateway = l.Gateway.String()
+	}
+	if len(l.DNS) > 0 {
+		conf.DNS = nil
+		for _, a := range l.DNS {
+			conf.DNS = append(conf.DNS, a.String())
+		}
+	}
+	conf.MTU = cmp.Or(l.MTU, conf.MTU)
+	return &conf
+}
+
+// keepLease renews the lease of the boot for as long as the machine runs, and gets one
+// later where the boot got none.
+func keepLease(log *slog.Logger, h handover, c *control) {
+	card := firstCard()
+	if card == nil {
+		return // which the boot has told
+	}
+	keeper := lease.Keeper{
+		Server: lease.Client{Card: card.Attrs().Name, Hostname: h.Boot.Hostname},
+		Apply:  func(old, now lease.Lease) error { return c.useLease(h.Boot, old, now) },
+		Wake:   c.wakes,
+		Log:    log,
+	}
+	keeper.Run(context.Background(), h.Lease)
+}
+
+// useLease gives the running machine the settings of another lease, or takes them away.
+func (c *control) useLease(conf guest.Boot, old, now lease.Lease) error {
+	card := firstCard()
+	if card == nil {
+		return errNoCard
+	}
+	network := leased(*conf.Network, now)
+	c.setAddress(network)
+	var problems []error
+	if old.Address.IsValid() && old.Address != now.Address {
+		problems = append(problems, dropAddress(card, old.Address.String()))
+	}
+	if now.Address.IsValid() {
+		problems = append(problems, setUpCard(card, *network))
+	}
+	return errors.Join(append(problems, writeAddresses(conf.Hostname, network))...)
+}
