@@ -1,0 +1,111 @@
+// Command sh is the only program of a machine that has nothing else: its init is the
+// agent's, and "sh -c" knows just what the tests of the agent need from inside.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/mdlayher/vsock"
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	words := strings.Fields(os.Args[len(os.Args)-1])
+	commands := map[string]func(args []string) error{
+		"cat":  func([]string) error { _, err := io.Copy(os.Stdout, os.Stdin); return err },
+		"show": show,
+		"hold": hold,
+		"dial": dial,
+		"exit": func(args []string) error {
+			var status int
+			_, err := fmt.Sscan(args[0], &status)
+			if err == nil {
+				os.Exit(status)
+			}
+			return err
+		},
+	}
+	if err := commands[words[0]](words[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// show waits for a file and prints it.
+func show(args []string) error {
+	for {
+		text, err := os.ReadFile(args[0])
+		if err == nil && len(text) > 0 {
+			_, err = os.Stdout.Write(text)
+			return err
+		}
+		if !errors.Is(err, os.ErrNotExist) && err != nil {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// hold says "up" and then nothing, until it is hung up, which it notes in a file.
+func hold(args []string) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, unix.SIGHUP)
+	fmt.Println("up")
+	<-hup
+	return os.WriteFile(args[0], []byte("hung up"), 0o600)
+}
+
+// dial proves that a process can reach another one of the same machine at the context
+// identifier, then asks the port for HTTP and prints what it gets.
+func dial(args []string) error {
+	var cid, port uint32
+	if _, err := fmt.Sscan(strings.Join(args, " "), &cid, &port); err != nil {
+		return err
+	}
+	const own = 4000
+	l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, own, nil)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "reached ")
+			c.Close()
+		}
+	}()
+	for _, p := range []uint32{own, port} {
+		answer, err := ask(cid, p)
+		if err != nil {
+			return err
+		}
+		fmt.Print(answer)
+	}
+	return nil
+}
+
+// ask says what a port answers to a question, if it does.
+func ask(cid, port uint32) (string, error) {
+	c, err := vsock.Dial(cid, port, nil)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	// Whoever refuses to talk may be gone before he is asked, or while he is.
+	_, _ = io.WriteString(c, "GET /v1/status HTTP/1.0\r\n\r\n")
+	answer, _ := io.ReadAll(c)
+	if len(answer) == 0 {
+		return "refused", nil
+	}
+	return string(answer), nil
+}
