@@ -58,7 +58,7 @@ type Config struct {
 // Capabilities is what the driver can do on this host.
 type Capabilities struct {
 	Driver      string   // "qemu", "vz"
-	Accelerator string   // "kvm", "tcg", "hvf"
+	Accelerator string   // "kvm", "tcg", "virtualization.framework"
 	Archs       []string // of the kernels that guests can have, as Go spells them; the host's first
 	Translates  string   // architecture whose programs run on kernels of the host's by Rosetta; empty: none
 	Vsock       bool     // the agent is dialled over vsock, for which the guest's kernel needs a transport

@@ -107,10 +107,8 @@ func (d *Driver) Validate(ctx context.Context, c hypervisor.Config) error {
 		return os.NewSyscallError("sysinfo", err)
 	}
 	return errors.Join(
-		checkSize(c, int64(host.Totalram)*int64(host.Unit)),
-		checkNested(c, caps),
-		d.checkShares(c),
-		checkFiles(c),
+		hypervisor.Check(c, caps, int64(host.Totalram)*int64(host.Unit)),
+		d.checkShareServers(c),
 	)
 }
 

@@ -46,19 +46,6 @@ func (e *AcceleratorError) Remedy() string {
 	return "unset STEAD_ACCEL, or set it to tcg for slow emulation"
 }
 
-// LimitError reports a machine that this host is too small for.
-type LimitError struct {
-	What      string // "memory", "cpus"
-	Want, Max string
-}
-
-func (e *LimitError) Error() string {
-	return fmt.Sprintf("%s = %s is more than this host offers (%s)", e.What, e.Want, e.Max)
-}
-
-// Remedy says how much is possible.
-func (e *LimitError) Remedy() string { return fmt.Sprintf("set %s to %s or less", e.What, e.Max) }
-
 // ProcessError is a host process of the machine that failed, with its last words.
 type ProcessError struct {
 	Process string // "QEMU", or which file server
@@ -76,11 +63,3 @@ func (e *ProcessError) Error() string {
 }
 
 func (e *ProcessError) Unwrap() error { return e.Err }
-
-// PanicError is the end of a guest whose kernel gave up.
-type PanicError struct{ Message, Log string }
-
-func (e *PanicError) Error() string { return "the guest's kernel panicked: " + e.Message }
-
-// Remedy says where to read on.
-func (e *PanicError) Remedy() string { return "read the end of the machine's console log, " + e.Log }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/guest/portmux"
 	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/hypervisor/console"
 )
 
 // vm is one running QEMU.
@@ -21,7 +22,7 @@ type vm struct {
 	monitor *monitor
 	agent   *portmux.Dialer
 	shares  []*shareServer
-	console consoleLog
+	console console.Log
 
 	killed   atomic.Bool
 	fault    atomic.Pointer[error]  // why we ended it ourselves
@@ -36,11 +37,11 @@ var _ hypervisor.VM = (*vm)(nil)
 // startVM starts the file servers, then QEMU, and returns when QEMU answers: all its
 // devices exist then and its processors run.
 func startVM(ctx context.Context, binary string, h hardware, o Options) (_ *vm, err error) {
-	console, err := openConsoleLog(h.ConsoleLog)
+	log, err := console.Open(h.ConsoleLog)
 	if err != nil {
 		return nil, err
 	}
-	v := &vm{console: console, done: make(chan struct{})}
+	v := &vm{console: log, done: make(chan struct{})}
 	var inherited inheritance
 	defer func() {
 		inherited.close() // QEMU has its own copies
@@ -175,8 +176,9 @@ func (v *vm) reason() hypervisor.Exit {
 	case "guest-shutdown":
 		return hypervisor.Exit{Reason: hypervisor.PoweredOff}
 	case "guest-reset":
-		if message := v.console.panicMessage(); message != "" {
-			return hypervisor.Exit{Reason: hypervisor.Crashed, Err: &PanicError{Message: message, Log: v.console.path}}
+		// A kernel that panics resets the machine, which looks like a reboot otherwise.
+		if err := v.console.Panic(); err != nil {
+			return hypervisor.Exit{Reason: hypervisor.Crashed, Err: err}
 		}
 		return hypervisor.Exit{Reason: hypervisor.Rebooted}
 	case "host-signal":
