@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux && !darwin
 
 package provider
 
@@ -10,5 +10,5 @@ import (
 )
 
 func (p *Provider) openDriver() (hypervisor.Driver, error) {
-	return nil, fmt.Errorf("no hypervisor for %s yet: stead runs machines on linux", runtime.GOOS)
+	return nil, fmt.Errorf("no hypervisor for %s: stead runs machines on linux and darwin", runtime.GOOS)
 }

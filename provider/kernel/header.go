@@ -51,7 +51,7 @@ func parseHeader(r *io.SectionReader) (header, error) {
 		return header{release, "arm64"}, err
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
 		return parseELF(r)
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+	case isGzip(head):
 		return parseGzip(r)
 	}
 	return header{}, errNotKernel

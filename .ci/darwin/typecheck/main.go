@@ -1,0 +1,174 @@
+// Command typecheck checks the types of packages as macOS would compile them, on a host
+// without a Mac, a C compiler or Apple's headers.
+//
+// The driver of macOS speaks to Virtualization.framework through cgo, so that no compiler
+// here gets as far as its Go. The Go type checker does: it takes every name of C on trust
+// (FakeImportC) and checks all else, for both processors, against the very source of the
+// library that a Mac compiles.
+//
+//	typecheck [-overlay FILE] PACKAGES
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+func main() {
+	overlay := flag.String("overlay", "", "`file` that replaces source files, as of go build -overlay")
+	flag.Parse()
+	failed := false
+	for _, arch := range []string{"arm64", "amd64"} {
+		if err := check(arch, *overlay, flag.Args()); err != nil {
+			failed = true
+			for line := range strings.Lines(err.Error()) {
+				fmt.Fprintf(os.Stderr, "darwin/%s: %s\n", arch, strings.TrimSuffix(line, "\n"))
+			}
+		}
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// listed is what go list tells of a package.
+type listed struct {
+	Dir, ImportPath   string
+	DepOnly           bool // not named, but imported by one that is
+	GoFiles, CgoFiles []string
+	ImportMap         map[string]string
+	Module            struct{ GoVersion string }
+	Error             *struct{ Err string }
+}
+
+// checker checks packages in the order in which they can be compiled.
+type checker struct {
+	arch     string
+	replaced map[string]string // paths of source files by that of what they replace
+	files    *token.FileSet
+	done     map[string]*types.Package
+	problems []error
+}
+
+// check reports every problem of the packages and their tests.
+func check(arch, overlay string, patterns []string) error {
+	c := checker{arch: arch, files: token.NewFileSet(), done: map[string]*types.Package{"unsafe": types.Unsafe}}
+	var err error
+	if c.replaced, err = readOverlay(overlay); err != nil {
+		return err
+	}
+	list := exec.Command("go", append([]string{"list", "-e", "-deps", "-test", "-json", "-overlay=" + overlay, "--"}, patterns...)...)
+	list.Env = append(os.Environ(), "GOOS=darwin", "GOARCH="+arch, "CGO_ENABLED=1")
+	list.Stderr = os.Stderr
+	out, err := list.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := list.Start(); err != nil {
+		return err
+	}
+	own, err := c.packages(json.NewDecoder(out))
+	if err == nil && own == 0 {
+		err = errors.New("no package was found")
+	}
+	_, drainErr := io.Copy(io.Discard, out) // so that go list can leave
+	return errors.Join(append(c.problems, err, drainErr, list.Wait())...)
+}
+
+func readOverlay(path string) (map[string]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var overlay struct{ Replace map[string]string }
+	if err := json.Unmarshal(text, &overlay); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return overlay.Replace, nil
+}
+
+// packages checks what go list lists, imports before importers, and counts the packages
+// that were named.
+func (c *checker) packages(list *json.Decoder) (own int, err error) {
+	for {
+		var p listed
+		switch err := list.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return own, nil
+		case err != nil:
+			return own, fmt.Errorf("go list: %w", err)
+		}
+		if p.ImportPath == "unsafe" || strings.HasSuffix(p.ImportPath, ".test") {
+			continue // built in; made by go test
+		}
+		if !p.DepOnly {
+			own++
+		}
+		c.check(p)
+	}
+}
+
+func (c *checker) report(err error) { c.problems = append(c.problems, err) }
+
+// check checks one package: all of one of ours, the declarations of others.
+func (c *checker) check(p listed) {
+	if p.Error != nil {
+		c.report(fmt.Errorf("%s: %s", p.ImportPath, p.Error.Err))
+	}
+	conf := types.Config{
+		FakeImportC: true, IgnoreFuncBodies: p.DepOnly, Error: c.report,
+		Sizes: types.SizesFor("gc", c.arch),
+		Importer: importer(func(path string) (*types.Package, error) {
+			if found := c.done[cmp.Or(p.ImportMap[path], path)]; found != nil {
+				return found, nil
+			}
+			return nil, fmt.Errorf("%s was not listed before %s", path, p.ImportPath)
+		}),
+	}
+	if p.Module.GoVersion != "" {
+		conf.GoVersion = "go" + p.Module.GoVersion
+	}
+	// Its errors have been reported one by one.
+	c.done[p.ImportPath], _ = conf.Check(p.ImportPath, c.files, c.parse(p), nil)
+}
+
+func (c *checker) parse(p listed) []*ast.File {
+	var parsed []*ast.File
+	for _, name := range slices.Concat(p.GoFiles, p.CgoFiles) {
+		path := filepath.Join(p.Dir, name)
+		text, err := os.ReadFile(cmp.Or(c.replaced[path], path))
+		if err != nil {
+			c.report(err)
+			continue
+		}
+		f, err := parser.ParseFile(c.files, path, text, parser.SkipObjectResolution)
+		if err != nil {
+			c.report(err)
+			continue
+		}
+		parsed = append(parsed, f)
+	}
+	return parsed
+}
+
+// importer is a function that is a [types.Importer].
+type importer func(path string) (*types.Package, error)
+
+// Import implements [types.Importer].
+func (i importer) Import(path string) (*types.Package, error) { return i(path) }

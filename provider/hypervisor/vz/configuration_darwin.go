@@ -1,0 +1,169 @@
+package vz
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/Code-Hex/vz/v3"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/hypervisor"
+)
+
+// builder makes the framework's description of a machine. It keeps every part until the
+// framework has copied the whole: vz' wrappers release what they wrap when they become
+// garbage, which may be in the middle of handing it over.
+type builder struct{ parts []any }
+
+func (b *builder) keep(part any) { b.parts = append(b.parts, part) }
+
+// configuration describes c, and has the framework check it.
+func (b *builder) configuration(c hypervisor.Config) (*vz.VirtualMachineConfiguration, error) {
+	loader, err := vz.NewLinuxBootLoader(c.Kernel, vz.WithInitrd(c.Initrd), vz.WithCommandLine(commandLine(c.Cmdline)))
+	if err != nil {
+		return nil, refused("load the kernel", err)
+	}
+	b.keep(loader)
+	conf, err := vz.NewVirtualMachineConfiguration(loader, uint(c.CPUs), wholeMebibytes(c.Memory))
+	if err != nil {
+		return nil, refused("describe the machine", err)
+	}
+	for _, add := range []func(*vz.VirtualMachineConfiguration, hypervisor.Config) error{
+		b.platform, b.disks, b.shares, b.network, b.console, b.devices,
+	} {
+		if err := add(conf, c); err != nil {
+			return nil, err
+		}
+	}
+	ok, err := conf.Validate()
+	if err == nil && !ok {
+		err = errors.New("the framework finds it invalid and does not say why")
+	}
+	if err != nil {
+		return nil, refused("check the machine", err)
+	}
+	return conf, nil
+}
+
+// platform is the board: who the machine is, and whether it has machines inside.
+func (b *builder) platform(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
+	id, err := identifier(c.Identity)
+	if err != nil {
+		return err
+	}
+	board, err := vz.NewGenericPlatformConfiguration(vz.WithGenericMachineIdentifier(id))
+	if err != nil {
+		return refused("describe the machine's board", err)
+	}
+	b.keep(board)
+	if c.Nested {
+		if err := board.SetNestedVirtualizationEnabled(true); err != nil {
+			return refused("enable nested virtualization", err)
+		}
+	}
+	conf.SetPlatformVirtualMachineConfiguration(board)
+	return nil
+}
+
+// identifier is the machine's own, made and kept when it has none yet.
+func identifier(path string) (*vz.GenericMachineIdentifier, error) {
+	id, err := storedIdentifier(path)
+	if id != nil || err != nil {
+		return id, err
+	}
+	if id, err = vz.NewGenericMachineIdentifier(); err != nil {
+		return nil, refused("make a machine identifier", err)
+	}
+	return id, keepIdentity(path, id.DataRepresentation())
+}
+
+// storedIdentifier is the identifier that the file at path keeps, or nil.
+func storedIdentifier(path string) (*vz.GenericMachineIdentifier, error) {
+	data, err := readIdentity(path)
+	if data == nil || err != nil {
+		return nil, err
+	}
+	id, err := vz.NewGenericMachineIdentifierWithData(data)
+	if err != nil {
+		return nil, refused("read the machine identifier", err)
+	}
+	// For bytes that are none the framework makes no object, and vz wraps that.
+	if len(id.DataRepresentation()) == 0 {
+		return nil, &IdentityError{Path: path}
+	}
+	return id, nil
+}
+
+// disks go through the host's page cache, and the guest's flushes reach the host's disk:
+// with the framework's own choice of caching ext4 was corrupted, and without a cache it
+// is slow.
+func (b *builder) disks(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
+	var devices []vz.StorageDeviceConfiguration
+	for _, d := range c.Disks {
+		file, err := vz.NewDiskImageStorageDeviceAttachmentWithCacheAndSync(d.Path, d.ReadOnly,
+			vz.DiskImageCachingModeCached, vz.DiskImageSynchronizationModeFsync)
+		if err != nil {
+			return refused("attach disk "+d.Path, err)
+		}
+		b.keep(file)
+		device, err := vz.NewVirtioBlockDeviceConfiguration(file)
+		if err != nil {
+			return refused("attach disk "+d.Path, err)
+		}
+		b.keep(device)
+		if d.Serial != "" {
+			if err := device.SetBlockDeviceIdentifier(d.Serial); err != nil {
+				return refused("name disk "+d.Path, err)
+			}
+		}
+		devices = append(devices, device)
+	}
+	conf.SetStorageDevicesVirtualMachineConfiguration(devices)
+	return nil
+}
+
+// shares are virtiofs devices. What is read-only is so on the host's side.
+func (b *builder) shares(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
+	var devices []vz.DirectorySharingDeviceConfiguration
+	for _, s := range c.Shares {
+		folder, err := vz.NewSharedDirectory(s.Path, s.ReadOnly)
+		if err != nil {
+			return refused("share "+s.Path, err)
+		}
+		b.keep(folder)
+		single, err := vz.NewSingleDirectoryShare(folder)
+		if err != nil {
+			return refused("share "+s.Path, err)
+		}
+		device, err := b.share(s.Tag, single)
+		if err != nil {
+			return err
+		}
+		devices = append(devices, device)
+	}
+	if c.Rosetta {
+		translator, err := rosettaShare()
+		if err != nil {
+			return err
+		}
+		device, err := b.share(guest.RosettaTag, translator)
+		if err != nil {
+			return err
+		}
+		devices = append(devices, device)
+	}
+	conf.SetDirectorySharingDevicesVirtualMachineConfiguration(devices)
+	return nil
+}
+
+// share is the device that offers what under tag.
+func (b *builder) share(tag string, what vz.DirectoryShare) (*vz.VirtioFileSystemDeviceConfiguration, error) {
+	b.keep(what)
+	device, err := vz.NewVirtioFileSystemDeviceConfiguration(tag)
+	if err != nil {
+		return nil, refused(fmt.Sprintf("share under the tag %q", tag), err)
+	}
+	b.keep(device)
+	device.SetDirectoryShare(what)
+	return device, nil
+}

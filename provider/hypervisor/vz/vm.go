@@ -1,0 +1,194 @@
+package vz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/hypervisor/console"
+)
+
+// pace is how often a running machine is tried and looked at. Tests are in a hurry.
+type pace struct {
+	retry    time.Duration // between attempts to reach or to stop the guest
+	patience time.Duration // with one attempt to reach it
+	look     time.Duration // at the console, for a kernel that has halted
+}
+
+var defaultPace = pace{retry: 5 * time.Millisecond, patience: time.Second, look: time.Second}
+
+// instance is the framework's machine, as vm uses it. Its methods block for as long as
+// the framework likes, and are called side by side, wait once only.
+type instance interface {
+	// wait returns when the machine has stopped: nil when the guest did so or stop was
+	// called.
+	wait() error
+	// connect opens a stream to a port of the guest. It may fail at once, and may never
+	// return, where the guest does not listen.
+	connect(port uint32) (net.Conn, error)
+	// powerButton asks the guest to shut down.
+	powerButton() error
+	// stop cuts the power. It fails while the machine starts or stops.
+	stop() error
+	// release gives back what the machine had of the host, after wait.
+	release()
+}
+
+// vm is one running machine of the framework.
+type vm struct {
+	instance instance // also keeps the framework's object from the garbage collector
+	pace     pace
+
+	cutting sync.Once
+	killed  atomic.Bool
+	fault   atomic.Pointer[error] // why we ended it ourselves
+	refused atomic.Pointer[error] // why it was not stopped yet
+
+	done chan struct{}
+	exit hypervisor.Exit // read it after done is closed
+}
+
+var _ hypervisor.VM = (*vm)(nil)
+
+// attend looks after a machine that has started.
+func attend(i instance, log console.Log, p pace) *vm {
+	v := &vm{instance: i, pace: p, done: make(chan struct{})}
+	go func() {
+		v.exit = v.reason(i.wait())
+		i.release()
+		close(v.done)
+	}()
+	// The framework knows nothing of the guest's kernel, which has halted with panic=0
+	// and would keep its memory and its supervisor waiting for ever.
+	go log.Watch(v.done, p.look, func(halted error) {
+		v.fault.CompareAndSwap(nil, &halted)
+		v.cut()
+	})
+	return v
+}
+
+// reason makes an Exit of what is known after the end. A guest that restarts has not
+// ended: the framework resets it without telling.
+func (v *vm) reason(err error) hypervisor.Exit {
+	if v.killed.Load() {
+		return hypervisor.Exit{Reason: hypervisor.Killed}
+	}
+	if fault := v.fault.Load(); fault != nil {
+		return hypervisor.Exit{Reason: hypervisor.Crashed, Err: *fault}
+	}
+	if err != nil {
+		return hypervisor.Exit{Reason: hypervisor.Crashed, Err: err}
+	}
+	return hypervisor.Exit{Reason: hypervisor.PoweredOff}
+}
+
+// Dial implements [hypervisor.VM].
+func (v *vm) Dial(ctx context.Context, port uint32) (net.Conn, error) {
+	for {
+		conn, err := v.attempt(ctx, port)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-v.done:
+			return nil, fmt.Errorf("the machine has ended: %w", net.ErrClosed)
+		default:
+		}
+		select {
+		case <-v.done:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w (last attempt: %w)", context.Cause(ctx), err)
+		case <-time.After(v.pace.retry):
+		}
+	}
+}
+
+// errNoAnswer is the fate of an attempt that took too long.
+var errNoAnswer = errors.New("the guest does not answer")
+
+// attempt tries once to reach the guest, and not for long: the framework forgets about
+// attempts that were under way when the guest's kernel took over the device.
+func (v *vm) attempt(ctx context.Context, port uint32) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	results := make(chan result, 1)
+	select {
+	case <-v.done: // nothing may be asked of a machine that is gone
+		return nil, net.ErrClosed
+	default:
+	}
+	go func() {
+		conn, err := v.instance.connect(port)
+		results <- result{conn, err}
+	}()
+	select {
+	case r := <-results:
+		return r.conn, r.err
+	case <-v.done:
+	case <-ctx.Done():
+	case <-time.After(v.pace.patience):
+	}
+	go func() {
+		if late := <-results; late.err == nil {
+			late.conn.Close()
+		}
+	}()
+	return nil, errNoAnswer
+}
+
+// PowerButton implements [hypervisor.VM].
+func (v *vm) PowerButton(context.Context) error { return v.instance.powerButton() }
+
+// Kill implements [hypervisor.VM].
+func (v *vm) Kill(ctx context.Context) error {
+	select {
+	case <-v.done:
+		return nil
+	default:
+	}
+	v.killed.Store(true)
+	v.cut()
+	select {
+	case <-v.done:
+		return nil
+	case <-ctx.Done():
+		if refused := v.refused.Load(); refused != nil {
+			return fmt.Errorf("%w (last attempt: %w)", context.Cause(ctx), *refused)
+		}
+		return context.Cause(ctx)
+	}
+}
+
+// cut has the machine stopped, however often it takes.
+func (v *vm) cut() {
+	v.cutting.Do(func() {
+		go func() {
+			for {
+				if err := v.instance.stop(); err != nil {
+					v.refused.Store(&err)
+				}
+				select {
+				case <-v.done:
+					return
+				case <-time.After(v.pace.retry):
+				}
+			}
+		}()
+	})
+}
+
+// Done implements [hypervisor.VM].
+func (v *vm) Done() <-chan struct{} { return v.done }
+
+// Exit implements [hypervisor.VM].
+func (v *vm) Exit() hypervisor.Exit { return v.exit }
+
+// PID implements [hypervisor.VM]. The machine runs in our own process.
+func (v *vm) PID() int { return 0 }
