@@ -6,4 +6,6 @@ import (
 )
 
 // openDriver runs machines with Virtualization.framework, in the supervisor's process.
-func (p *Provider) openDriver() (hypervisor.Driver, error) { return vz.New(vz.Options{Log: p.log}), nil }
+func (p *Provider) openDriver() (hypervisor.Driver, error) {
+	return vz.New(vz.Options{Log: p.log}), nil
+}

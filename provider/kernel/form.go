@@ -12,6 +12,7 @@ import (
 // Form is how a kernel is packed. Boot loaders differ in which they take.
 type Form uint8
 
+// Forms of a kernel.
 const (
 	BzImage      Form = iota // x86: unpacks itself
 	Image                    // arm64: uncompressed

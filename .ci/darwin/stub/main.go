@@ -1,0 +1,87 @@
+// Command stub makes what vet, staticcheck and the linker need to work on the packages of
+// macOS on another host: a copy of github.com/Code-Hex/vz that has its declarations, no C
+// and no function that does anything.
+//
+// It is made from the library's source at every run, so that it cannot differ from what a
+// Mac compiles, and it stays outside of the repository. A go.work beside it
+// is for GOWORK: our module with the library replaced.
+//
+//	stub FOLDER
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// library is the module that only a Mac compiles.
+const library = "github.com/Code-Hex/vz/v3"
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: stub FOLDER")
+		os.Exit(2)
+	}
+	if err := make(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "stub:", err)
+		os.Exit(1)
+	}
+}
+
+// make fills the folder anew.
+func make(folder string) error {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	source, err := goSays("list", "-m", "-f", "{{.Dir}}", library)
+	if err != nil {
+		return err
+	}
+	if source == "" {
+		return errors.New(library + " was not downloaded: run go mod download")
+	}
+	target := filepath.Join(folder, "vz")
+	if err := os.RemoveAll(target); err != nil {
+		return err
+	}
+	for _, pkg := range []string{".", "internal/objc", "internal/progress", "internal/sliceutil"} {
+		if err := stubPackage(filepath.Join(source, pkg), filepath.Join(target, pkg)); err != nil {
+			return fmt.Errorf("%s/%s: %w", library, pkg, err)
+		}
+	}
+	mod, err := os.ReadFile(filepath.Join(source, "go.mod"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(target, "go.mod"), mod, 0o644); err != nil {
+		return err
+	}
+	return writeWorkspace(folder, target)
+}
+
+// writeWorkspace makes a workspace of our module and the stub.
+func writeWorkspace(folder, target string) error {
+	ours, err := goSays("list", "-m", "-f", "{{.Dir}}\n{{.GoVersion}}")
+	if err != nil {
+		return err
+	}
+	dir, version, _ := strings.Cut(ours, "\n")
+	text := fmt.Sprintf("go %s\n\nuse %q\n\nreplace %s => %q\n", version, dir, library, target)
+	return os.WriteFile(filepath.Join(folder, "go.work"), []byte(text), 0o644)
+}
+
+// goSays runs the go command and returns what it prints.
+func goSays(args ...string) (string, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
