@@ -14,7 +14,7 @@ const entitlement = "com.apple.security.virtualization"
 
 const (
 	installRosetta  = `run "softwareupdate --install-rosetta --agree-to-license"`
-	signWithOurs    = `install stead with "make install", which signs it, or run "codesign -f --entitlements FILE -s - PROGRAM" with a FILE in which ` + entitlement + ` is true`
+	signWithOurs    = `install stead with "make install", which signs it; "make sign BINARY=PROGRAM" has codesign do so with one that you built`
 	updateMacOS     = "update macOS to 13 or later"
 	oldestMacOS     = 13
 	oldestForNested = "macOS 15 or later on a Mac with an M3 or later"
