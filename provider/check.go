@@ -75,5 +75,5 @@ func (e *NoVirtualizationError) Unwrap() error { return hypervisor.ErrUnsupporte
 
 // Remedy says how to go on without it.
 func (e *NoVirtualizationError) Remedy() string {
-	return "enable nested virtualization on the host, or set virtualization = false"
+	return "use a host that can, or set virtualization = false"
 }

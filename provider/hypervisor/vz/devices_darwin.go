@@ -58,7 +58,9 @@ func (b *builder) console(conf *vz.VirtualMachineConfiguration, c hypervisor.Con
 }
 
 // devices are those that every machine has: the way to the agent, randomness, and a
-// balloon for the day when the framework gives memory back.
+// balloon for the day when the framework gives memory back. Whoever then asks the running
+// machine for its balloon has to ask once and keep the answer for ever: vz v3.7.1 releases
+// it once more than it was given it.
 func (b *builder) devices(conf *vz.VirtualMachineConfiguration, _ hypervisor.Config) error {
 	agent, err := vz.NewVirtioSocketDeviceConfiguration()
 	if err != nil {

@@ -52,7 +52,7 @@ func (d *Driver) Capabilities(context.Context) (hypervisor.Capabilities, error) 
 	nested := vz.IsNestedVirtualizationSupported()
 	return hypervisor.Capabilities{
 		Driver: "vz", Accelerator: "virtualization.framework",
-		Archs: []string{runtime.GOARCH}, Translates: translates(),
+		Archs: []string{runtime.GOARCH}, Translates: translates,
 		Vsock: true, Nested: nested, NestedWhy: nestedWhy(nested),
 		MaxCPUs: int(vz.VirtualMachineConfigurationMaximumAllowedCPUCount()),
 	}, nil

@@ -5,9 +5,12 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/Code-Hex/vz/v3"
 )
+
+var defaultPace = pace{retry: 5 * time.Millisecond, patience: time.Second, look: time.Second}
 
 // machine is an instance of the framework.
 type machine struct {

@@ -2,6 +2,10 @@ package vz
 
 import "github.com/Code-Hex/vz/v3"
 
+// translates is the architecture that Rosetta is for, also where it is to be installed
+// yet: [checkRosetta] says how.
+const translates = "amd64"
+
 // rosettaHere asks whether this Mac has Rosetta for Linux programs.
 func rosettaHere() rosetta {
 	switch vz.LinuxRosettaDirectoryShareAvailability() {

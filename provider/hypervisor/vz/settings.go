@@ -3,7 +3,6 @@ package vz
 import (
 	"errors"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -75,15 +74,6 @@ func checkRosetta(wanted bool, has rosetta) error {
 		return nil
 	}
 	return &RosettaError{Installable: has == rosettaMissing}
-}
-
-// translates is the architecture whose programs the host's Rosetta is for, even when it
-// is to be installed yet: [checkRosetta] says how.
-func translates() string {
-	if runtime.GOARCH == "arm64" {
-		return "amd64"
-	}
-	return ""
 }
 
 // nestedWhy is the reason for machines without machines inside.

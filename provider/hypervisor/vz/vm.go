@@ -20,8 +20,6 @@ type pace struct {
 	look     time.Duration // at the console, for a kernel that has halted
 }
 
-var defaultPace = pace{retry: 5 * time.Millisecond, patience: time.Second, look: time.Second}
-
 // instance is the framework's machine, as vm uses it. Its methods block for as long as
 // the framework likes, and are called side by side, wait once only.
 type instance interface {
