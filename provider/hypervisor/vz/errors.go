@@ -15,7 +15,6 @@ const entitlement = "com.apple.security.virtualization"
 const (
 	installRosetta  = `run "softwareupdate --install-rosetta --agree-to-license"`
 	signWithOurs    = `install stead with "make install", which signs it; "make sign BINARY=PROGRAM" has codesign do so with one that you built`
-	updateMacOS     = "update macOS to 13 or later"
 	oldestMacOS     = 13
 	oldestForNested = "macOS 15 or later on a Mac with an M3 or later"
 )
@@ -42,7 +41,9 @@ func (e *VersionError) Error() string {
 func (e *VersionError) Unwrap() error { return hypervisor.ErrUnsupported }
 
 // Remedy says what to update to.
-func (e *VersionError) Remedy() string { return updateMacOS }
+func (e *VersionError) Remedy() string {
+	return fmt.Sprintf("update macOS to %d or later", oldestMacOS)
+}
 
 // RosettaError reports a machine for amd64 whose programs nothing could translate.
 type RosettaError struct {

@@ -28,7 +28,7 @@ func assess(f facts) []hypervisor.Finding {
 
 func macOS(f facts) hypervisor.Finding {
 	if err := checkVersion(f.version); err != nil {
-		return hypervisor.Finding{Topic: "macOS", Verdict: hypervisor.Bad, Detail: err.Error(), Remedy: updateMacOS}
+		return hypervisor.Problem("macOS", hypervisor.Bad, err)
 	}
 	return hypervisor.Finding{Topic: "macOS", Detail: f.version}
 }
@@ -48,7 +48,7 @@ func signature(f facts) hypervisor.Finding {
 	var unsigned *EntitlementError
 	switch {
 	case errors.As(f.signed, &unsigned):
-		return hypervisor.Finding{Topic: "entitlement", Verdict: hypervisor.Bad, Detail: unsigned.Error(), Remedy: unsigned.Remedy()}
+		return hypervisor.Problem("entitlement", hypervisor.Bad, unsigned)
 	case f.signed != nil:
 		return hypervisor.Finding{
 			Topic: "entitlement", Verdict: hypervisor.Poor,
@@ -60,11 +60,7 @@ func signature(f facts) hypervisor.Finding {
 
 func translator(f facts) hypervisor.Finding {
 	if err := checkRosetta(true, f.rosetta); err != nil {
-		remedy := installRosetta
-		if f.rosetta == rosettaUnsupported {
-			remedy = updateMacOS
-		}
-		return hypervisor.Finding{Topic: "Rosetta", Verdict: hypervisor.Poor, Detail: err.Error(), Remedy: remedy}
+		return hypervisor.Problem("Rosetta", hypervisor.Poor, err)
 	}
 	return hypervisor.Finding{Topic: "Rosetta", Detail: "images for amd64 run translated"}
 }

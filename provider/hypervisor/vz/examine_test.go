@@ -27,7 +27,7 @@ func TestFindings(t *testing.T) {
 		"an entitlement nobody knows of":  {change: func(f *facts) { f.signed = errors.New("no such program") }, topic: "entitlement", verdict: hypervisor.Poor, detail: "no such program", remedy: "make install"},
 		"Rosetta":                         {topic: "Rosetta", verdict: quiet, detail: "amd64"},
 		"no Rosetta yet":                  {change: func(f *facts) { f.rosetta = rosettaMissing }, topic: "Rosetta", verdict: hypervisor.Poor, detail: "not installed", remedy: "softwareupdate --install-rosetta"},
-		"a macOS without Rosetta":         {change: func(f *facts) { f.rosetta = rosettaUnsupported }, topic: "Rosetta", verdict: hypervisor.Poor, detail: "cannot have", remedy: "update macOS"},
+		"a macOS without Rosetta":         {change: func(f *facts) { f.rosetta = rosettaUnsupported }, topic: "Rosetta", verdict: hypervisor.Poor, detail: "cannot have", remedy: "choose an image"},
 		"machines inside":                 {topic: "nested virtualization", verdict: quiet, detail: "can have"},
 		"no machines inside":              {change: func(f *facts) { f.nested = false }, topic: "nested virtualization", verdict: hypervisor.Poor, detail: "M3 or later", remedy: "macOS 15"},
 	}
