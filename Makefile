@@ -13,7 +13,7 @@ SIGN = $(if $(filter Darwin,$(shell uname -s)),codesign --force --sign "$(IDENTI
 CACHE   := $(CURDIR)/.cache
 IMAGES  := $(CACHE)/images
 AGENTS  := provider/guest/embedded/bin
-GOARCH  := $(shell $(GO) env GOARCH)
+ARCHS   := amd64 arm64
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 LINT    := $(CACHE)/golangci-lint
 DARWIN  := $(CACHE)/darwin
@@ -47,9 +47,11 @@ clean: ## Remove what was built; machines stay
 sign:
 	$(SIGN)
 
-agents:
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CACHE)/stead-agent ./cmd/stead-agent
-	gzip -9 -n -c $(CACHE)/stead-agent >$(AGENTS)/stead-agent-linux-$(GOARCH).gz
+agents: $(ARCHS:%=agent-%)
+
+agent-%:
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(CACHE)/stead-agent-$* ./cmd/stead-agent
+	gzip -9 -n -c $(CACHE)/stead-agent-$* >$(AGENTS)/stead-agent-linux-$*.gz
 
 deps:
 	@./.ci/packages run
@@ -60,13 +62,16 @@ test-deps:
 bench-deps:
 	@./.ci/packages bench
 
-images: $(IMAGES)/debian-systemd/index.json $(IMAGES)/small/index.json
+images: $(IMAGES)/debian-systemd/index.json $(IMAGES)/small/index.json $(IMAGES)/arm64/index.json
 
 $(IMAGES)/debian-systemd/index.json: examples/images/debian-systemd.sh examples/images/common.sh
 	./examples/images/debian-systemd.sh $(IMAGES)/debian-systemd
 
 $(IMAGES)/small/index.json: examples/images/small.sh examples/images/common.sh
 	./examples/images/small.sh $(IMAGES)/small
+
+$(IMAGES)/arm64/index.json: examples/images/arm64.sh examples/images/common.sh
+	./examples/images/arm64.sh $(IMAGES)/arm64
 
 $(LINT): .ci/tools/go.mod
 	cd .ci/tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -18,17 +18,27 @@ import (
 //go:embed all:bin
 var bin embed.FS
 
-// ErrMissing says that this program was built without agents.
-var ErrMissing = errors.New(`this stead was built without its guest agent: build it with "make build"`)
+// ErrMissing is what every [MissingError] is, whichever the architecture.
+var ErrMissing = errors.New("this stead was built without its guest agent")
+
+// MissingError says that this program was built without the agent for an architecture.
+type MissingError struct{ Arch string }
+
+func (e *MissingError) Error() string { return fmt.Sprintf("%v for linux/%s", ErrMissing, e.Arch) }
+func (e *MissingError) Unwrap() error { return ErrMissing }
+
+// Remedy says how to build it with its agents.
+func (e *MissingError) Remedy() string { return `build stead with "make build"` }
 
 // Agent is the program for guests of one architecture.
 type Agent string
 
-// Find is the agent for a guest of the architecture, as Go spells it, or ErrMissing.
+// Find is the agent for a guest of the architecture, as Go spells it, or a
+// [MissingError].
 func Find(arch string) (Agent, error) {
 	name := "bin/stead-agent-linux-" + arch + ".gz"
 	if _, err := fs.Stat(bin, name); err != nil {
-		return "", ErrMissing
+		return "", &MissingError{Arch: arch}
 	}
 	return Agent(name), nil
 }

@@ -3,7 +3,9 @@ package embedded
 import (
 	"bytes"
 	"compress/gzip"
+	"debug/elf"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -27,8 +29,30 @@ func TestAgentIsUnpackedAsItWasPacked(t *testing.T) {
 	}
 }
 
+// What was built in is whole, and for the processor that it is named after.
+func TestAgentsAreProgramsOfTheirArchitecture(t *testing.T) {
+	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		t.Run(arch, func(t *testing.T) {
+			a, err := Find(arch)
+			if errors.Is(err, ErrMissing) {
+				t.Skipf("CI builds the agents first (make agents): %v", err)
+			}
+			program, err := a.Program()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := elf.NewFile(bytes.NewReader(program))
+			if err != nil || f.Machine != machine {
+				t.Errorf("the agent for %s is %v, %v", arch, f, err)
+			}
+		})
+	}
+}
+
 func TestAgentForAnUnknownArchitectureIsMissing(t *testing.T) {
-	if _, err := Find("pdp11"); !errors.Is(err, ErrMissing) {
+	_, err := Find("pdp11")
+	var missing *MissingError
+	if !errors.Is(err, ErrMissing) || !errors.As(err, &missing) || !strings.Contains(err.Error(), "linux/pdp11") || !strings.Contains(missing.Remedy(), "make build") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := Agent("").Program(); !errors.Is(err, ErrMissing) {
