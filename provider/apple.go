@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stead-vm/stead/provider/ext4"
-	"github.com/stead-vm/stead/provider/image"
 )
 
 // AppleMachinesDir is where Apple's `container machine` keeps its bundles, unless its own
@@ -115,9 +114,6 @@ func (a *appleBundle) readConfig() error {
 	c.Image.Digest = cmp.Or(c.Image.Digest, nested.Image.Descriptor.Digest)
 	if c.Image.Digest == "" || c.Image.Reference == "" {
 		return fmt.Errorf("%s does not say which image it was made from", a.path(configFile))
-	}
-	if host := image.HostPlatform(); c.Platform.OS != host.OS || c.Platform.Architecture != host.Architecture {
-		return fmt.Errorf("it is for %s, and machines of this host are for %s", c.Platform, host)
 	}
 	a.record.CreatedDate = appleDate(a.what["createdDate"])
 	return nil

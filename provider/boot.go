@@ -27,8 +27,8 @@ func (p *Provider) openKernel(path string, cpu processor) (kernel.Kernel, error)
 }
 
 // needs are what a machine needs of its kernel.
-func needs(s Settings, caps hypervisor.Capabilities) kernel.Needs {
-	return kernel.Needs{Shares: true, Network: true, Nested: s.Virtualization, Vsock: caps.Vsock}
+func needs(s Settings, cpu processor, caps hypervisor.Capabilities) kernel.Needs {
+	return kernel.Needs{Shares: true, Network: true, Nested: s.Virtualization, Vsock: caps.Vsock, Rosetta: cpu.rosetta}
 }
 
 // shares are the host folders of a machine and their places in the guest: the home at

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/stead-vm/stead/provider/build"
 	"github.com/stead-vm/stead/provider/hypervisor"
@@ -28,6 +29,9 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 	if err != nil {
 		return err
 	}
+	if err := checkNested(s.Settings, cpu, caps); err != nil {
+		return err
+	}
 	if _, err := p.agent(cpu.arch); err != nil {
 		return err
 	}
@@ -36,14 +40,11 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 	if err != nil && !errors.As(err, &later) { // what will be fetched needs no check now
 		return err
 	}
-	if _, err := k.Modules(needs(s.Settings, caps)); err != nil {
+	if _, err := k.Modules(needs(s.Settings, cpu, caps)); err != nil {
 		return err
 	}
 	if _, _, err := shares(s.Settings, k); err != nil {
 		return err
-	}
-	if s.Virtualization && !caps.Nested {
-		return &NoVirtualizationError{Why: caps.NestedWhy}
 	}
 	return p.driver.Validate(ctx, hypervisor.Config{
 		Name: s.ID, Arch: cpu.arch, Rosetta: cpu.rosetta, CPUs: s.CPUs, Memory: s.Memory, Kernel: k.Path, Nested: s.Virtualization,
@@ -64,8 +65,30 @@ func (p *Provider) processorOf(ctx context.Context, s Spec) (processor, hypervis
 	return cpu, caps, err
 }
 
-// NoVirtualizationError reports a host that cannot give machines /dev/kvm.
-type NoVirtualizationError struct{ Why string }
+// checkNested refuses /dev/kvm where a machine cannot have it.
+func checkNested(s Settings, cpu processor, caps hypervisor.Capabilities) error {
+	switch {
+	case !s.Virtualization:
+		return nil
+	case cpu.arch != caps.Archs[0]:
+		return &NoVirtualizationError{
+			Why:    fmt.Sprintf("it is for %s, which is emulated without what virtual machines need", cpu.arch),
+			advice: "set virtualization = false, or use an image for linux/" + caps.Archs[0],
+		}
+	case !caps.Nested:
+		return &NoVirtualizationError{
+			Why:    caps.NestedWhy,
+			advice: "use a host that can, or set virtualization = false",
+		}
+	}
+	return nil
+}
+
+// NoVirtualizationError reports a machine that this host cannot give /dev/kvm.
+type NoVirtualizationError struct {
+	Why    string
+	advice string
+}
 
 func (e *NoVirtualizationError) Error() string {
 	return "virtualization = true: this host cannot give a machine /dev/kvm: " + e.Why
@@ -74,6 +97,4 @@ func (e *NoVirtualizationError) Error() string {
 func (e *NoVirtualizationError) Unwrap() error { return hypervisor.ErrUnsupported }
 
 // Remedy says how to go on without it.
-func (e *NoVirtualizationError) Remedy() string {
-	return "use a host that can, or set virtualization = false"
-}
+func (e *NoVirtualizationError) Remedy() string { return e.advice }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/stead-vm/stead/provider/image"
 )
 
 // AppleImport says which bundle of Apple's becomes a machine of ours.
@@ -24,8 +26,8 @@ func (o *AppleImport) name() string {
 }
 
 // CheckImport tells, without changing anything, whether a bundle can be imported.
-func (p *Provider) CheckImport(o AppleImport) error {
-	_, err := p.readImport(o)
+func (p *Provider) CheckImport(ctx context.Context, o AppleImport) error {
+	_, err := p.readImport(ctx, o)
 	return err
 }
 
@@ -39,7 +41,7 @@ func (p *Provider) Import(ctx context.Context, o AppleImport) error {
 		return err
 	}
 	defer unlock()
-	a, err := p.readImport(o)
+	a, err := p.readImport(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func (p *Provider) Import(ctx context.Context, o AppleImport) error {
 }
 
 // readImport reads and checks all that an import depends on.
-func (p *Provider) readImport(o AppleImport) (*appleBundle, error) {
+func (p *Provider) readImport(ctx context.Context, o AppleImport) (*appleBundle, error) {
 	if !ValidID(o.name()) {
 		return nil, &InvalidIDError{ID: o.name()}
 	}
@@ -78,6 +80,9 @@ func (p *Provider) readImport(o AppleImport) (*appleBundle, error) {
 		return nil, failed(errors.New("it is not there"), "`container machine ls` lists its machines; --from names another folder of them")
 	}
 	if err != nil {
+		return nil, failed(err, "")
+	}
+	if err := p.checkPlatform(ctx, image.Platform(a.record.Configuration.Platform)); err != nil {
 		return nil, failed(err, "")
 	}
 	if err := a.busy(); err != nil && !o.Force {

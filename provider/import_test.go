@@ -109,7 +109,7 @@ func TestImportMakesAMachineOfOursAndLeavesTheOriginalAlone(t *testing.T) {
 			p := newProvider(t)
 			o := apple(t, p, tt.files)
 			before := sums(t, o.Dir)
-			if err := p.CheckImport(o); err != nil {
+			if err := p.CheckImport(t.Context(), o); err != nil {
 				t.Fatal(err)
 			}
 			if err := p.Import(t.Context(), o); err != nil {
@@ -229,7 +229,7 @@ func TestImportRefuses(t *testing.T) {
 			tt.spoil(t, p, &o, filepath.Join(o.Dir, "ubuntu"))
 			before := files(t, p)
 			o.Force = true // it is about a disk in use, and about nothing else
-			for what, err := range map[string]error{"CheckImport": p.CheckImport(o), "Import": p.Import(t.Context(), o)} {
+			for what, err := range map[string]error{"CheckImport": p.CheckImport(t.Context(), o), "Import": p.Import(t.Context(), o)} {
 				if err == nil || !strings.Contains(err.Error(), tt.says) {
 					t.Errorf("%s: %v, want one that says %q", what, err, tt.says)
 				}

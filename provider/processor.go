@@ -1,8 +1,8 @@
 package provider
 
 import (
+	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -22,13 +22,26 @@ func processorFor(platform image.Platform, caps hypervisor.Capabilities) (proces
 	case platform.OS == "linux" && slices.Contains(caps.Archs, platform.Architecture):
 		return processor{arch: platform.Architecture}, nil
 	case platform.OS == "linux" && platform.Architecture == caps.Translates:
-		return processor{arch: runtime.GOARCH, rosetta: true}, nil
+		return processor{arch: caps.Archs[0], rosetta: true}, nil
 	}
 	able := slices.Clone(caps.Archs)
 	if caps.Translates != "" {
 		able = append(able, caps.Translates)
 	}
 	return processor{}, &PlatformError{Platform: platform.String(), Able: able}
+}
+
+// checkPlatform tells whether this host can run machines of images for platform. Those for
+// the host's own it can, which is known without trying what it runs them with.
+func (p *Provider) checkPlatform(ctx context.Context, platform image.Platform) error {
+	if host := image.HostPlatform(); platform.OS == host.OS && platform.Architecture == host.Architecture {
+		return nil
+	}
+	caps, err := p.driver.Capabilities(ctx)
+	if err == nil {
+		_, err = processorFor(platform, caps)
+	}
+	return err
 }
 
 // PlatformError reports an image that this host cannot run machines of.

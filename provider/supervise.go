@@ -161,7 +161,7 @@ func (p *Provider) prepare(ctx context.Context, b bundle, runDir string) (superv
 	tell.Rosetta = cpu.rosetta
 	tell.HostKey, tell.ClientKey = host.Private, client.Public
 	initrd := filepath.Join(runDir, "initrd")
-	if err := p.writeInitramfs(initrd, k, needs(s, caps), tell); err != nil {
+	if err := p.writeInitramfs(initrd, k, needs(s, cpu, caps), tell); err != nil {
 		return supervisor.Boot{}, err
 	}
 	boot := supervisor.Boot{

@@ -81,7 +81,7 @@ func (a *app) carryOut(ctx context.Context, pr *project, plan reconcile.Plan, o 
 		}
 	}
 	if boots(plan) {
-		if err := a.warnEmulation(ctx, pr.provider); err != nil {
+		if err := a.warnEmulation(ctx, pr.provider, image.HostPlatform().Architecture); err != nil {
 			return err
 		}
 	}

@@ -149,7 +149,7 @@ func (a *app) importApple(ctx context.Context, p *provider.Provider, o importOpt
 	}
 	var errs []error
 	for _, id := range ids {
-		errs = append(errs, p.CheckImport(provider.AppleImport{Dir: dir, ID: id, Name: o.name, Force: o.force}))
+		errs = append(errs, p.CheckImport(ctx, provider.AppleImport{Dir: dir, ID: id, Name: o.name, Force: o.force}))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

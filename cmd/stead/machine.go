@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/reconcile"
 )
 
@@ -32,7 +33,11 @@ func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) err
 		return err
 	}
 	if m.State != provider.Running {
-		if err := a.warnEmulation(ctx, p); err != nil {
+		platform, err := image.ParsePlatform(m.Platform)
+		if err != nil {
+			return fmt.Errorf("machine %s: %w", id, err)
+		}
+		if err := a.warnEmulation(ctx, p, platform.Architecture); err != nil {
 			return err
 		}
 		if isTerminal(a.err) {
@@ -48,14 +53,17 @@ func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) err
 	return nil
 }
 
-// warnEmulation says once per command what makes machines slow on this host.
-func (a *app) warnEmulation(ctx context.Context, p *provider.Provider) error {
+// warnEmulation says once per command what makes machines with a processor slow on this host.
+func (a *app) warnEmulation(ctx context.Context, p *provider.Provider, arch string) error {
 	caps, err := p.Capabilities(ctx)
-	if err == nil && caps.Warning != "" && !a.warned {
-		a.warned = true
-		fmt.Fprintf(a.err, "%s %s\n", styles(a.err).change("Warning:"), caps.Warning)
+	if err != nil {
+		return err
 	}
-	return err
+	if warning := caps.WarningFor(arch); warning != "" && !a.warned {
+		a.warned = true
+		fmt.Fprintf(a.err, "%s %s\n", styles(a.err).change("Warning:"), warning)
+	}
+	return nil
 }
 
 func newStartCmd(a *app) *cobra.Command {

@@ -54,40 +54,6 @@ busybox_root() {
 	done
 }
 
-# busybox_init DIR adds what init and a login need.
-busybox_init() {
-	ln -s /bin/busybox "$1/sbin/init"
-	mkdir -p "$1/etc/init.d" "$1/proc" "$1/sys" "$1/dev" "$1/run" "$1/tmp" "$1/root" "$1/home" "$1/var/log"
-	chmod 1777 "$1/tmp"
-	chmod 700 "$1/root"
-	ln -s ../run "$1/var/run"
-	echo 'root:x:0:0:root:/root:/bin/sh' >"$1/etc/passwd"
-	echo 'root:x:0:' >"$1/etc/group"
-	echo 'root:*:19000:0:99999:7:::' >"$1/etc/shadow"
-	chmod 640 "$1/etc/shadow"
-	echo /bin/sh >"$1/etc/shells"
-	cat >"$1/etc/inittab" <<-'INITTAB'
-		::sysinit:/etc/init.d/rcS
-		::ctrlaltdel:/sbin/reboot
-		::shutdown:/bin/umount -a -r
-	INITTAB
-	cat >"$1/etc/init.d/rcS" <<-'RCS'
-		#!/bin/sh
-		# Starts what is in this folder by order of its number.
-		for script in /etc/init.d/S[0-9][0-9]*; do
-			[ ! -x "$script" ] || "$script" start
-		done
-	RCS
-	chmod 755 "$1/etc/init.d/rcS"
-}
-
-# pack DIR FILE: everything belongs to root, whoever made it, and is as old as the
-# program in it, so that the same program gives the same image.
-pack() {
-	tar --create --file "$2" --directory "$1" --owner=0 --group=0 --numeric-owner --sort=name \
-		--mtime="$work/deb/bin/busybox" .
-}
-
 [ $# = 1 ] || die "usage: $0 OUTDIR" "name the folder that shall hold the layout"
 if up_to_date "$1"; then
 	say "$1 is up to date"

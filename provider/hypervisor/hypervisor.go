@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 )
 
 // ErrUnsupported marks a feature that this driver or host does not have.
@@ -66,6 +67,15 @@ type Capabilities struct {
 	NestedWhy   string // set when Nested is false: the reason and what to do
 	MaxCPUs     int
 	Warning     string // one line a user should see, such as why emulation is used; may be empty
+}
+
+// WarningFor is the one line that a user should see before a machine with a processor
+// starts, or "". What the host emulates is slow whatever accelerator it has.
+func (c Capabilities) WarningFor(arch string) string {
+	if i := slices.Index(c.Archs, arch); i > 0 {
+		return fmt.Sprintf("the machine is for %s, which this host (%s) emulates: it is several times slower than one for %s", arch, c.Archs[0], c.Archs[0])
+	}
+	return c.Warning
 }
 
 // Driver runs machines. Its methods are safe for concurrent use.

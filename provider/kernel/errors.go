@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"runtime"
 	"strings"
 )
 
@@ -23,10 +24,10 @@ func (e *NoKernelError) Error() string {
 		return "there is no default kernel for " + e.Arch + " machines on macOS"
 	}
 	if len(e.Rejected) == 0 {
-		return "no Linux kernel on this host: neither /boot/vmlinuz-* nor /lib/modules/*/vmlinuz exists"
+		return "no Linux kernel for " + e.Arch + " on this host: neither /boot/vmlinuz-* nor /lib/modules/*/vmlinuz exists"
 	}
 	var b strings.Builder
-	b.WriteString("no kernel of this host can boot a machine")
+	b.WriteString("no kernel of this host can boot a machine for " + e.Arch)
 	for _, err := range e.Rejected {
 		b.WriteString("\n  " + err.Error())
 	}
@@ -48,7 +49,11 @@ func (e *NoKernelError) Remedy() string {
 	if errors.As(errors.Join(e.Rejected...), &unreadable) {
 		return unreadable.Remedy()
 	}
-	return "install your distribution's kernel package (on Debian: apt install linux-image-cloud-amd64), " +
+	if e.Arch != runtime.GOARCH {
+		return "unpack a distribution's kernel package for " + e.Arch + " (Debian's linux-image-cloud-" + e.Arch + "), " +
+			"index its modules with depmod -b, and name the kernel: --kernel FOLDER/boot/vmlinuz-…"
+	}
+	return "install your distribution's kernel package (on Debian: apt install linux-image-cloud-" + e.Arch + "), " +
 		"or name a kernel in machines.hcl: kernel = \"/path/to/vmlinuz\""
 }
 

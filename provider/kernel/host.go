@@ -28,7 +28,7 @@ func hostIn(root, arch string) (Kernel, error) {
 		usable = append(usable, k)
 	}
 	if len(usable) == 0 {
-		return Kernel{}, &NoKernelError{Rejected: rejected}
+		return Kernel{}, &NoKernelError{Arch: arch, Rejected: rejected}
 	}
 	return slices.MaxFunc(usable, func(a, b Kernel) int {
 		return cmp.Or(compareReleases(a.Release, b.Release), -cmp.Compare(a.Path, b.Path))

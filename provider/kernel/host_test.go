@@ -71,7 +71,7 @@ func TestHostWithoutKernelSaysWhatToInstall(t *testing.T) {
 		files   map[string]string
 		message string
 	}{
-		"none at all":     {message: "no Linux kernel on this host"},
+		"none at all":     {message: "no Linux kernel for amd64 on this host"},
 		"without modules": {files: map[string]string{"boot/vmlinuz-6.9.0": string(bzImage("6.9.0", nil))}, message: "no module tree"},
 		"of no use":       {files: map[string]string{"boot/vmlinuz-old": "text"}, message: "vmlinuz-old is not a Linux kernel"},
 	}
@@ -87,6 +87,10 @@ func TestHostWithoutKernelSaysWhatToInstall(t *testing.T) {
 			}
 			if !strings.Contains(none.Remedy(), "linux-image-cloud-amd64") {
 				t.Errorf("remedy %q names no package", none.Remedy())
+			}
+			foreign := &NoKernelError{Arch: "riscv64", Rejected: none.Rejected}
+			if !strings.Contains(foreign.Error(), "riscv64") || !strings.Contains(foreign.Remedy(), "linux-image-cloud-riscv64") || strings.Contains(foreign.Remedy(), "apt install") {
+				t.Errorf("for another processor: %v; %s", foreign, foreign.Remedy())
 			}
 		})
 	}

@@ -6,6 +6,7 @@ type Needs struct {
 	Network bool
 	Nested  bool // /dev/kvm inside
 	Vsock   bool // the agent is dialled over vsock
+	Rosetta bool // programs of another processor are registered with their translator
 }
 
 // Modules names the modules that a machine with these needs loads before its root is
@@ -32,6 +33,9 @@ func (k Kernel) Modules(n Needs) ([]string, error) {
 	}
 	if n.Vsock {
 		names = append(names, "vmw_vsock_virtio_transport")
+	}
+	if n.Rosetta {
+		names = append(names, "binfmt_misc")
 	}
 	for _, name := range names {
 		if !t.has(name) {

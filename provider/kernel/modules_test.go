@@ -87,6 +87,11 @@ func TestModulesNamesWhatAMachineNeeds(t *testing.T) {
 			needs: Needs{Nested: true},
 			want:  []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4", "kvm", "kvm_amd"},
 		},
+		"a translator of programs": {
+			dep:   complete + "kernel/fs/binfmt_misc.ko:\n",
+			needs: Needs{Rosetta: true},
+			want:  []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4", "binfmt_misc"},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -117,6 +122,7 @@ func TestAMissingModuleIsNamed(t *testing.T) {
 		"shares":            {dep: strings.ReplaceAll(complete, "virtiofs", "x"), needs: Needs{Shares: true}, module: "virtiofs"},
 		"network":           {dep: strings.ReplaceAll(complete, "virtio_net", "x"), needs: Needs{Network: true}, module: "virtio_net"},
 		"a virtual machine": {dep: complete, needs: Needs{Nested: true}, module: "kvm"},
+		"a translator":      {dep: complete, needs: Needs{Rosetta: true}, module: "binfmt_misc"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -36,7 +36,7 @@ import (
 type options struct {
 	dir, tag, rootfs string
 	env              list
-	stopSignal       string
+	stopSignal, arch string
 	zstd             bool
 }
 
@@ -57,6 +57,7 @@ func main() {
 	flag.StringVar(&o.tag, "tag", "latest", "`name` of the image in the layout")
 	flag.Var(&o.env, "env", "`KEY=VALUE` of the image's environment; may be repeated")
 	flag.StringVar(&o.stopSignal, "stop-signal", "", "`signal` that makes the image's init shut down")
+	flag.StringVar(&o.arch, "arch", runtime.GOARCH, "`processor` of the image, as Go spells it")
 	flag.BoolVar(&o.zstd, "zstd", false, "compress by zstd, which unpacks far faster than gzip but is too new for some tools")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: ocilayout -o DIR [flags] ROOTFS.tar[.gz|.zst]\n")
@@ -101,11 +102,11 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.dir, err)
 	}
-	return put(path, img, o.tag)
+	return put(path, img, o)
 }
 
 // put writes img and names it, in the place of what had the name.
-func put(path layout.Path, img v1.Image, tag string) error {
+func put(path layout.Path, img v1.Image, o options) error {
 	if err := path.WriteImage(img); err != nil {
 		return err
 	}
@@ -117,15 +118,15 @@ func put(path layout.Path, img v1.Image, tag string) error {
 	if err != nil {
 		return err
 	}
-	if err := path.RemoveDescriptors(match.Name(tag)); err != nil {
+	if err := path.RemoveDescriptors(match.Name(o.tag)); err != nil {
 		return err
 	}
 	return path.AppendDescriptor(v1.Descriptor{
 		MediaType:   types.OCIManifestSchema1,
 		Digest:      digest,
 		Size:        size,
-		Platform:    &v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
-		Annotations: map[string]string{ocispec.AnnotationRefName: tag},
+		Platform:    &v1.Platform{OS: "linux", Architecture: o.arch},
+		Annotations: map[string]string{ocispec.AnnotationRefName: o.tag},
 	})
 }
 
@@ -167,7 +168,7 @@ func build(blob string, created time.Time, o options) (v1.Image, error) {
 		return nil, err
 	}
 	cf = cf.DeepCopy()
-	cf.OS, cf.Architecture = "linux", runtime.GOARCH
+	cf.OS, cf.Architecture = "linux", o.arch
 	cf.Created = v1.Time{Time: created}
 	cf.Config = v1.Config{Env: o.env, StopSignal: o.stopSignal, Cmd: []string{"/sbin/init"}}
 	return mutate.ConfigFile(img, cf)

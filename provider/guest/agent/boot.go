@@ -123,6 +123,9 @@ func (b *boot) configure() {
 		b.try("network", b.handover.setUpNetwork)
 		b.try("names", func() error { return writeNames(b.handover.Boot) }) // with the address
 	})
+	if conf.Rosetta {
+		b.try("translator", translate)
+	}
 	b.try("shares", func() error { return mountShares(conf.Mounts) })
 	b.try("user", func() error { return ensureUser(conf) })
 	if conf.Nested {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -37,8 +38,19 @@ const (
 	lockPeriod = 50 * time.Millisecond
 )
 
-// decide chooses the accelerator, once per driver. A failure is not remembered.
-func (d *Driver) decide(ctx context.Context) (verdict, error) {
+// decide chooses the accelerator for machines with a processor. KVM runs those with the
+// host's own only, and is not asked about others.
+func (d *Driver) decide(ctx context.Context, arch string) (verdict, error) {
+	if arch != runtime.GOARCH {
+		_, err := d.binary(arch)
+		return verdict{Accel: accelTCG}, err
+	}
+	return d.decideOnce(ctx)
+}
+
+// decideOnce chooses the accelerator for the host's own processor, once per driver. A
+// failure is not remembered.
+func (d *Driver) decideOnce(ctx context.Context) (verdict, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.verdict != nil {
@@ -56,7 +68,7 @@ func (d *Driver) decide(ctx context.Context) (verdict, error) {
 }
 
 func (d *Driver) choose(ctx context.Context) (verdict, error) {
-	binary, err := d.binary()
+	binary, err := d.binary(runtime.GOARCH)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -182,7 +194,15 @@ func askHello(ctx context.Context, giveUp context.CancelCauseFunc, m *vm) error 
 	return errors.Join(err, m.Kill(context.WithoutCancel(ctx)))
 }
 
-// nested tells whether guests can have guests, and else why not.
+// nestedFor tells whether machines with a processor can have machines, and else why not.
+func nestedFor(arch, accel string) (ok bool, why string) {
+	if arch != runtime.GOARCH {
+		return false, "the machine is for " + arch + ", which this host emulates; use an image for " + runtime.GOARCH
+	}
+	return nested("/", arch, accel)
+}
+
+// nested tells whether guests of the host's own processor can have guests.
 func nested(root, arch, accel string) (ok bool, why string) {
 	if arch != "amd64" {
 		return false, "QEMU's " + arch + " machines cannot run virtual machines inside; use an amd64 host"

@@ -37,6 +37,7 @@ func TestArguments(t *testing.T) {
 		"amd64_kvm_small": small("amd64", accelKVM),
 		"amd64_tcg_full":  full,
 		"arm64_kvm_small": small("arm64", accelKVM),
+		"arm64_tcg_small": small("arm64", accelTCG),
 	}
 	for name, h := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,16 +36,15 @@ type Options struct {
 	// names the kernel for it with its digest. Without it KVM is trusted unseen.
 	ProbeBoot func(ctx context.Context, w io.Writer) (kernelPath, kernelDigest string, err error)
 
-	Accel  string       // "auto" (default), "kvm" or "tcg"
-	Binary string       // default: the qemu-system-… for the host's processor, in PATH
+	Accel  string       // for the host's own processor: "auto" (default), "kvm" or "tcg"; others are emulated
+	Binary string       // for the host's own processor; default: its qemu-system-…, in PATH
 	Log    *slog.Logger // default: discard
 }
 
 // Driver runs machines with QEMU.
 type Driver struct {
-	opts     Options
-	platform platform
-	kvm      string // the device
+	opts Options
+	kvm  string // the device
 
 	signOfLife, hello time.Duration // patience with a guest that proves KVM
 
@@ -61,8 +62,7 @@ func New(o Options) (*Driver, error) {
 	if o.CacheDir == "" {
 		return nil, errors.New("qemu: Options.CacheDir is required")
 	}
-	p, ok := platforms[runtime.GOARCH]
-	if !ok {
+	if _, ok := platforms[runtime.GOARCH]; !ok {
 		return nil, fmt.Errorf("qemu: no machine is known for %s processors: %w", runtime.GOARCH, hypervisor.ErrUnsupported)
 	}
 	o.Accel = cmp.Or(o.Accel, accelAuto)
@@ -71,34 +71,61 @@ func New(o Options) (*Driver, error) {
 	default:
 		return nil, fmt.Errorf("accelerator %q (STEAD_ACCEL) is unknown: use auto, kvm or tcg", o.Accel)
 	}
-	o.Binary = cmp.Or(o.Binary, p.binary)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	return &Driver{opts: o, platform: p, kvm: "/dev/kvm", signOfLife: signOfLife, hello: hello}, nil
+	return &Driver{opts: o, kvm: "/dev/kvm", signOfLife: signOfLife, hello: hello}, nil
 }
 
-// binary finds QEMU.
-func (d *Driver) binary() (string, error) {
-	path, err := exec.LookPath(d.opts.Binary)
+// binary finds the QEMU for an architecture.
+func (d *Driver) binary(arch string) (string, error) {
+	p := platforms[arch]
+	tool := p.binary
+	if arch == runtime.GOARCH {
+		tool = cmp.Or(d.opts.Binary, tool)
+	}
+	path, err := exec.LookPath(tool)
 	if err != nil {
-		return "", &MissingToolError{Tool: d.opts.Binary, Install: d.platform.install, Err: err}
+		return "", &MissingToolError{Tool: tool, Install: p.install, Err: err}
 	}
 	return path, nil
 }
 
+// archOf is the processor of c.
+func archOf(c hypervisor.Config) string { return cmp.Or(c.Arch, runtime.GOARCH) }
+
+// archs lists the processors that machines can have, the host's first. Those whose QEMU
+// is missing are among them: that is found when one is wanted, and said with what to
+// install.
+func archs() []string {
+	others := slices.Sorted(maps.Keys(platforms))
+	return append([]string{runtime.GOARCH}, slices.DeleteFunc(others, func(a string) bool { return a == runtime.GOARCH })...)
+}
+
 // Capabilities implements [hypervisor.Driver].
 func (d *Driver) Capabilities(ctx context.Context) (hypervisor.Capabilities, error) {
-	v, err := d.decide(ctx)
+	return d.capabilities(ctx, runtime.GOARCH)
+}
+
+// capabilities is what machines with a processor can be given.
+func (d *Driver) capabilities(ctx context.Context, arch string) (hypervisor.Capabilities, error) {
+	v, err := d.decide(ctx, arch)
 	if err != nil {
 		return hypervisor.Capabilities{}, err
 	}
-	c := hypervisor.Capabilities{Driver: "qemu", Accelerator: v.Accel, Archs: []string{runtime.GOARCH}, MaxCPUs: maxCPUs, Warning: v.Warning}
-	c.Nested, c.NestedWhy = nested("/", runtime.GOARCH, v.Accel)
+	c := hypervisor.Capabilities{Driver: "qemu", Accelerator: v.Accel, Archs: archs(), MaxCPUs: maxCPUs, Warning: v.Warning}
+	c.Nested, c.NestedWhy = nestedFor(arch, v.Accel)
 	return c, nil
 }
 
 // Validate implements [hypervisor.Driver]. Fields that are still empty are not checked.
 func (d *Driver) Validate(ctx context.Context, c hypervisor.Config) error {
-	caps, err := d.Capabilities(ctx)
+	arch := archOf(c)
+	if _, ok := platforms[arch]; !ok {
+		return fmt.Errorf("qemu: machines with %s processors are %w", arch, hypervisor.ErrUnsupported)
+	}
+	if c.Rosetta {
+		return fmt.Errorf("qemu: Apple's translator of programs is %w", hypervisor.ErrUnsupported)
+	}
+	caps, err := d.capabilities(ctx, arch)
 	if err != nil {
 		return err
 	}
@@ -123,7 +150,7 @@ func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (hypervisor.VM,
 	if err := d.Validate(ctx, c); err != nil {
 		return nil, err
 	}
-	v, err := d.decide(ctx)
+	v, err := d.decide(ctx, archOf(c))
 	if err != nil {
 		return nil, err
 	}
@@ -131,18 +158,19 @@ func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (hypervisor.VM,
 }
 
 func (d *Driver) start(ctx context.Context, c hypervisor.Config, accel string) (*vm, error) {
-	binary, err := d.binary()
+	arch := archOf(c)
+	binary, err := d.binary(arch)
 	if err != nil {
 		return nil, err
 	}
-	// A kernel unpacks itself slowly when emulated, so it is done here. Where it runs on
-	// the processor it does so at once, and chooses its addresses at random meanwhile.
-	if accel == accelTCG {
+	// An x86 kernel unpacks itself slowly when emulated, so it is done here. Where it runs
+	// on the processor it does so at once, and chooses its addresses at random meanwhile.
+	if accel == accelTCG && arch == "amd64" {
 		if c.Kernel, err = kernel.Unpack(c.Kernel, filepath.Join(d.opts.CacheDir, "kernels")); err != nil {
 			return nil, err
 		}
 	}
-	return startVM(ctx, binary, hardware{Config: c, platform: d.platform, accel: accel}, d.opts)
+	return startVM(ctx, binary, hardware{Config: c, platform: platforms[arch], accel: accel}, d.opts)
 }
 
 // NetworkSettings implements [hypervisor.Driver]. They are those of QEMU's user network.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ func (d *Driver) Examine(ctx context.Context) []hypervisor.Finding {
 
 func (d *Driver) examineBinary(ctx context.Context) hypervisor.Finding {
 	const topic = "QEMU"
-	path, err := d.binary()
+	path, err := d.binary(runtime.GOARCH)
 	if err != nil {
 		return hypervisor.Problem(topic, hypervisor.Bad, err)
 	}
@@ -56,7 +57,7 @@ func (d *Driver) examineBinary(ctx context.Context) hypervisor.Finding {
 	case err != nil || !ok:
 		return hypervisor.Finding{
 			Topic: topic, Verdict: hypervisor.Bad, Detail: fmt.Sprintf("%s does not tell its version: it said %q (%v)", path, firstLine(errors.New(string(out))), err),
-			Remedy: "install QEMU anew: " + d.platform.install,
+			Remedy: "install QEMU anew: " + platforms[runtime.GOARCH].install,
 		}
 	case version.before(oldest):
 		return hypervisor.Finding{
@@ -83,7 +84,7 @@ func parseVersion(out string) (text string, v qemuVersion, ok bool) {
 // examineKVM says how machines run, and why not better.
 func (d *Driver) examineKVM(ctx context.Context) hypervisor.Finding {
 	const topic = "KVM"
-	v, err := d.decide(ctx)
+	v, err := d.decide(ctx, runtime.GOARCH)
 	switch {
 	case err != nil:
 		return hypervisor.Problem(topic, hypervisor.Bad, err)

@@ -39,7 +39,7 @@ func newLab(t *testing.T) lab {
 	if testing.Short() {
 		t.Skip("-short boots no machines; CI runs without it")
 	}
-	if _, err := exec.LookPath(platforms["amd64"].binary); err != nil {
+	if _, err := exec.LookPath(platforms[runtime.GOARCH].binary); err != nil {
 		t.Skipf("CI installs QEMU, this host has none: %v", err)
 	}
 	k, err := kernel.Host(runtime.GOARCH)

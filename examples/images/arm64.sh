@@ -1,0 +1,125 @@
+#!/bin/sh
+# Makes what a machine with an arm64 processor takes, out of the distribution's packages,
+# on a host of any processor: no program for arm64 is executed.
+#
+#   arm64.sh OUTDIR        # then: stead create --arch arm64 \
+#                          #   --kernel OUTDIR/kernel/boot/vmlinuz-… oci:OUTDIR:debian
+#
+#   debian    Debian with systemd: its packages are unpacked, and what they would have
+#             set up when installed is done here, as far as a boot needs it
+#   busybox   one static program, its init reading /etc/inittab
+#
+# Beside the images are a kernel with its modules in OUTDIR/kernel, and in OUTDIR/rosetta
+# a program "rosetta" that runs programs for amd64: QEMU's, in the place of Apple's.
+#
+# A layout that is there and newer than this script is left alone.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/common.sh"
+
+suite=bookworm
+path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=$PATH:/usr/sbin:/sbin # for depmod, if this is an ordinary user's
+
+# unpacked FILE writes the root file system of packages that are unpacked only, and leaves
+# the packages of kernel, busybox and translator in $work/debs.
+unpacked() {
+	file=$1
+	sources=$(suite_sources)
+	[ -n "$sources" ] || sources=$(say_source "http://deb.debian.org/debian $suite main")
+	cat >"$work/fetch" <<-'FETCH'
+		#!/bin/sh
+		set -eu
+		export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+		mkdir "$1/debs"
+		cd "$1/debs"
+		kernel=$(apt-cache depends linux-image-cloud-arm64 | sed -n 's/.*Depends: \(linux-image-[^ ]*\)$/\1/p')
+		apt-get -qq -o APT::Sandbox::User=root download "$kernel" busybox-static qemu-user-static
+	FETCH
+	cat >"$work/settle" <<-'SETTLE'
+		#!/bin/sh
+		set -eu
+		cd "$1"
+		rm -rf debs etc/hostname etc/resolv.conf
+		for list in passwd group; do
+			sed 's/:\*:/:x:/' usr/share/base-passwd/$list.master >etc/$list
+		done
+		sed 's/:.*/:*:19000:0:99999:7:::/' etc/passwd >etc/shadow
+		chmod 640 etc/shadow
+		cp usr/share/libc-bin/nsswitch.conf etc/nsswitch.conf
+		echo /bin/bash >etc/shells
+		rm -rf var/run var/lock
+		ln -s /run var/run
+		ln -s /run/lock var/lock
+		: >etc/machine-id
+		for unit in getty.target console-getty.service fstrim.timer e2scrub_reap.service \
+			ldconfig.service systemd-hwdb-update.service systemd-journal-catalog-update.service; do
+			ln -s /dev/null etc/systemd/system/$unit
+		done
+	SETTLE
+	chmod 755 "$work/fetch" "$work/settle"
+	printf '%s\n' "$sources" | as_root mmdebstrap --quiet --architectures=arm64 --variant=extract --format=tar \
+		--include=base-files,base-passwd,bash,dash,coreutils,grep,sed,procps,mount,util-linux,kmod,libc-bin,systemd,systemd-sysv \
+		--aptopt='APT::Install-Recommends "false"' \
+		--aptopt='Acquire::Languages "none"' \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-include=/usr/share/doc/*/copyright' \
+		--extract-hook="$work/fetch" \
+		--extract-hook="copy-out /debs $work" \
+		--extract-hook="$work/settle" \
+		"$suite" - - >"$file"
+}
+
+# unpack PACKAGE DIR: a package of $work/debs (a pattern), less what nobody needs here.
+unpack() {
+	mkdir -p "$2"
+	for deb in "$work"/debs/${1}_*.deb; do
+		dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$2" --exclude=./usr/share
+	done
+}
+
+# kernel_tree DIR: a kernel and its modules, with the index that a boot reads.
+kernel_tree() {
+	unpack 'linux-image-*' "$1"
+	for tree in "$1"/lib/modules/*; do
+		depmod -b "$1" "${tree##*/}"
+	done
+}
+
+# busybox_root DIR: the busybox for arm64. It cannot be asked which applets it has here.
+busybox_root() {
+	unpack busybox-static "$work/deb"
+	mkdir -p "$1/bin" "$1/sbin" "$1/usr/bin" "$1/usr/sbin"
+	cp -p "$work/deb/bin/busybox" "$1/bin/busybox"
+	for applet in bin/sh bin/cat bin/ls bin/cp bin/mv bin/rm bin/ln bin/mkdir bin/mount bin/umount bin/uname \
+		bin/sync bin/df bin/dd bin/ps bin/kill bin/sleep bin/touch bin/grep bin/sed bin/hostname bin/echo \
+		sbin/reboot sbin/poweroff sbin/ip usr/bin/id usr/bin/awk usr/bin/head usr/bin/tail usr/bin/md5sum; do
+		ln -s /bin/busybox "$1/$applet"
+	done
+}
+
+[ $# = 1 ] || die "usage: $0 OUTDIR" "name the folder that shall hold the layout"
+if up_to_date "$1"; then
+	say "$1 is up to date"
+	exit 0
+fi
+need mmdebstrap mmdebstrap
+need go golang-go
+need depmod kmod
+umask 022
+begin_layout "$1"
+
+unpacked "$work/debian.tar"
+busybox_root "$work/busybox"
+busybox_init "$work/busybox"
+pack "$work/busybox" "$work/busybox.tar"
+add_image "$new" debian "$work/debian.tar" -arch arm64 -zstd -env PATH="$path" -env LANG=C.UTF-8 -stop-signal SIGRTMIN+3
+add_image "$new" busybox "$work/busybox.tar" -arch arm64 -zstd -env PATH="$path"
+kernel_tree "$new/kernel"
+unpack qemu-user-static "$work/qemu"
+mkdir "$new/rosetta"
+cp -p "$work/qemu/usr/bin/qemu-x86_64-static" "$new/rosetta/rosetta"
+finish_layout
