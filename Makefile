@@ -97,3 +97,4 @@ unit: agents
 
 vm: agents images
 	STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 30m -parallel 2 -run TestMachines/$(RUN) ./cmd/stead
+	[ -n "$(RUN)" ] || STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 10m -run 'Translat' ./provider

@@ -289,7 +289,7 @@ func TestADiskThatMayBeInUseIsImportedByForceAlone(t *testing.T) {
 func TestADiskThatChangesWhileItIsCopiedIsNotTaken(t *testing.T) {
 	p := newProvider(t)
 	o := apple(t, p, appleFiles())
-	a, err := p.readImport(o)
+	a, err := p.readImport(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

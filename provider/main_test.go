@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 		role = exitCode(func() error { return provider.FetchKernel(os.Getenv(provider.FetcherEnv)) })
 	case len(os.Args) == 3 && os.Args[1] == "supervise":
 		role = exitCode(func() error { return supervise(os.Args[2]) })
+	case len(os.Args) > 1 && os.Args[1] == "serve-share":
+		role = exitCode(func() error { return serveShare(os.Args[2:]) })
 	case os.Getenv(applyEnv) != "":
 		role = exitCode(func() error { return applyErrand(os.Getenv(applyEnv)) })
 	}

@@ -77,6 +77,10 @@ func setup(env *testscript.Env) error {
 	env.Setenv("DEBIAN", "oci:"+filepath.Join(images, "debian-systemd")+":debian")
 	env.Setenv("DEBIAN_LAYOUT", filepath.Join(images, "debian-systemd"))
 	env.Setenv("SMALL", "oci:"+filepath.Join(images, "small"))
+	env.Setenv("ARM64", "oci:"+filepath.Join(images, "arm64"))
+	if kernels, _ := filepath.Glob(filepath.Join(images, "arm64/kernel/boot/vmlinuz-*")); len(kernels) == 1 {
+		env.Setenv("ARM64_KERNEL", kernels[0])
+	}
 	semantics, err := filepath.Abs(filepath.Join("..", "..", "provider", "share", "testdata", "semantics.sh"))
 	if err != nil {
 		return err

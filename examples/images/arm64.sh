@@ -2,7 +2,7 @@
 # Makes what a machine with an arm64 processor takes, out of the distribution's packages,
 # on a host of any processor: no program for arm64 is executed.
 #
-#   arm64.sh OUTDIR        # then: stead create --arch arm64 \
+#   arm64.sh OUTDIR        # then: stead machine create --arch arm64 \
 #                          #   --kernel OUTDIR/kernel/boot/vmlinuz-… oci:OUTDIR:debian
 #
 #   debian    Debian with systemd: its packages are unpacked, and what they would have
