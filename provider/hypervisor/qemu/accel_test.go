@@ -197,6 +197,47 @@ func TestMissingQEMUIsNamed(t *testing.T) {
 	}
 }
 
+// foreign is a processor that this host does not have.
+func foreign() string { return archs()[1] }
+
+func TestAnotherProcessorIsEmulatedWithoutAskingKVM(t *testing.T) {
+	h := newFakeHost(t, brokenKVM)
+	t.Setenv("PATH", h.dir)
+	if err := os.Symlink(h.binary, filepath.Join(h.dir, platforms[foreign()].binary)); err != nil {
+		t.Fatal(err)
+	}
+	d := h.driver(t, accelKVM, "digest") // which is about the host's own
+	c := hypervisor.Config{Arch: foreign(), CPUs: 1, Memory: 1 << 30, Kernel: filepath.Join(h.dir, "vmlinuz")}
+	if err := d.Validate(t.Context(), c); err != nil {
+		t.Errorf("Validate = %v", err)
+	}
+	if v, err := d.decide(t.Context(), foreign()); err != nil || v.Accel != accelTCG {
+		t.Errorf("decide = %+v, %v, want emulation", v, err)
+	}
+	if n := h.runs(t); n != 0 {
+		t.Errorf("QEMU ran %d times to find that out", n)
+	}
+	c.Nested = true
+	if err := d.Validate(t.Context(), c); !errors.Is(err, hypervisor.ErrUnsupported) || !strings.Contains(err.Error(), foreign()) {
+		t.Errorf("with machines inside, Validate = %v", err)
+	}
+}
+
+func TestWhatCannotBeEmulatedIsNamed(t *testing.T) {
+	d := newFakeHost(t, "").driver(t, accelTCG, "digest")
+	t.Setenv("PATH", t.TempDir())
+	err := d.Validate(t.Context(), hypervisor.Config{Arch: foreign(), CPUs: 1, Memory: 1 << 30})
+	var missing *MissingToolError
+	if !errors.As(err, &missing) || missing.Tool != platforms[foreign()].binary || !strings.Contains(missing.Remedy(), platforms[foreign()].install) {
+		t.Errorf("without its QEMU: %v", err)
+	}
+	for name, c := range map[string]hypervisor.Config{"pdp11": {Arch: "pdp11"}, "Apple's translator": {Rosetta: true}} {
+		if err := d.Validate(t.Context(), c); !errors.Is(err, hypervisor.ErrUnsupported) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestNew(t *testing.T) {
 	for name, o := range map[string]Options{"no cache": {}, "unknown accelerator": {CacheDir: "/c", Accel: "warp"}} {
 		t.Run(name, func(t *testing.T) {
