@@ -22,55 +22,45 @@ suite=bookworm
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 PATH=$PATH:/usr/sbin:/sbin # for depmod, if this is an ordinary user's
 
+# fetch and settle run beside the root file system $1 as it is made. The one downloads
+# what is not for it, the other does what packages do when they are installed.
+fetch='
+	set -eu
+	export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+	mkdir "$1/debs"
+	cd "$1/debs"
+	kernel=$(apt-cache depends linux-image-cloud-arm64 | sed -n "s/.*Depends: \(linux-image-[^ ]*\)$/\1/p")
+	apt-get -qq -o APT::Sandbox::User=root download "$kernel" busybox-static qemu-user-static
+'
+settle='
+	set -eu
+	cd "$1"
+	rm -rf debs etc/hostname etc/resolv.conf
+	for list in passwd group; do
+		sed "s/:\*:/:x:/" usr/share/base-passwd/$list.master >etc/$list
+	done
+	sed "s/:.*/:*:19000:0:99999:7:::/" etc/passwd >etc/shadow
+	chmod 640 etc/shadow
+	cp usr/share/libc-bin/nsswitch.conf etc/nsswitch.conf
+	echo /bin/bash >etc/shells
+	rm -rf var/run var/lock
+	ln -s /run var/run
+	ln -s /run/lock var/lock
+	: >etc/machine-id
+	for unit in getty.target console-getty.service fstrim.timer e2scrub_reap.service \
+		ldconfig.service systemd-hwdb-update.service systemd-journal-catalog-update.service; do
+		ln -s /dev/null etc/systemd/system/$unit
+	done
+'
+
 # unpacked FILE writes the root file system of packages that are unpacked only, and leaves
 # the packages of kernel, busybox and translator in $work/debs.
 unpacked() {
-	file=$1
-	sources=$(suite_sources)
-	[ -n "$sources" ] || sources=$(say_source "http://deb.debian.org/debian $suite main")
-	cat >"$work/fetch" <<-'FETCH'
-		#!/bin/sh
-		set -eu
-		export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
-		mkdir "$1/debs"
-		cd "$1/debs"
-		kernel=$(apt-cache depends linux-image-cloud-arm64 | sed -n 's/.*Depends: \(linux-image-[^ ]*\)$/\1/p')
-		apt-get -qq -o APT::Sandbox::User=root download "$kernel" busybox-static qemu-user-static
-	FETCH
-	cat >"$work/settle" <<-'SETTLE'
-		#!/bin/sh
-		set -eu
-		cd "$1"
-		rm -rf debs etc/hostname etc/resolv.conf
-		for list in passwd group; do
-			sed 's/:\*:/:x:/' usr/share/base-passwd/$list.master >etc/$list
-		done
-		sed 's/:.*/:*:19000:0:99999:7:::/' etc/passwd >etc/shadow
-		chmod 640 etc/shadow
-		cp usr/share/libc-bin/nsswitch.conf etc/nsswitch.conf
-		echo /bin/bash >etc/shells
-		rm -rf var/run var/lock
-		ln -s /run var/run
-		ln -s /run/lock var/lock
-		: >etc/machine-id
-		for unit in getty.target console-getty.service fstrim.timer e2scrub_reap.service \
-			ldconfig.service systemd-hwdb-update.service systemd-journal-catalog-update.service; do
-			ln -s /dev/null etc/systemd/system/$unit
-		done
-	SETTLE
-	chmod 755 "$work/fetch" "$work/settle"
-	printf '%s\n' "$sources" | as_root mmdebstrap --quiet --architectures=arm64 --variant=extract --format=tar \
+	bootstrap "$1" --architectures=arm64 --variant=extract \
 		--include=base-files,base-passwd,bash,dash,coreutils,grep,sed,procps,mount,util-linux,kmod,libc-bin,systemd,systemd-sysv \
-		--aptopt='APT::Install-Recommends "false"' \
-		--aptopt='Acquire::Languages "none"' \
-		--dpkgopt='path-exclude=/usr/share/man/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' \
-		--dpkgopt='path-exclude=/usr/share/doc/*' \
-		--dpkgopt='path-include=/usr/share/doc/*/copyright' \
-		--extract-hook="$work/fetch" \
+		--extract-hook="$fetch" \
 		--extract-hook="copy-out /debs $work" \
-		--extract-hook="$work/settle" \
-		"$suite" - - >"$file"
+		--extract-hook="$settle"
 }
 
 # unpack PACKAGE DIR: a package of $work/debs (a pattern), less what nobody needs here.

@@ -42,13 +42,22 @@ suite_sources() {
 
 say_source() { printf 'deb %s\n' "$1"; }
 
-# rootfs FILE INCLUDE OPTION...: a Debian root file system as a tar. It is written
-# by this shell, so that it belongs to whoever runs the script, under sudo too.
+# rootfs FILE INCLUDE OPTION...: a Debian root file system as a tar.
 rootfs() {
 	file=$1 include=$2
 	shift 2
+	bootstrap "$file" --variant=minbase --include="$include" \
+		"$@" \
+		--customize-hook='rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/log/apt/* "$1"/var/log/*.log'
+}
+
+# bootstrap FILE OPTION...: what mmdebstrap makes, as a tar. It is written by this
+# shell, so that it belongs to whoever runs the script, under sudo too.
+bootstrap() {
+	file=$1
+	shift
 	sources=$(suite_sources)
-	set -- --quiet --variant=minbase --format=tar --include="$include" \
+	set -- --quiet --format=tar \
 		--aptopt='APT::Install-Recommends "false"' \
 		--aptopt='Acquire::Languages "none"' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
@@ -57,7 +66,6 @@ rootfs() {
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-include=/usr/share/doc/*/copyright' \
 		"$@" \
-		--customize-hook='rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/log/apt/* "$1"/var/log/*.log' \
 		"$suite" -
 	if [ -n "$sources" ]; then
 		printf '%s\n' "$sources" | as_root mmdebstrap "$@" - >"$file"
