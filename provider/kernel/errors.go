@@ -45,13 +45,13 @@ func (e *NoKernelError) Remedy() string {
 		}
 		return "name one in machines.hcl: kernel = \"/path/to/vmlinuz\", a bzImage as distributions have it, with its lib/modules beside it"
 	}
+	if e.Arch != runtime.GOARCH { // of which the host's own, readable or not, is none
+		return "unpack a distribution's kernel package for " + e.Arch + " (Debian's linux-image-cloud-" + e.Arch + "), " +
+			"index its modules with depmod -b, and name the kernel: --kernel FOLDER/boot/vmlinuz-…"
+	}
 	var unreadable *UnreadableError
 	if errors.As(errors.Join(e.Rejected...), &unreadable) {
 		return unreadable.Remedy()
-	}
-	if e.Arch != runtime.GOARCH {
-		return "unpack a distribution's kernel package for " + e.Arch + " (Debian's linux-image-cloud-" + e.Arch + "), " +
-			"index its modules with depmod -b, and name the kernel: --kernel FOLDER/boot/vmlinuz-…"
 	}
 	return "install your distribution's kernel package (on Debian: apt install linux-image-cloud-" + e.Arch + "), " +
 		"or name a kernel in machines.hcl: kernel = \"/path/to/vmlinuz\""

@@ -95,7 +95,7 @@ func TestHostWithoutKernelSaysWhatToInstall(t *testing.T) {
 		})
 	}
 	t.Run("unreadable ones are the better hint", func(t *testing.T) {
-		err := &NoKernelError{Rejected: []error{&NotKernelError{Path: "/boot/a"}, &UnreadableError{Path: "/boot/b"}}}
+		err := &NoKernelError{Arch: runtime.GOARCH, Rejected: []error{&NotKernelError{Path: "/boot/a"}, &UnreadableError{Path: "/boot/b"}}}
 		if !strings.Contains(err.Remedy(), "chmod a+r /boot/b") {
 			t.Errorf("remedy %q does not open /boot/b", err.Remedy())
 		}
