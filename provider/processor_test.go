@@ -58,7 +58,7 @@ func TestVirtualizationIsForTheHostsOwnProcessor(t *testing.T) {
 	}
 	caps.Nested, caps.NestedWhy = false, "switched off"
 	err = checkNested(wanted, processor{arch: "amd64"}, caps)
-	if !errors.As(err, &refused) || refused.Why != "switched off" || !strings.Contains(refused.Remedy(), "enable nested") {
+	if !errors.As(err, &refused) || refused.Why != "switched off" || !strings.Contains(refused.Remedy(), "use a host that can") {
 		t.Errorf("on a host that cannot: %v", err)
 	}
 }
