@@ -8,8 +8,12 @@ BINARY  ?= bin/stead
 # macOS lets only programs use Virtualization.framework that are signed for it. The
 # identity "-" is nobody in particular, which is enough for one's own Mac.
 IDENTITY ?= -
-SIGN = $(if $(filter Darwin,$(shell uname -s)),codesign --force --sign "$(IDENTITY)" \
-	--entitlements provider/hypervisor/vz/stead.entitlements $(BINARY),@:)
+ifeq ($(shell uname -s),Darwin)
+SIGN := codesign --force --sign "$(IDENTITY)" --entitlements provider/hypervisor/vz/stead.entitlements $(BINARY)
+EXEC := -exec $(CURDIR)/.ci/signed
+else
+SIGN := @:
+endif
 CACHE   := $(CURDIR)/.cache
 IMAGES  := $(CACHE)/images
 AGENTS  := provider/guest/embedded/bin
@@ -93,7 +97,7 @@ darwin: $(LINT) agents
 	$(GO) test -count=1 ./.ci/darwin
 
 unit: agents
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 15m $(EXEC) ./...
 
 vm: agents images
 	STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 30m -parallel 2 -run TestMachines/$(RUN) ./cmd/stead
