@@ -64,6 +64,7 @@ func TestProblems(t *testing.T) {
 		"a disk beyond counting":                {machine(`disk = "99999999999999999999P"`), []string{`machines.hcl:3:10: disk "99999999999999999999P" is more than any machine can have`}},
 		"a kernel to download":                  {machine(`kernel = "https://example.org/vmlinuz"`), []string{`machines.hcl:3:12: kernel must be the path of a file`}},
 		"virtualization as a word":              {machine(`virtualization = "yes"`), []string{`machines.hcl:3:20: virtualization must be true or false, not "yes"`}},
+		"an unknown platform":                   {machine(`platform = "linux/x86_64"`), []string{`machines.hcl:3:14: platform must be "linux/amd64" or "linux/arm64", not "linux/x86_64"`}},
 		"an unknown way to mount the home":      {machine(`home_mount = "rx"`), []string{`machines.hcl:3:16: home_mount must be "rw", "ro" or "none", not "rx". Did you mean "rw"?`}},
 		"a way to mount the home like no other": {machine(`home_mount = "xx"`), []string{`machines.hcl:3:16: home_mount must be "rw", "ro" or "none", not "xx".` + "\n"}},
 		"no way to mount the home":              {machine(`home_mount = false`), []string{`machines.hcl:3:16: home_mount must be text in quotes, not false`}},

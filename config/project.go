@@ -37,6 +37,7 @@ type Machine struct {
 	Name           string
 	Image          string // a registry reference, or "oci:", "oci-archive:" or "docker-archive:" and an absolute path
 	Build          *Build // how the image is built; there is either an Image or a Build
+	Platform       string // of the image, "linux/amd64" or "linux/arm64"
 	CPUs           int
 	Memory         int64  // bytes, whole MiB
 	Disk           int64  // bytes, whole MiB

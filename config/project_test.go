@@ -26,6 +26,7 @@ machine "web" {
 
 machine "dev" {
   image          = "oci:./images/debian:bookworm"
+  platform       = "linux/arm64"
   cpus           = 4
   memory         = "8G"
   disk           = "64G"
@@ -42,7 +43,7 @@ machine "dev" {
 		Name: "acme", Dir: "/proj", File: "/proj/machines.hcl",
 		Machines: []Machine{
 			{
-				Name: "dev", Image: "oci:/proj/images/debian:bookworm", CPUs: 4, Memory: 8 << 30, Disk: 64 << 30,
+				Name: "dev", Image: "oci:/proj/images/debian:bookworm", Platform: "linux/arm64", CPUs: 4, Memory: 8 << 30, Disk: 64 << 30,
 				Kernel: "/proj/kernels/vmlinuz", Virtualization: true, HomeMount: "ro",
 				Services: []string{"postgresql", "redis-server"}, Pos: Position{"machines.hcl", 8},
 			},

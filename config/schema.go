@@ -20,6 +20,9 @@ var projectAttributes = []attribute[Project]{
 
 var machineAttributes = []attribute[Machine]{
 	{name: "image", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Image = d.image(e) }},
+	{name: "platform", read: func(d *decoder, m *Machine, e hclsyntax.Expression) {
+		m.Platform = d.oneOf("platform", platforms, e)
+	}},
 	{name: "cpus", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.CPUs = d.cpus(e) }},
 	{name: "memory", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Memory = d.size("memory", "8G", e) }},
 	{name: "disk", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Disk = d.size("disk", "64G", e) }},
@@ -79,6 +82,9 @@ var (
 	machineStates = []string{"running", stateStopped}
 	imageChanges  = []string{"replace", imageKept}
 )
+
+// platforms are those of images that machines can be made of.
+var platforms = []string{"linux/amd64", "linux/arm64"}
 
 // homeMounts are the ways the home folder can appear in a machine.
 var homeMounts = []string{"rw", "ro", "none"}

@@ -45,6 +45,7 @@ var machineValues = []struct {
 	value func(m *Machine) cty.Value
 }{
 	{"image", func(m *Machine) cty.Value { return textOrNull(m.Image) }},
+	{"platform", func(m *Machine) cty.Value { return textOrNull(m.Platform) }},
 	{"cpus", func(m *Machine) cty.Value { return numberOrNull(m.CPUs) }},
 	{"memory", func(m *Machine) cty.Value { return textOrNull(sizeText(m.Memory)) }},
 	{"disk", func(m *Machine) cty.Value { return textOrNull(sizeText(m.Disk)) }},

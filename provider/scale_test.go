@@ -80,7 +80,7 @@ func newHerd(t *testing.T, n int) *herd {
 	h.must(err)
 	want, err := reconcile.Desired(project, reconcile.Defaults{
 		Settings: provider.DefaultSettings(), Platform: image.HostPlatform().String(), User: user,
-		Digest: func(ref string) (string, error) {
+		Digest: func(ref, _ string) (string, error) {
 			img, err := p.Images().Resolve(t.Context(), ref, image.HostPlatform(), false)
 			return img.Digest, err
 		},

@@ -39,13 +39,13 @@ func Declare(m provider.Machine, d Defaults) config.Declared {
 			say("Its %s is %s, which cannot be written here.", size.name, sizeText(size.have))
 		}
 	}
-	if digest, err := d.Digest(m.Image); err != nil || digest != m.Digest {
+	if digest, err := d.Digest(m.Image, m.Platform); err != nil || digest != m.Digest {
 		// By now the reference means another image, or nobody knows what it means: that must
 		// not make another machine of this one.
 		out.Machine.Lifecycle.KeepImage = true
 	}
 	if m.Platform != d.Platform {
-		say("It is for %s: applying this replaces it.", m.Platform)
+		out.Machine.Platform = m.Platform
 	}
 	if m.User != d.User {
 		say("Its user is %s and you are %s: applying this replaces it.", userText(m.User), userText(d.User))

@@ -49,7 +49,7 @@ func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := defaults()
 		known := rapid.Bool().Draw(t, "the image is still known")
-		d.Digest = func(string) (string, error) {
+		d.Digest = func(_, _ string) (string, error) {
 			if !known {
 				return "", errors.New("not found")
 			}
@@ -58,12 +58,12 @@ func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
 		var machines []provider.Machine
 		for _, id := range ids[:rapid.IntRange(1, len(ids)).Draw(t, "machines")] {
 			m := drawMachine(t, id, provider.Owner{})
-			if m.Platform != d.Platform || m.User != d.User || m.State == provider.Broken {
-				m.Platform, m.User, m.State = d.Platform, d.User, provider.Stopped
+			if m.User != d.User || m.State == provider.Broken {
+				m.User, m.State = d.User, provider.Stopped
 			}
 			if m.Digest == "" {
 				m.Spec = drawSpec(t, id, provider.Owner{})
-				m.Platform, m.User = d.Platform, d.User
+				m.User = d.User
 			}
 			m.PreventDestroy = rapid.Bool().Draw(t, "prevent destroy")
 			m.Booted = nil
@@ -94,7 +94,7 @@ func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
 func TestDeclareWritesWhatIsNotTheDefaultAndSaysTheRest(t *testing.T) {
 	d := defaults()
 	m := provider.Machine{Spec: spec("dev"), State: provider.Running}
-	m.Digest, m.Settings = "sha256:of debian:12", d.Settings
+	m.Digest, m.Settings = "sha256:of debian:12 for linux/amd64", d.Settings
 	for name, tt := range map[string]struct {
 		edit func(m *provider.Machine)
 		has  []string
@@ -115,7 +115,7 @@ func TestDeclareWritesWhatIsNotTheDefaultAndSaysTheRest(t *testing.T) {
 		"somebody else's user": {
 			func(m *provider.Machine) { m.User.UID = 7 }, []string{"# Its user is ada (7:1000) and you are ada (1000:1000): applying this replaces it."}, nil,
 		},
-		"another platform": {func(m *provider.Machine) { m.Platform = "linux/arm64" }, []string{"# It is for linux/arm64"}, nil},
+		"another platform": {func(m *provider.Machine) { m.Platform = "linux/arm64" }, []string{`platform = "linux/arm64"`}, nil},
 		"whose it is":      {func(*provider.Machine) {}, []string{"# Belongs to project acme (/acme/machines.hcl)."}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,16 +13,16 @@ import (
 // Defaults is what a project file leaves to the host.
 type Defaults struct {
 	Settings provider.Settings // required: for what a machine does not set
-	Platform string            // required: "linux/amd64"
+	Platform string            // required: of the images, "linux/amd64"
 	User     provider.User     // required: who the machines' user is
 
-	// Digest resolves an image reference for Platform. Required; it is asked once
-	// for each reference.
-	Digest func(ref string) (string, error)
+	// Digest resolves an image reference for a platform. Required; it is asked once
+	// for each of both.
+	Digest func(ref, platform string) (string, error)
 
 	// Built tells which image the sources of a build make: its reference, and its
 	// digest, empty while it is not built. Required where a machine has a build.
-	Built func(b provider.Build) (reference, digest string, err error)
+	Built func(b provider.Build, platform string) (reference, digest string, err error)
 
 	// Found are the machines of this host. One whose file does not speak about its
 	// disk keeps the size it has: nobody loses data by deleting a line.
@@ -51,7 +51,7 @@ func Desired(p *config.Project, d Defaults) ([]Wanted, error) {
 		wanted = append(wanted, Wanted{
 			Spec: provider.Spec{
 				ID: m.Name, Image: a.reference, Digest: cmp.Or(builtDigest(have, a), a.digest), Build: a.build,
-				Platform: d.Platform, User: d.User, Owner: OwnerOf(p),
+				Platform: d.platform(m), User: d.User, Owner: OwnerOf(p),
 				Settings: d.settings(m, have), PreventDestroy: m.Lifecycle.PreventDestroy,
 			},
 			Stopped: m.Stopped, KeepImage: m.Lifecycle.KeepImage, After: slices.Clone(m.DependsOn),
@@ -86,7 +86,7 @@ func (d *Defaults) ask(m config.Machine, have *provider.Machine, answers map[str
 	if m.Lifecycle.KeepImage && m.Build == nil && have.Digest != "" {
 		return answer{reference: m.Image}
 	}
-	question := fmt.Sprintf("%s %+v", m.Image, m.Build)
+	question := fmt.Sprintf("%s %s %+v", d.platform(m), m.Image, m.Build)
 	a, asked := answers[question]
 	if !asked {
 		a = d.image(m)
@@ -98,13 +98,15 @@ func (d *Defaults) ask(m config.Machine, have *provider.Machine, answers map[str
 func (d *Defaults) image(m config.Machine) (a answer) {
 	if m.Build == nil {
 		a.reference = m.Image
-		a.digest, a.err = d.Digest(m.Image)
+		a.digest, a.err = d.Digest(m.Image, d.platform(m))
 		return a
 	}
 	a.build = (*provider.Build)(m.Build)
-	a.reference, a.digest, a.err = d.Built(*a.build)
+	a.reference, a.digest, a.err = d.Built(*a.build, d.platform(m))
 	return a
 }
+
+func (d *Defaults) platform(m config.Machine) string { return cmp.Or(m.Platform, d.Platform) }
 
 // found is the machine of a name, or the owner's that had its name before and is to be
 // moved, or one without anything.

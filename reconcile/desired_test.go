@@ -18,8 +18,8 @@ func defaults() reconcile.Defaults {
 		Settings: provider.Settings{CPUs: 4, Memory: 8 << 30, Disk: 64 << 30, HomeMount: provider.HomeReadWrite},
 		Platform: "linux/amd64",
 		User:     provider.User{Name: "ada", UID: 1000, GID: 1000},
-		Digest:   func(ref string) (string, error) { return "sha256:of " + ref, nil },
-		Built:    func(provider.Build) (string, string, error) { return "local/build:1", "", nil },
+		Digest:   func(ref, platform string) (string, error) { return "sha256:of " + ref + " for " + platform, nil },
+		Built:    func(provider.Build, string) (string, string, error) { return "local/build:1", "", nil },
 	}
 }
 
@@ -27,7 +27,7 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
 		{Name: "bare", Image: "debian:12"},
 		{
-			Name: "full", Image: "alpine:3", CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k",
+			Name: "full", Image: "alpine:3", Platform: "linux/arm64", CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k",
 			Virtualization: true, HomeMount: "none", Services: []string{"sshd"},
 			Stopped: true, DependsOn: []string{"bare"}, Lifecycle: config.Lifecycle{PreventDestroy: true, KeepImage: true},
 		},
@@ -38,10 +38,10 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 	}
 	d := defaults()
 	want := []reconcile.Wanted{
-		{Spec: provider.Spec{ID: "bare", Image: "debian:12", Digest: "sha256:of debian:12", Platform: d.Platform, User: d.User, Owner: acme, Settings: d.Settings}},
+		{Spec: provider.Spec{ID: "bare", Image: "debian:12", Digest: "sha256:of debian:12 for linux/amd64", Platform: d.Platform, User: d.User, Owner: acme, Settings: d.Settings}},
 		{
 			Spec: provider.Spec{
-				ID: "full", Image: "alpine:3", Digest: "sha256:of alpine:3", Platform: d.Platform, User: d.User, Owner: acme,
+				ID: "full", Image: "alpine:3", Digest: "sha256:of alpine:3 for linux/arm64", Platform: "linux/arm64", User: d.User, Owner: acme,
 				Settings: provider.Settings{
 					CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k", Virtualization: true,
 					HomeMount: provider.HomeNone, Services: []string{"sshd"},
@@ -82,7 +82,7 @@ func TestABuiltImageIsTheOneThatItsSourcesMake(t *testing.T) {
 			asked := 0
 			d := defaults()
 			d.Found = tt.have
-			d.Built = func(b provider.Build) (string, string, error) {
+			d.Built = func(b provider.Build, _ string) (string, string, error) {
 				asked++
 				if diff := cmp.Diff(provider.Build(*sources), b); diff != "" {
 					t.Errorf("build mismatch (-want +got):\n%s", diff)
@@ -150,7 +150,7 @@ func TestDesiredNamesEveryImageThatCannotBeResolved(t *testing.T) {
 	missing := errors.New("not found in the registry")
 	asked := map[string]int{}
 	d := defaults()
-	d.Digest = func(ref string) (string, error) {
+	d.Digest = func(ref, _ string) (string, error) {
 		asked[ref]++
 		if ref == "gone" {
 			return "", missing
@@ -209,7 +209,7 @@ func TestAMachineThatKeepsItsImageOutlastsIt(t *testing.T) {
 		{Name: "dev", Image: "gone:1", Lifecycle: config.Lifecycle{KeepImage: true}},
 	}}
 	d := defaults()
-	d.Digest = func(string) (string, error) { return "", errors.New("the registry is gone") }
+	d.Digest = func(_, _ string) (string, error) { return "", errors.New("the registry is gone") }
 	if _, err := reconcile.Desired(p, d); err == nil {
 		t.Error("a machine that is not there yet has an image that nobody knows")
 	}

@@ -42,7 +42,7 @@ func (d *onDisk) Look(context.Context) (reconcile.Plan, error) {
 	}
 	want, err := reconcile.Desired(p, reconcile.Defaults{
 		Settings: provider.Settings{CPUs: 1, Memory: 1 << 30, Disk: 1 << 30, HomeMount: provider.HomeReadWrite},
-		Digest:   func(string) (string, error) { return "sha256:1", nil },
+		Digest:   func(_, _ string) (string, error) { return "sha256:1", nil },
 	})
 	if err != nil {
 		return reconcile.Plan{}, err

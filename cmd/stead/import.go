@@ -81,7 +81,7 @@ func (a *app) importMachines(ctx context.Context, o importOptions) error {
 	var machines []provider.Machine
 	if o.apple {
 		// What its references mean is Apple's to know.
-		d.Digest = func(string) (string, error) { return "", errors.ErrUnsupported }
+		d.Digest = func(_, _ string) (string, error) { return "", errors.ErrUnsupported }
 		machines, err = a.importApple(ctx, p, o)
 	} else {
 		machines, err = a.known(ctx, p, o.ids)

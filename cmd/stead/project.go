@@ -89,13 +89,16 @@ func (pr *project) owner() provider.Owner { return reconcile.OwnerOf(pr.Project)
 // hostDefaults is what project files leave to this host.
 func hostDefaults(ctx context.Context, p *provider.Provider, pull bool) (reconcile.Defaults, error) {
 	user, err := provider.HostUser()
-	platform := image.HostPlatform()
 	return reconcile.Defaults{
 		Settings: provider.DefaultSettings(),
-		Platform: platform.String(),
+		Platform: image.HostPlatform().String(),
 		User:     user,
-		Digest: func(reference string) (string, error) {
-			img, err := p.Images().Resolve(ctx, reference, platform, pull)
+		Digest: func(reference, platform string) (string, error) {
+			want, err := image.ParsePlatform(platform)
+			if err != nil {
+				return "", err
+			}
+			img, err := p.Images().Resolve(ctx, reference, want, pull)
 			return img.Digest, err
 		},
 	}, err
@@ -112,8 +115,8 @@ func (pr *project) situation(ctx context.Context, o projectOptions) (reconcile.S
 		return s, err
 	}
 	d.Found = pr.found
-	d.Built = func(b provider.Build) (reference, digest string, err error) {
-		return pr.provider.BuiltImage(ctx, b, pr.owner(), d.Platform)
+	d.Built = func(b provider.Build, platform string) (reference, digest string, err error) {
+		return pr.provider.BuiltImage(ctx, b, pr.owner(), platform)
 	}
 	if s.Want, err = reconcile.Desired(pr.Project, d); err != nil {
 		return s, err

@@ -112,7 +112,11 @@ func (e *PlatformError) Error() string {
 
 // Remedy says what a machine on this host can run.
 func (e *PlatformError) Remedy() string {
-	return fmt.Sprintf("use an image that is built for %s", e.Want)
+	remedy := fmt.Sprintf("use an image that is built for %s", e.Want)
+	if len(e.Have) > 0 {
+		remedy += fmt.Sprintf(", or give the machine a platform that this one has, such as %s", e.Have[0])
+	}
+	return remedy
 }
 
 func joinPlatforms(ps []Platform) string {
