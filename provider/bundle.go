@@ -17,6 +17,7 @@ const (
 	bootConfigFile = "boot-config.json" // what it boots with
 	configFile     = "config.json"      // what it is
 	diskFile       = "rootfs.ext4"      // its disk
+	initrdFile     = "initrd"           // what it boots from, for a guest that resets itself too; macOS empties /tmp
 	identityFile   = "machine-id"       // what its hypervisor knows it by, if that needs one
 	bootedFile     = "booted.json"      // the boot-config.json it runs with
 	supervisorLock = "supervisor.lock"  // held by the supervisor for as long as it lives

@@ -7,12 +7,12 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// openKernels lends machines the host's own kernel.
-func (p *Provider) openKernels() (kernelSource, error) { return lentKernels{}, nil }
+// openKernels has the kernels that the host has installed for itself.
+func (p *Provider) openKernels() (kernelSource, error) { return hostKernels{}, nil }
 
-type lentKernels struct{}
+type hostKernels struct{}
 
-func (lentKernels) find(arch string) (kernel.Kernel, error) { return kernel.Host(arch) }
+func (hostKernels) find(arch string) (kernel.Kernel, error) { return kernel.Host(arch) }
 
 // fetch does nothing: packages of the distribution are its user's.
-func (lentKernels) fetch(context.Context, string, image.Progress) error { return nil }
+func (hostKernels) fetch(context.Context, string, image.Progress) error { return nil }

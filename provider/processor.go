@@ -21,7 +21,7 @@ func processorFor(platform image.Platform, caps hypervisor.Capabilities) (proces
 	switch {
 	case platform.OS == "linux" && slices.Contains(caps.Archs, platform.Architecture):
 		return processor{arch: platform.Architecture}, nil
-	case platform.OS == "linux" && platform.Architecture == caps.Translates:
+	case platform.OS == "linux" && caps.Translates != "" && platform.Architecture == caps.Translates:
 		return processor{arch: caps.Archs[0], rosetta: true}, nil
 	}
 	able := slices.Clone(caps.Archs)

@@ -101,6 +101,9 @@ func (b bundle) readRecord() (record, error) {
 	if r.Configuration.ID == "" {
 		return record{}, fmt.Errorf("%s: no machine id in it", b.path(configFile))
 	}
+	if r.Configuration.Platform == (recordPlatform{}) { // older than the field
+		r.Configuration.Platform = recordPlatform(image.HostPlatform())
+	}
 	if r.Stead.Moving == filepath.Base(b.dir) {
 		r.Configuration.ID = r.Stead.Moving
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -114,7 +113,7 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 		Settled: func(services []string) { p.noteServices(b, services) },
 		Log:     p.log,
 	})
-	return errors.Join(err, os.RemoveAll(runDir), removeIfExists(b.path(bootedFile)))
+	return errors.Join(err, os.RemoveAll(runDir), removeIfExists(b.path(initrdFile)), removeIfExists(b.path(bootedFile)))
 }
 
 func removeIfExists(path string) error {
@@ -160,7 +159,7 @@ func (p *Provider) prepare(ctx context.Context, b bundle, runDir string) (superv
 	tell := guestBoot(r, s, mounts, p.driver.NetworkSettings())
 	tell.Rosetta = cpu.rosetta
 	tell.HostKey, tell.ClientKey = host.Private, client.Public
-	initrd := filepath.Join(runDir, "initrd")
+	initrd := b.path(initrdFile)
 	if err := p.writeInitramfs(initrd, k, needs(s, cpu, caps), tell); err != nil {
 		return supervisor.Boot{}, err
 	}

@@ -80,8 +80,8 @@ func (a *app) carryOut(ctx context.Context, pr *project, plan reconcile.Plan, o 
 			return err
 		}
 	}
-	if boots(plan) {
-		if err := a.warnEmulation(ctx, pr.provider, image.HostPlatform().Architecture); err != nil {
+	for _, platform := range booted(plan) {
+		if err := a.warnEmulation(ctx, pr.provider, platform); err != nil {
 			return err
 		}
 	}
@@ -104,18 +104,19 @@ func (a *app) apply(ctx context.Context, pr *project, plan reconcile.Plan, v vie
 	return err
 }
 
-// boots tells whether the plan starts a machine.
-func boots(plan reconcile.Plan) bool {
+// booted are the platforms of the machines that the plan boots, in its order.
+func booted(plan reconcile.Plan) []string {
+	var platforms []string
 	for _, c := range plan.Changes {
 		switch c.Action {
 		case reconcile.None, reconcile.Delete, reconcile.Stop, reconcile.Update:
 		default:
-			if !c.Stopped {
-				return true
+			if !c.Stopped && c.Want != nil {
+				platforms = append(platforms, c.Want.Platform)
 			}
 		}
 	}
-	return false
+	return platforms
 }
 
 // notApprovedError ends a command that a person did not approve.

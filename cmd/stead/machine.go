@@ -33,11 +33,7 @@ func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) err
 		return err
 	}
 	if m.State != provider.Running {
-		platform, err := image.ParsePlatform(m.Platform)
-		if err != nil {
-			return fmt.Errorf("machine %s: %w", id, err)
-		}
-		if err := a.warnEmulation(ctx, p, platform.Architecture); err != nil {
+		if err := a.warnEmulation(ctx, p, m.Platform); err != nil {
 			return err
 		}
 		if isTerminal(a.err) {
@@ -53,13 +49,17 @@ func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) err
 	return nil
 }
 
-// warnEmulation says once per command what makes machines with a processor slow on this host.
-func (a *app) warnEmulation(ctx context.Context, p *provider.Provider, arch string) error {
+// warnEmulation says once per command what makes machines for a platform slow on this host.
+func (a *app) warnEmulation(ctx context.Context, p *provider.Provider, platform string) error {
+	want, err := image.ParsePlatform(platform)
+	if err != nil {
+		return err
+	}
 	caps, err := p.Capabilities(ctx)
 	if err != nil {
 		return err
 	}
-	if warning := caps.WarningFor(arch); warning != "" && !a.warned {
+	if warning := caps.WarningFor(want.Architecture); warning != "" && !a.warned {
 		a.warned = true
 		fmt.Fprintf(a.err, "%s %s\n", styles(a.err).change("Warning:"), warning)
 	}

@@ -148,6 +148,9 @@ func status(ts *testscript.TestScript, id string) (*provider.Provider, superviso
 // killVM (kill-vm NAME) kills the hypervisor, as a crash would.
 func killVM(ts *testscript.TestScript, _ bool, args []string) {
 	_, st := status(ts, args[0])
+	if st.VMPID == 0 {
+		ts.Fatalf("the machine is not a process of its own")
+	}
 	ts.Check(syscall.Kill(st.VMPID, syscall.SIGKILL))
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +25,19 @@ const packetRetry = 100 * time.Microsecond
 // carry one Ethernet frame a datagram. The machine's end is for [Network.Packets], the
 // other for who switches the frames.
 func PacketPair() (machine *os.File, wire net.Conn, err error) {
+	syscall.ForkLock.RLock() // macOS cannot make sockets that children do not get
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	machine, far := os.NewFile(uintptr(fds[0]), "card"), os.NewFile(uintptr(fds[1]), "wire")
 	defer far.Close() // net.FileConn has its own copy
 	for _, fd := range fds {
-		unix.CloseOnExec(fd)
 		err = errors.Join(err,
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, packetSendBuffer),
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, packetReceiveBuffer),

@@ -34,7 +34,7 @@ type DownloadError struct {
 
 func (e *DownloadError) Error() string {
 	if e.Status == 0 {
-		return fmt.Sprintf("%s cannot be reached: %v", e.URL, e.Err)
+		return fmt.Sprintf("%s cannot be fetched: %v", e.URL, e.Err)
 	}
 	return fmt.Sprintf("%s was not given (%d): %v", e.URL, e.Status, e.Err)
 }

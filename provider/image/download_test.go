@@ -207,7 +207,7 @@ func TestADownloadThatFailsSaysWhyAndLeavesNoFile(t *testing.T) {
 		if !isDownload(0)(err) || !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("got %v", err)
 		}
-		wantError(t, err, "retry", "cannot be reached")
+		wantError(t, err, "retry", "cannot be fetched")
 	})
 }
 

@@ -171,11 +171,7 @@ func (s *source) Read(p []byte) (int, error) {
 // dir: it boots machines where the wanted one cannot be fetched. Without one the error is
 // [fs.ErrNotExist].
 func FetchedBefore(dir, arch string) (Kernel, error) {
-	found, err := filepath.Glob(filepath.Join(dir, "[0-9a-f]*-*")) // not those on their way, whose names begin with a dot
-	if err != nil {
-		return Kernel{}, err
-	}
-	k, _ := newest(found, arch)
+	k, _ := newest(within(dir), func(path string) (Kernel, error) { return openImage(path, arch) })
 	if k.Path == "" {
 		return Kernel{}, fs.ErrNotExist
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -14,25 +13,32 @@ import (
 func Host(arch string) (Kernel, error) { return hostIn("/", arch) }
 
 func hostIn(root, arch string) (Kernel, error) {
-	var usable []Kernel
-	var rejected []error
-	for _, path := range candidates(root) {
+	k, rejected := newest(candidates(root), func(path string) (Kernel, error) {
 		k, err := openIn(root, path)
 		if err == nil {
 			err = k.fit(arch)
 		}
-		if err != nil {
-			rejected = append(rejected, err)
-			continue
-		}
-		usable = append(usable, k)
-	}
-	if len(usable) == 0 {
+		return k, err
+	})
+	if k.Path == "" {
 		return Kernel{}, &NoKernelError{Arch: arch, Rejected: rejected}
 	}
-	return slices.MaxFunc(usable, func(a, b Kernel) int {
-		return cmp.Or(compareReleases(a.Release, b.Release), -cmp.Compare(a.Path, b.Path))
-	}), nil
+	return k, nil
+}
+
+// newest opens kernels and returns the one of the newest release, and why others were
+// passed over. Without any its path is empty.
+func newest(paths []string, open func(path string) (Kernel, error)) (best Kernel, rejected []error) {
+	for _, path := range paths {
+		k, err := open(path)
+		switch {
+		case err != nil:
+			rejected = append(rejected, err)
+		case best.Path == "" || cmp.Or(compareReleases(k.Release, best.Release), cmp.Compare(best.Path, k.Path)) > 0:
+			best = k
+		}
+	}
+	return best, rejected
 }
 
 // candidates lists the kernels that distributions installed: most keep them in /boot,

@@ -1,11 +1,10 @@
 package kernel
 
 import (
-	"cmp"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 )
 
 // appleDefault begins the name of the link by which Apple's container names the kernel
@@ -23,37 +22,23 @@ func Installed(dir, arch string) (Kernel, error) {
 	if err == nil {
 		return k, nil
 	}
-	entries, _ := os.ReadDir(dir) // a folder that is not there has none
-	paths := make([]string, 0, len(entries))
-	for _, e := range entries {
-		paths = append(paths, filepath.Join(dir, e.Name()))
-	}
-	k, rejected := newest(paths, arch)
+	k, rejected := newest(within(dir), func(path string) (Kernel, error) { return openImage(path, arch) })
 	if k.Path == "" {
 		return Kernel{}, &NoKernelError{System: darwin, Arch: arch, Rejected: rejected}
 	}
 	return k, nil
 }
 
-// newest opens images for arch and returns the one of the newest release, and why others
-// were passed over.
-func newest(paths []string, arch string) (Kernel, []error) {
-	var usable []Kernel
-	var rejected []error
-	for _, path := range paths {
-		k, err := openImage(path, arch)
-		if err != nil {
-			rejected = append(rejected, err)
-			continue
+// within are the paths of a folder's files. One that is not there has none.
+func within(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	var paths []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
-		usable = append(usable, k)
 	}
-	if len(usable) == 0 {
-		return Kernel{}, rejected
-	}
-	return slices.MaxFunc(usable, func(a, b Kernel) int {
-		return cmp.Or(compareReleases(a.Release, b.Release), -cmp.Compare(a.Path, b.Path))
-	}), rejected
+	return paths
 }
 
 // openImage opens a kernel for arch that is an uncompressed Image, as

@@ -36,6 +36,7 @@ type proxy struct {
 
 	patience time.Duration // with a guest that was asleep
 
+	dialing sync.Mutex // held while the guest is dialled, which may take long
 	mu      sync.Mutex
 	guest   ssh.Conn // nil: to be dialled
 	clients map[string]ssh.Conn
@@ -107,10 +108,10 @@ func (p *proxy) leave(token string) {
 
 // connection is the shared connection to the guest, dialled when there is none.
 func (p *proxy) connection() (ssh.Conn, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.guest != nil {
-		return p.guest, nil
+	p.dialing.Lock()
+	defer p.dialing.Unlock()
+	if guest := p.current(); guest != nil {
+		return guest, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
@@ -118,7 +119,9 @@ func (p *proxy) connection() (ssh.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
 	p.guest = conn
+	p.mu.Unlock()
 	go ssh.DiscardRequests(requests)
 	go p.agents(channels)
 	go func() {
@@ -126,6 +129,13 @@ func (p *proxy) connection() (ssh.Conn, error) {
 		p.drop(conn)
 	}()
 	return conn, nil
+}
+
+// current is the connection to the guest, or nil.
+func (p *proxy) current() ssh.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.guest
 }
 
 // agents joins the channels that the guest opens to the agents of the clients.
@@ -157,9 +167,7 @@ func (p *proxy) drop(conn ssh.Conn) {
 // check asks the guest for a sign of life and forgets the connection to it without one,
 // so that the next session dials instead of hanging.
 func (p *proxy) check(ctx context.Context) {
-	p.mu.Lock()
-	guest := p.guest
-	p.mu.Unlock()
+	guest := p.current()
 	if guest == nil {
 		return
 	}

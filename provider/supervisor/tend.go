@@ -41,7 +41,7 @@ func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot
 		s.update(func(st *Status) {
 			*st = Status{State: StateBooting, PID: os.Getpid(), VMPID: st.VMPID, Started: time.Now(), Reboots: st.Reboots + 1}
 		})
-		s.proxy.reset()
+		s.proxy.check(alive) // a session may have dialled the new boot already
 		s.services.Lock()
 		want = s.want
 		s.services.Unlock()
@@ -122,15 +122,21 @@ func (s *supervisor) beat(ctx context.Context, client *guest.Client, bootID stri
 	ctx, cancel := context.WithTimeout(ctx, beatInterval)
 	defer cancel()
 	// Asked first, for the answer may take long: the time would be an old one by then.
-	st, err := client.Status(ctx)
-	if err == nil && st.Hello.BootID != bootID {
-		return true
-	}
+	found, err := client.Status(ctx)
 	if err == nil {
 		err = client.SetClock(ctx, time.Now())
 	}
-	if err != nil && context.Cause(ctx) != context.Canceled {
-		s.log.Warn("the guest does not take the time", "err", err)
+	if err != nil {
+		if context.Cause(ctx) != context.Canceled {
+			s.log.Warn("the guest does not take the time", "err", err)
+		}
+		return false
+	}
+	if found.Hello.BootID != bootID {
+		return true
+	}
+	if found.Address != s.snapshot().Address {
+		s.update(func(st *Status) { st.Address = found.Address })
 	}
 	return false
 }

@@ -120,7 +120,7 @@ func (b *boot) configure() {
 	b.handover.Init = initsys.Detect("/")
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		b.try("network", b.handover.setUpNetwork)
+		b.try("network", func() error { return b.handover.setUpNetwork(b.log) })
 		b.try("names", func() error { return writeNames(b.handover.Boot) }) // with the address
 	})
 	if conf.Rosetta {

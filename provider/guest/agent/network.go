@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -15,8 +16,9 @@ import (
 )
 
 // setUpNetwork brings up loopback and the first network card; nil leaves the card
-// alone. What a DHCP server says goes into the hand-over: the daemon keeps it.
-func (h *handover) setUpNetwork() error {
+// alone. What a DHCP server says goes into the hand-over: the daemon keeps it, and asks on
+// where none has answered, for a machine without a network can still be worked in.
+func (h *handover) setUpNetwork(log *slog.Logger) error {
 	if lo, err := netlink.LinkByName("lo"); err == nil {
 		if err := netlink.LinkSetUp(lo); err != nil {
 			return fmt.Errorf("bring up loopback: %w", err)
@@ -37,6 +39,11 @@ func (h *handover) setUpNetwork() error {
 			return fmt.Errorf("bring up %s: %w", card.Attrs().Name, err)
 		}
 		granted, err := lease.Client{Card: card.Attrs().Name, Hostname: h.Boot.Hostname}.Discover(context.Background())
+		var silent *lease.NoAnswerError
+		if errors.As(err, &silent) {
+			log.Warn("this machine has no address yet", "error", err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}

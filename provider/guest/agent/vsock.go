@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -55,6 +56,10 @@ type fromHost struct {
 func (l fromHost) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ECONNABORTED) {
+			time.Sleep(vsockRetry) // it passes
+			continue
+		}
 		if err != nil {
 			select {
 			case l.ended <- err:

@@ -93,6 +93,7 @@ func checkSigned() error {
 	}
 	_, err = conf.Validate()
 	runtime.KeepAlive(loader)
+	runtime.KeepAlive(conf)
 	var unsigned *EntitlementError
 	if err := refused("check a machine", err); errors.As(err, &unsigned) {
 		return unsigned

@@ -16,7 +16,7 @@ const (
 	installRosetta  = `run "softwareupdate --install-rosetta --agree-to-license"`
 	signWithOurs    = `install stead with "make install", which signs it; "make sign BINARY=PROGRAM" has codesign do so with one that you built`
 	oldestMacOS     = 13
-	oldestForNested = "macOS 15 or later on a Mac with an M3 or later"
+	oldestForNested = "macOS 15 or later on a Mac with an M3 or later, to programs built with Xcode 16 or later"
 )
 
 // EntitlementError reports that this program was not signed for running machines.

@@ -55,6 +55,12 @@ func signature(f facts) hypervisor.Finding {
 			Detail: "cannot be asked for: " + f.signed.Error(), Remedy: signWithOurs,
 		}
 	}
+	if !f.virtualize { // the framework may complain of that first
+		return hypervisor.Finding{
+			Topic: "entitlement", Verdict: hypervisor.Poor,
+			Detail: "is not told on a Mac that runs no machines", Remedy: signWithOurs,
+		}
+	}
 	return hypervisor.Finding{Topic: "entitlement", Detail: entitlement}
 }
 
