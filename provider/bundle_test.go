@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/provider/image"
 )
 
 func newBundle(t *testing.T, files map[string]string) bundle {
@@ -138,6 +140,17 @@ func TestRecordLoadsEveryForm(t *testing.T) {
 				t.Errorf("created %v", r.CreatedDate)
 			}
 		})
+	}
+}
+
+func TestRecordWithoutAPlatformIsOfThisHost(t *testing.T) {
+	b := bundle{t.TempDir()}
+	if err := os.WriteFile(b.path(configFile), []byte(`{"id":"dev","image":{"digest":"sha256:1","reference":"debian:12"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := b.readRecord()
+	if want := image.HostPlatform().String(); err != nil || r.Configuration.Platform.String() != want {
+		t.Errorf("the platform is %q, %v, want %q", r.Configuration.Platform, err, want)
 	}
 }
 

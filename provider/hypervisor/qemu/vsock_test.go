@@ -3,204 +3,24 @@
 package qemu
 
 import (
-	"archive/tar"
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stead-vm/stead/provider/ext4"
 	"github.com/stead-vm/stead/provider/guest"
-	"github.com/stead-vm/stead/provider/kernel"
-	"github.com/stead-vm/stead/provider/share/vhostuser/vsocktest"
+	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// guestCID is the number of the machines here, which each have a host of their own.
-const guestCID = 3
-
-// vsockMachine is a machine as hypervisors with vsock have them: its agent finds no
-// virtio-serial port of its name, and its network wants to be asked.
-type vsockMachine struct {
-	t         *testing.T
-	ctx       context.Context
-	device    *vsocktest.Device
-	client    *guest.Client
-	clientKey ssh.Signer
-	hostKey   ssh.PublicKey
-	console   string
-}
-
-// bootVsock boots the real agent on a disk that holds nothing but testdata/sh. The
-// text of the boot's settings can be spoiled.
-func bootVsock(t *testing.T, spoil func(initramfs []byte)) vsockMachine {
-	t.Helper()
-	l := newLab(t)
-	dir := l.config.RunDir
-	host, client, err := guest.NewKeys()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := vsockMachine{t: t, console: l.config.ConsoleLog}
-	var err1, err2 error
-	m.clientKey, err1 = client.Signer()
-	m.hostKey, err2 = host.PublicKey()
-	packed := l.agentInitramfs(t, guest.Boot{
-		Hostname: "dev", Time: time.Now(), User: guest.User{Name: "root"},
-		Network: &guest.Network{DHCP: true}, HostKey: host.Private, ClientKey: client.Public,
-	})
-	spoil(packed)
-	writeRoot(t, l.config.Disks[0].Path)
-	socket := filepath.Join(dir, "vsock.sock")
-	l.driver.opts.Binary = qemuWithVsock(t, socket)
-	l.config.Cmdline = "loglevel=6" // what the agent says
-	if err := errors.Join(err1, err2, os.WriteFile(l.config.Initrd, packed, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	m.device = vsocktest.Start(t, socket, guestCID)
-	m.client = guest.NewClient(m.device.Dial)
-	t.Cleanup(m.client.Close)
-	m.start(l)
-	return m
-}
-
-func (m *vsockMachine) start(l lab) {
-	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), vmTimeout)
-	m.ctx = ctx
-	vm, err := l.driver.Start(ctx, l.config)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	m.t.Cleanup(func() {
-		if m.t.Failed() {
-			text, _ := os.ReadFile(m.console)
-			m.t.Logf("console:\n%s", text)
-		}
-		if err := vm.Kill(context.Background()); err != nil {
-			m.t.Error(err)
-		}
-		cancel()
-	})
-}
-
-// agentInitramfs is the initramfs of a machine whose host dials over vsock, and in
-// whose kernel processes can dial each other.
-func (l lab) agentInitramfs(t *testing.T, boot guest.Boot) []byte {
-	t.Helper()
-	modules, err := l.kernel.Modules(kernel.Needs{Network: true, Vsock: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	err = kernel.Initramfs(&b, kernel.InitramfsOptions{
-		Agent: program(t, "../../../cmd/stead-agent"), Boot: boot, Kernel: l.kernel,
-		Modules: append(modules, "vsock_loopback"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// program builds a program for the guest, with the Makefile's flags: most of it is built
-// already.
-func program(t *testing.T, dir string) []byte {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "program")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
-	build.Dir, build.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", dir, err, out)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-// writeRoot makes the machine's disk.
-func writeRoot(t *testing.T, path string) {
-	t.Helper()
-	shell := program(t, "testdata/sh")
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	err1 := w.WriteHeader(&tar.Header{Name: "bin/sh", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(shell))})
-	_, err2 := w.Write(shell)
-	disk, err3 := os.Create(path)
-	if err := errors.Join(err1, err2, err3, w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	defer disk.Close()
-	open := func() (io.ReadCloser, error) { return io.NopCloser(&layer), nil }
-	if _, err := ext4.Write(t.Context(), disk, []ext4.Layer{{Name: "root", Open: open}}, ext4.Options{Size: ext4.MinSize, Digest: "test"}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// qemuWithVsock is a QEMU that has a vsock device and calls the agent's port otherwise.
-func qemuWithVsock(t *testing.T, socket string) string {
-	t.Helper()
-	script := fmt.Sprintf(`#!/bin/sh
-for a; do
-	shift
-	case $a in *,name=%s) a=${a%%,*},name=not.ours ;; esac
-	set -- "$@" "$a"
-done
-exec %s "$@" -chardev socket,id=vsock,path=%s -device vhost-user-vsock-pci,chardev=vsock
-`, guest.AgentPortName, platforms["amd64"].binary, socket)
-	path := filepath.Join(t.TempDir(), "qemu")
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// connect opens an SSH connection as the supervisor does.
-func (m vsockMachine) connect() *ssh.Client {
-	m.t.Helper()
-	conn, chans, reqs, err := guest.DialSSH(m.ctx, m.device.Dial, m.clientKey, m.hostKey)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	c := ssh.NewClient(conn, chans, reqs)
-	m.t.Cleanup(func() { c.Close() })
-	return c
-}
-
-func (m vsockMachine) session(c *ssh.Client) *ssh.Session {
-	m.t.Helper()
-	s, err := c.NewSession()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return s
-}
-
-func (m vsockMachine) output(c *ssh.Client, command string) string {
-	m.t.Helper()
-	s := m.session(c)
-	var errs strings.Builder
-	s.Stderr = &errs
-	out, err := s.Output(command)
-	if err != nil {
-		m.t.Fatalf("%s: %v: %s", command, err, errs.String())
-	}
-	return string(out)
-}
-
 func TestAgentServesAHostThatHasOnlyVsockAndDHCP(t *testing.T) {
-	m := bootVsock(t, func([]byte) {})
+	m := bootVsock(t, func([]byte, *hypervisor.Config) {})
 	status, err := m.client.WaitReady(m.ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +102,7 @@ func (m vsockMachine) wake(t *testing.T) {
 }
 
 func TestDamagedSettingsAreToldOverVsockToo(t *testing.T) {
-	m := bootVsock(t, func(initramfs []byte) {
+	m := bootVsock(t, func(initramfs []byte, _ *hypervisor.Config) {
 		at := bytes.Index(initramfs, []byte(`{"hostname":"dev"`))
 		initramfs[at] = '<'
 	})
@@ -290,5 +110,21 @@ func TestDamagedSettingsAreToldOverVsockToo(t *testing.T) {
 	var told *guest.BootError
 	if !errors.As(err, &told) || !strings.Contains(told.Message, "this boot's settings are damaged") {
 		t.Errorf("WaitReady = %v", err)
+	}
+}
+
+func TestMachineIsReadyWhereNobodyAnswersForAnAddress(t *testing.T) {
+	machine, wire, err := hypervisor.PacketPair() // whose other end is silent
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wire.Close()
+	m := bootVsock(t, func(_ []byte, c *hypervisor.Config) { c.Network.Packets = machine })
+	status, err := m.client.WaitReady(m.ctx)
+	if err != nil || status.Address != "" {
+		t.Errorf("status %+v, %v, want it ready without an address", status, err)
+	}
+	if out := m.output(m.connect(), "show /etc/hosts"); !strings.Contains(out, "127.0.1.1\tdev") {
+		t.Errorf("hosts:\n%s", out)
 	}
 }

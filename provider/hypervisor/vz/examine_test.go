@@ -23,7 +23,6 @@ func TestFindings(t *testing.T) {
 		"the chip":                        {topic: "chip", verdict: quiet, detail: "Apple M3"},
 		"a Mac that is a virtual machine": {change: func(f *facts) { f.virtualize = false }, topic: "chip", verdict: hypervisor.Bad, detail: "Apple M3 runs no virtual machines", remedy: "on the Mac itself"},
 		"the entitlement":                 {topic: "entitlement", verdict: quiet, detail: entitlement},
-		"a virtual Mac, signed or not":    {change: func(f *facts) { f.virtualize = false }, topic: "entitlement", verdict: hypervisor.Poor, detail: "not told", remedy: "make install"},
 		"no entitlement":                  {change: func(f *facts) { f.signed = &EntitlementError{} }, topic: "entitlement", verdict: hypervisor.Bad, detail: "not signed", remedy: "make install"},
 		"an entitlement nobody knows of":  {change: func(f *facts) { f.signed = errors.New("no such program") }, topic: "entitlement", verdict: hypervisor.Poor, detail: "no such program", remedy: "make install"},
 		"Rosetta":                         {topic: "Rosetta", verdict: quiet, detail: "amd64"},
@@ -61,5 +60,12 @@ func TestIntelMacsAreNotOfferedRosetta(t *testing.T) {
 		if got.Topic == "Rosetta" {
 			t.Errorf("found %+v", got)
 		}
+	}
+}
+
+func TestAVirtualMacDoesNotTellWhetherAProgramIsSigned(t *testing.T) {
+	got := signature(facts{})
+	if got.Verdict != hypervisor.Poor || !strings.Contains(got.Detail, "not told") || !strings.Contains(got.Remedy, "make install") {
+		t.Errorf("found %+v", got)
 	}
 }
