@@ -46,12 +46,10 @@ func (p *Provider) examine(ctx context.Context) []hypervisor.Finding {
 		archs = caps.Archs
 	}
 	findings = append(findings, p.examineAgents(archs), p.examineKernel(archs[0]))
-	if dir := filepath.Dir(p.runDir("")); !errors.Is(privateDir(dir), os.ErrNotExist) {
-		if err := privateDir(dir); err != nil {
-			f := hypervisor.Problem("run folder", hypervisor.Bad, err)
-			f.Remedy = "somebody else has made it, or opened it: remove it"
-			findings = append(findings, f)
-		}
+	if err := privateDir(filepath.Dir(p.runDir(""))); err != nil && !errors.Is(err, os.ErrNotExist) {
+		f := hypervisor.Problem("run folder", hypervisor.Bad, err)
+		f.Remedy = "somebody else has made it, or opened it: remove it"
+		findings = append(findings, f)
 	}
 	return findings
 }

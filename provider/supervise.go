@@ -13,7 +13,6 @@ import (
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/hypervisor"
-	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
@@ -133,11 +132,7 @@ func (p *Provider) prepare(ctx context.Context, b bundle, runDir string) (superv
 	if err != nil {
 		return supervisor.Boot{}, err
 	}
-	caps, err := p.driver.Capabilities(ctx)
-	if err != nil {
-		return supervisor.Boot{}, err
-	}
-	cpu, err := processorFor(image.Platform(r.Configuration.Platform), caps)
+	cpu, caps, err := p.processorOf(ctx, r.spec(s))
 	if err != nil {
 		return supervisor.Boot{}, err
 	}

@@ -171,7 +171,7 @@ func (s *source) Read(p []byte) (int, error) {
 // dir: it boots machines where the wanted one cannot be fetched. Without one the error is
 // [fs.ErrNotExist].
 func FetchedBefore(dir, arch string) (Kernel, error) {
-	k, _ := newest(within(dir), func(path string) (Kernel, error) { return openImage(path, arch) })
+	k, _ := newestImage(dir, arch)
 	if k.Path == "" {
 		return Kernel{}, fs.ErrNotExist
 	}

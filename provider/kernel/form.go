@@ -41,18 +41,24 @@ func FormOf(path string) (Form, error) {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return 0, err
 	}
-	head = head[:n]
-	switch {
-	case isBzImage(head):
-		return BzImage, nil
-	case isArm64Image(head):
-		return Image, nil
-	case isGzip(head):
-		return GzippedImage, nil
-	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-		return Vmlinux, nil
+	form, ok := formOf(head[:n])
+	if !ok {
+		return 0, &NotKernelError{Path: path}
 	}
-	return 0, &NotKernelError{Path: path}
+	return form, nil
 }
 
-func isGzip(head []byte) bool { return bytes.HasPrefix(head, []byte{0x1f, 0x8b}) }
+// formOf tells the form of an image by its first bytes, of which x86HeaderEnd are enough.
+func formOf(head []byte) (form Form, ok bool) {
+	switch {
+	case isBzImage(head):
+		return BzImage, true
+	case isArm64Image(head):
+		return Image, true
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return GzippedImage, true
+	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
+		return Vmlinux, true
+	}
+	return 0, false
+}

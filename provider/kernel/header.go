@@ -43,18 +43,21 @@ func parseHeader(r *io.SectionReader) (header, error) {
 		return header{}, err
 	}
 	head = head[:n]
-	switch {
-	case isBzImage(head):
+	form, ok := formOf(head)
+	if !ok {
+		return header{}, errNotKernel
+	}
+	switch form {
+	case BzImage:
 		return parseBzImage(r, head)
-	case isArm64Image(head):
+	case Image:
 		release, err := scanRelease(r)
 		return header{release, "arm64"}, err
-	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-		return parseELF(r)
-	case isGzip(head):
+	case GzippedImage:
 		return parseGzip(r)
+	default: // Vmlinux
+		return parseELF(r)
 	}
-	return header{}, errNotKernel
 }
 
 func isBzImage(head []byte) bool {

@@ -8,8 +8,9 @@ import (
 )
 
 // Host returns the newest kernel of this host that can boot a machine: of the
-// architecture (as Go spells it), readable, with its modules. Newest is by version, for the file times
-// only say when a package was installed. Without one the error is a [NoKernelError].
+// architecture (as Go spells it), readable, with its modules. Newest is by version, for
+// the file times only say when a package was installed. Without one the error is a
+// [NoKernelError].
 func Host(arch string) (Kernel, error) { return hostIn("/", arch) }
 
 func hostIn(root, arch string) (Kernel, error) {

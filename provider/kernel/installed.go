@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,15 +21,16 @@ func Installed(dir, arch string) (Kernel, error) {
 	if err == nil {
 		return k, nil
 	}
-	k, rejected := newest(within(dir), func(path string) (Kernel, error) { return openImage(path, arch) })
+	k, rejected := newestImage(dir, arch)
 	if k.Path == "" {
 		return Kernel{}, &NoKernelError{System: darwin, Arch: arch, Rejected: rejected}
 	}
 	return k, nil
 }
 
-// within are the paths of a folder's files. One that is not there has none.
-func within(dir string) []string {
+// newestImage is the newest of a folder's kernels for arch, as [newest] returns it. A
+// folder that is not there has none.
+func newestImage(dir, arch string) (best Kernel, rejected []error) {
 	entries, _ := os.ReadDir(dir)
 	var paths []string
 	for _, e := range entries {
@@ -38,7 +38,7 @@ func within(dir string) []string {
 			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
-	return paths
+	return newest(paths, func(path string) (Kernel, error) { return openImage(path, arch) })
 }
 
 // openImage opens a kernel for arch that is an uncompressed Image, as
@@ -52,16 +52,11 @@ func openImage(path, arch string) (Kernel, error) {
 	if err != nil {
 		return Kernel{}, err
 	}
-	f, err := os.Open(path)
+	form, err := FormOf(path)
 	if err != nil {
 		return Kernel{}, err
 	}
-	defer f.Close()
-	head := make([]byte, arm64MagicOffset+len(arm64Magic))
-	if _, err := io.ReadFull(f, head); err != nil {
-		return Kernel{}, err
-	}
-	if k.Arch != arch || !isArm64Image(head) {
+	if k.Arch != arch || form != Image {
 		return Kernel{}, &NotImageError{Path: path, Arch: arch}
 	}
 	return k, nil
