@@ -49,8 +49,9 @@ func (e *BootError) Error() string { return "the machine cannot become ready: " 
 const retryEvery = 20 * time.Millisecond
 
 // WaitReady returns once the machine is ready, with a [BootError] once it is known
-// that it will not be, or when ctx ends.
+// that it will not be, or when ctx ends, with what was seen of the agent until then.
 func (c *Client) WaitReady(ctx context.Context) (Status, error) {
+	seen := errors.New("the agent has not answered yet")
 	for {
 		var s Status
 		err := c.peer.Call(ctx, http.MethodGet, "/v1/status?wait=ready", nil, &s)
@@ -62,9 +63,13 @@ func (c *Client) WaitReady(ctx context.Context) (Status, error) {
 		case err == nil:
 			err = errors.New("the agent answers, init was not started yet")
 		}
+		// An attempt that ctx cut short says only that ctx has ended.
+		if ctx.Err() == nil {
+			seen = err
+		}
 		select {
 		case <-ctx.Done():
-			return s, fmt.Errorf("%w (last attempt: %w)", context.Cause(ctx), err)
+			return s, fmt.Errorf("%w (last attempt: %w)", context.Cause(ctx), seen)
 		case <-time.After(retryEvery):
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,12 +69,30 @@ func TestWaitReadyReturnsWhyAMachineCannotBoot(t *testing.T) {
 }
 
 func TestWaitReadyEndsWithItsContextAndSaysWhatItSawLast(t *testing.T) {
-	nobody := func(context.Context, uint32) (net.Conn, error) { return nil, portmux.ErrRefused }
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := guest.NewClient(nobody).WaitReady(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
-		t.Errorf("WaitReady = %v", err)
+	ended := errors.New("given up")
+	tests := map[string]struct {
+		refusals int // before the attempt that ctx cuts short
+		want     string
+	}{
+		"refused, then silent": {refusals: 2, want: portmux.ErrRefused.Error()},
+		"silent":               {want: "has not answered"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			ctx, end := context.WithCancelCause(t.Context())
+			var attempts atomic.Int32
+			_, err := guest.NewClient(func(ctx context.Context, _ uint32) (net.Conn, error) {
+				if attempts.Add(1) <= int32(tt.refusals) {
+					return nil, portmux.ErrRefused
+				}
+				end(ended)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}).WaitReady(ctx)
+			if !errors.Is(err, ended) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("WaitReady = %v, want %v and %q", err, ended, tt.want)
+			}
+		})
 	}
 }
 
