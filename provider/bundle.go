@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/stead-vm/stead/provider/durable"
 )
 
 // Files of a bundle. The first three names, and the keys inside the first two, are
@@ -99,15 +101,5 @@ func writeJSON(path string, v any) error {
 	if err := renameio.WriteFile(path, append(data, '\n'), 0o600); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes renames in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return durable.SyncDir(filepath.Dir(path))
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stead-vm/stead/provider/durable"
 	"github.com/stead-vm/stead/provider/image"
 )
 
@@ -50,7 +51,7 @@ func (p *Provider) Create(ctx context.Context, s Spec, progress image.Progress) 
 	if err := os.Rename(built.dir, p.bundle(s.ID).dir); err != nil {
 		return errors.Join(err, os.RemoveAll(built.dir))
 	}
-	if err := syncDir(p.machinesDir()); err != nil {
+	if err := durable.SyncDir(p.machinesDir()); err != nil {
 		return err
 	}
 	return p.defaultIfFirst(s.ID)
@@ -92,7 +93,7 @@ func (p *Provider) swap(id string, built bundle) error {
 	if err := os.Rename(built.dir, p.bundle(id).dir); err != nil {
 		return errors.Join(err, os.Rename(trash, p.bundle(id).dir), os.RemoveAll(built.dir))
 	}
-	return errors.Join(syncDir(p.machinesDir()), os.RemoveAll(trash))
+	return errors.Join(durable.SyncDir(p.machinesDir()), os.RemoveAll(trash))
 }
 
 // build makes the bundle of s under a temporary name. On failure nothing is left. The
@@ -154,7 +155,7 @@ func (p *Provider) discard(id string) (trash string, err error) {
 	if err := os.Rename(p.bundle(id).dir, trash); err != nil {
 		return "", err
 	}
-	return trash, syncDir(p.machinesDir())
+	return trash, durable.SyncDir(p.machinesDir())
 }
 
 // Delete stops a machine and removes it with its disk. An absent one is no error, another

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/stead-vm/stead/provider/durable"
 	"github.com/stead-vm/stead/provider/image"
 )
 
@@ -55,7 +56,7 @@ func (p *Provider) Import(ctx context.Context, o AppleImport) error {
 	if err := os.Rename(dir, p.bundle(o.name()).dir); err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := syncDir(p.machinesDir()); err != nil {
+	if err := durable.SyncDir(p.machinesDir()); err != nil {
 		return err
 	}
 	return p.defaultIfFirst(o.name())

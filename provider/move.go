@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/stead-vm/stead/provider/durable"
 )
 
 // RunningError reports a machine that must be stopped for what is asked.
@@ -74,7 +76,7 @@ func (p *Provider) rename(from, to string) error {
 		}
 		return err
 	}
-	return syncDir(p.machinesDir())
+	return durable.SyncDir(p.machinesDir())
 }
 
 // moving announces a bundle's next name. A record that cannot be read is a matter for

@@ -11,6 +11,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/renameio/v2"
+
+	"github.com/stead-vm/stead/provider/durable"
 )
 
 // Disk is the path of a disk of size bytes with the files of img on it. It is made when
@@ -95,7 +97,7 @@ func (s *Store) convert(ctx context.Context, f found, path string, size int64, p
 		return err
 	}
 	meter.done()
-	return syncDir(s.disksDir())
+	return durable.SyncDir(s.disksDir())
 }
 
 // discard removes a file that did not get its name; one that did is left alone.

@@ -12,6 +12,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/stead-vm/stead/provider/durable"
 )
 
 // parallel is how many blobs are fetched at once.
@@ -173,7 +175,7 @@ func (s *Store) copy(ctx context.Context, f found, as string, imported bool, pro
 	if err := s.copyBlob(ctx, f.src, f.desc, progress); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(s.blobPath(f.desc.Digest))); err != nil {
+	if err := durable.SyncDir(filepath.Dir(s.blobPath(f.desc.Digest))); err != nil {
 		return err
 	}
 	return s.record(ctx, f.desc, as, f.Platform, imported)

@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/renameio/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stead-vm/stead/provider/durable"
 )
 
 // importedAnnotation marks, in the store's index.json, an image that came from a file
@@ -159,7 +161,7 @@ func (s *Store) change(ctx context.Context, f func([]v1.Descriptor) []v1.Descrip
 		renameio.WithTempDir(s.tmpDir())); err != nil {
 		return fmt.Errorf("image store: %w", err)
 	}
-	return syncDir(s.dir)
+	return durable.SyncDir(s.dir)
 }
 
 // record names the image d in the index, in the place of the one that had the name.
@@ -178,15 +180,6 @@ func (s *Store) record(ctx context.Context, d v1.Descriptor, name string, p Plat
 		})
 		return append(ds, entry)
 	})
-}
-
-// syncDir makes renames in a folder outlast a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // storeSource is the store seen as a source.

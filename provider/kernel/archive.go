@@ -17,6 +17,8 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/stead-vm/stead/provider/durable"
 )
 
 // Archive is a kernel in an archive (tar, zstd) that somebody publishes.
@@ -116,11 +118,7 @@ func (a Archive) keep(dir string, archive io.Reader) error {
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close()) // the new name outlasts a power cut
+	return durable.SyncDir(dir)
 }
 
 // extract writes the kernel to w.
