@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/account"
 	"github.com/stead-vm/stead/provider/guest/agent/sshd"
 	"github.com/stead-vm/stead/provider/guest/portmux"
+	"github.com/stead-vm/stead/provider/guest/portmux/portmuxtest"
 )
 
 // The test program is also the SFTP program that the server starts.
@@ -92,24 +92,7 @@ func newMachineWith(t *testing.T, change func(*sshd.Options)) *machine {
 // link serves m over a multiplexed pipe, as a virtio-serial port would.
 func (m *machine) link(t *testing.T) *portmux.Dialer {
 	t.Helper()
-	a, b := net.Pipe()
-	d, err := portmux.NewDialer(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux, err := portmux.NewMux(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := mux.Listen(guest.SSHPort)
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan struct{})
-	go func() { _ = mux.Serve() }()
-	go func() { defer close(served); _ = m.server.Serve(l) }()
-	t.Cleanup(func() { d.Close(); mux.Close(); <-served })
-	return d
+	return portmuxtest.Serve(t, guest.SSHPort, m.server.Serve)
 }
 
 // connect opens a connection as the supervisor does.

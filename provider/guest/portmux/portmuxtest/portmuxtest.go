@@ -1,0 +1,33 @@
+// Package portmuxtest gives tests of what speaks over a machine's port such a port.
+package portmuxtest
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stead-vm/stead/provider/guest/portmux"
+)
+
+// Serve has serve accept what is dialled to one port of a guest, and returns the host's
+// end. The test's end closes both and waits for serve.
+func Serve(t *testing.T, port uint32, serve func(net.Listener) error) *portmux.Dialer {
+	t.Helper()
+	host, guest := net.Pipe()
+	dialer, err := portmux.NewDialer(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux, err := portmux.NewMux(guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := mux.Listen(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() { _ = mux.Serve() }()
+	go func() { defer close(served); _ = serve(listener) }()
+	t.Cleanup(func() { dialer.Close(); mux.Close(); <-served })
+	return dialer
+}
