@@ -80,13 +80,6 @@ func (c *Client) SetClock(ctx context.Context, now time.Time) error {
 	return c.peer.Call(ctx, http.MethodPut, "/v1/clock", Clock{Time: now}, nil)
 }
 
-// Services reports the services that the last ApplyServices asked for.
-func (c *Client) Services(ctx context.Context) ([]ServiceState, error) {
-	var s []ServiceState
-	err := c.peer.Call(ctx, http.MethodGet, "/v1/services", nil, &s)
-	return s, err
-}
-
 // ApplyServices enables and starts the services in want and disables and stops those
 // of an earlier call that are not in it. A service that fails has its Error set.
 func (c *Client) ApplyServices(ctx context.Context, want []string) ([]ServiceState, error) {

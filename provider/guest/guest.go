@@ -108,7 +108,7 @@ type Services struct {
 	Want []string `json:"want"`
 }
 
-// ServiceState is one element of the answer to PUT and GET /v1/services.
+// ServiceState is one element of the answer to PUT /v1/services.
 type ServiceState struct {
 	Name   string `json:"name"`
 	Active bool   `json:"active"`

@@ -40,7 +40,6 @@ type control struct {
 // services is what the control API needs of initsys.Services.
 type services interface {
 	Apply(ctx context.Context, want []string) ([]guest.ServiceState, error)
-	List(ctx context.Context) ([]guest.ServiceState, error)
 }
 
 func newControl(log *slog.Logger, init string) *control {
@@ -74,7 +73,6 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("GET /v1/status", c.getStatus)
 	mux.HandleFunc("PUT /v1/clock", c.putClock)
 	if c.services != nil {
-		mux.HandleFunc("GET /v1/services", c.getServices)
 		mux.HandleFunc("PUT /v1/services", c.putServices)
 	}
 	if c.shutdown != nil {
@@ -115,15 +113,6 @@ func (c *control) putClock(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func (c *control) getServices(w http.ResponseWriter, r *http.Request) {
-	states, err := c.services.List(r.Context())
-	if err != nil {
-		jsonhttp.Fail(w, http.StatusInternalServerError, err.Error())
-		return
-	}
-	jsonhttp.Answer(w, states)
 }
 
 func (c *control) putServices(w http.ResponseWriter, r *http.Request) {

@@ -101,21 +101,6 @@ func (s *Services) Apply(ctx context.Context, want []string) ([]guest.ServiceSta
 	return states, s.save(kept)
 }
 
-// List reports on the services of the last list.
-func (s *Services) List(ctx context.Context) ([]guest.ServiceState, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	names, err := s.load()
-	if err != nil {
-		return nil, err
-	}
-	states := []guest.ServiceState{}
-	for _, name := range names {
-		states = append(states, guest.ServiceState{Name: name, Active: s.manager != nil && s.manager.active(ctx, name)})
-	}
-	return states, nil
-}
-
 func (s *Services) each(ctx context.Context, name string, act func(context.Context, string) error) error {
 	if !validName(name) {
 		return fmt.Errorf("%q is no name of a service", name)
