@@ -346,8 +346,9 @@ func TestAgentChannelCarriesTheRequestsPayload(t *testing.T) {
 	if ok, err := s.SendRequest("auth-agent-req@openssh.com", true, []byte("token-7")); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	stdout, _ := s.StdoutPipe()
-	if err := s.Start(`echo $SSH_AUTH_SOCK; cat`); err != nil {
+	stdin, err1 := s.StdinPipe() // open until the session may end, and its socket with it
+	stdout, err2 := s.StdoutPipe()
+	if err := errors.Join(err1, err2, s.Start(`echo $SSH_AUTH_SOCK; cat`)); err != nil {
 		t.Fatal(err)
 	}
 	path := make([]byte, 256)
@@ -363,8 +364,10 @@ func TestAgentChannelCarriesTheRequestsPayload(t *testing.T) {
 	}
 	_ = offer.Reject(ssh.Prohibited, "")
 	conn.Close()
-	s.Close()
-	_ = s.Wait()
+	stdin.Close()
+	if err := s.Wait(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestOnlyTheRightKeysConnect(t *testing.T) {
