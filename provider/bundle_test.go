@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -207,39 +206,6 @@ func TestValidID(t *testing.T) {
 		if got := ValidID(id); got != want {
 			t.Errorf("ValidID(%q) = %v", id, got)
 		}
-	}
-}
-
-func TestCloneKeepsDataAndHoles(t *testing.T) {
-	src := filepath.Join(t.TempDir(), "src")
-	f, err := os.Create(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const size = 1 << 30
-	for _, off := range []int64{0, 100 << 20, size - 5} {
-		if _, err := f.WriteAt([]byte("hello"), off); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f.Close()
-	dst := filepath.Join(t.TempDir(), "dst")
-	if err := cloneFile(t.Context(), dst, src); err != nil {
-		t.Fatal(err)
-	}
-	got, err := os.Open(dst)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer got.Close()
-	for _, off := range []int64{0, 100 << 20, size - 5} {
-		buf := make([]byte, 5)
-		if _, err := got.ReadAt(buf, off); err != nil || string(buf) != "hello" {
-			t.Errorf("at %d: %q, %v", off, buf, err)
-		}
-	}
-	if used := (bundle{filepath.Dir(dst)}).used("dst"); used > 10<<20 {
-		t.Errorf("the copy occupies %d bytes", used)
 	}
 }
 

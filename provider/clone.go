@@ -1,17 +1,17 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // cloneFile copies the sparse file src to the new file dst. Where the file system can,
-// the copy shares src's blocks and costs nothing; otherwise only data is copied and
-// holes stay holes.
+// the copy shares src's blocks and costs nothing; otherwise data is copied and holes
+// stay holes.
 func cloneFile(ctx context.Context, dst, src string) error {
 	in, err := os.Open(src)
 	if err != nil {
@@ -67,16 +67,25 @@ func copyData(ctx context.Context, out, in *os.File, size int64) error {
 	return nil
 }
 
-// nextData finds the first data range of f at or after off; start is size when only a
-// hole is left.
-func nextData(f *os.File, off, size int64) (start, end int64, err error) {
-	start, err = unix.Seek(int(f.Fd()), off, seekData)
-	if errors.Is(err, unix.ENXIO) {
-		return size, size, nil
+// copyOccupied copies n bytes at off from in to the same place in out, which reads as
+// zeros there: blocks of zeros stay holes.
+func copyOccupied(out, in *os.File, off, n int64) error {
+	const block = 128 << 10
+	buf, zeros := make([]byte, block), make([]byte, block)
+	for end := off + n; off < end; {
+		b := buf[:min(block, end-off)]
+		if _, err := in.ReadAt(b, off); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		if !bytes.Equal(b, zeros[:len(b)]) {
+			if _, err := out.WriteAt(b, off); err != nil {
+				return err
+			}
+		}
+		off += int64(len(b))
 	}
-	if err != nil {
-		return 0, 0, err
-	}
-	end, err = unix.Seek(int(f.Fd()), start, seekHole)
-	return start, end, err
+	return nil
 }

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"errors"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -18,11 +17,19 @@ func shareBlocks(dst string, in *os.File) (bool, error) {
 	return unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil, nil
 }
 
-// Whence values of lseek.
-const (
-	seekData = unix.SEEK_DATA
-	seekHole = unix.SEEK_HOLE
-)
+// nextData finds the first data range of f at or after off; start is size when only a
+// hole is left.
+func nextData(f *os.File, off, size int64) (start, end int64, err error) {
+	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return size, size, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
+	return start, end, err
+}
 
 // copyRange copies up to n bytes at off from in to the same place in out, in the
 // kernel where it can.
@@ -35,5 +42,5 @@ func copyRange(out, in *os.File, off, n int64) (int64, error) {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EIO) {
 		return 0, err
 	}
-	return io.Copy(io.NewOffsetWriter(out, off), io.NewSectionReader(in, off, n))
+	return n, copyOccupied(out, in, off, n)
 }
