@@ -11,8 +11,6 @@ package provider
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -126,28 +124,3 @@ func (e *NotFoundError) Error() string { return fmt.Sprintf("machine %q not foun
 
 // Remedy says how to see which machines exist.
 func (e *NotFoundError) Remedy() string { return `"stead ls" lists the machines of this host` }
-
-// runDir is the short folder of a machine's sockets: unix socket paths must stay
-// under 104 bytes on macOS, so it lies outside of the state folder. It is 0700 and
-// its parent belongs to the user, which is what guards the sockets in it.
-func (p *Provider) runDir(id string) string {
-	sum := sha256.Sum256([]byte(p.opts.Home + "\x00" + id))
-	return filepath.Join("/tmp", fmt.Sprintf("stead-%d", os.Getuid()), hex.EncodeToString(sum[:6]))
-}
-
-// makeRunDir makes the run folder, empty, and refuses a parent that is not ours: /tmp
-// is writable by everybody.
-func (p *Provider) makeRunDir(id string) (string, error) {
-	dir := p.runDir(id)
-	parent := filepath.Dir(dir)
-	if err := os.Mkdir(parent, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
-	}
-	if err := privateDir(parent); err != nil {
-		return "", fmt.Errorf("run folder: %w", err)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return "", err
-	}
-	return dir, os.Mkdir(dir, 0o700)
-}
