@@ -151,7 +151,7 @@ func (g *guestSSH) agentKeys(conn ssh.Conn, w io.Writer, token []byte) int {
 // startProxy serves a proxy to g and gives a client that connects to it.
 func startProxy(t *testing.T, g *guestSSH) *Client {
 	t.Helper()
-	dir := t.TempDir()
+	dir := socketDir(t)
 	l, err := net.Listen("unix", filepath.Join(dir, sshSocket))
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +297,7 @@ func TestProxyPassesTheGuestsRefusalOn(t *testing.T) {
 }
 
 func TestProxySaysWhenTheGuestCannotBeReached(t *testing.T) {
-	dir := t.TempDir()
+	dir := socketDir(t)
 	l, err := net.Listen("unix", filepath.Join(dir, sshSocket))
 	if err != nil {
 		t.Fatal(err)

@@ -170,13 +170,21 @@ type running struct {
 	boots   int
 }
 
-func startSupervisor(t *testing.T, d *fakeDriver, services ...string) *running {
+// socketDir is a folder for sockets: where t.TempDir puts one their paths are too long
+// on macOS.
+func socketDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sv") // t.TempDir is too long for a socket on some systems
+	dir, err := os.MkdirTemp("", "sv")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func startSupervisor(t *testing.T, d *fakeDriver, services ...string) *running {
+	t.Helper()
+	dir := socketDir(t)
 	r := &running{client: NewClient(dir), err: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
