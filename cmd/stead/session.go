@@ -118,10 +118,25 @@ func exitCode(err error) error {
 		}
 		return err
 	}
-	if n := unix.SignalNum("SIG" + exit.Signal()); n != 0 {
-		return exitError(128 + int(n))
+	if n := guestSignal(exit.Signal()); n != 0 {
+		return exitError(128 + n)
 	}
 	return exitError(exit.ExitStatus())
+}
+
+// linuxSignals are those that have another number, or none, on macOS (signal(7), the
+// numbers of x86 and ARM).
+var linuxSignals = map[string]int{
+	"BUS": 7, "USR1": 10, "USR2": 12, "STKFLT": 16, "CHLD": 17, "CONT": 18, "STOP": 19, "TSTP": 20,
+	"URG": 23, "IO": 29, "PWR": 30, "SYS": 31,
+}
+
+// guestSignal is the number that a signal has in a machine, 0 for a name that is none.
+func guestSignal(name string) int {
+	if n, ok := linuxSignals[name]; ok {
+		return n
+	}
+	return int(unix.SignalNum("SIG" + name))
 }
 
 // attachTerminal gives the session a terminal like ours, in raw mode, that follows our
