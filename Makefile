@@ -11,6 +11,8 @@ IDENTITY ?= -
 ifeq ($(shell uname -s),Darwin)
 SIGN := codesign --force --sign "$(IDENTITY)" --entitlements provider/hypervisor/vz/stead.entitlements $(BINARY)
 EXEC := -exec $(CURDIR)/.ci/signed
+# The oldest macOS that the program is for: else it is that of the Mac that built it.
+export MACOSX_DEPLOYMENT_TARGET := 13.0
 else
 SIGN := @:
 endif

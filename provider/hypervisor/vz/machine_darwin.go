@@ -46,7 +46,9 @@ func (m *machine) wait() error {
 	return &InternalError{}
 }
 
-// connect implements instance.
+// connect implements instance. vz closes the first descriptor of a connection, of which it
+// returns a copy, and so does the framework when its object goes, a moment later: whoever
+// got that number in between loses it. The supervisor dials a few times a boot.
 func (m *machine) connect(port uint32) (net.Conn, error) {
 	conn, err := m.agent.Connect(port)
 	runtime.KeepAlive(m) // the device is the machine's, and its wrapper does not hold it
