@@ -105,7 +105,7 @@ func Path(file string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the project file: %w", err)
 	}
-	return filepath.Join(dir, filepath.Base(abs)), nil
+	return hostLookup.stored(filepath.Join(dir, filepath.Base(abs))), nil
 }
 
 // shorten names abs the way a user in the working folder would, for messages.
