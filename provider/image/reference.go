@@ -1,6 +1,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,6 +55,9 @@ func parseReference(s string) (reference, error) {
 			return reference{}, &ReferenceError{Reference: s, Err: err}
 		}
 		return reference{kind: k, path: abs, tag: tag}, nil
+	}
+	if strings.HasPrefix(s, "/") || strings.HasPrefix(s, ".") {
+		return reference{}, &ReferenceError{Reference: s, Err: errors.New("a path alone does not say what it holds")}
 	}
 	n, err := name.ParseReference(s)
 	if err != nil {

@@ -74,7 +74,7 @@ func TestFilesThatSayWhatAReferenceMeans(t *testing.T) {
 }
 
 func TestWhatIsNoReference(t *testing.T) {
-	for _, in := range []string{"", "Debian:12", "debian:", "debian@sha256:123", "oci:", "oci::tag", "docker-archive:", "a b", "https://example.org/x"} {
+	for _, in := range []string{"", "Debian:12", "debian:", "debian@sha256:123", "oci:", "oci::tag", "docker-archive:", "a b", "https://example.org/x", "/srv/image", "./image:v1", "../image", "."} {
 		if r, err := parseReference(in); err == nil {
 			t.Errorf("%q reads as %s", in, r)
 		} else {
