@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,23 +24,33 @@ type session struct {
 	tty     bool
 }
 
-// outlet passes output on until it cannot be written; then it ends what produces it.
-type outlet struct {
-	w   io.Writer
+// output passes on what a session writes, until that fails; then it ends the session.
+type output struct {
 	end func() // safe to call twice
-	mu  *sync.Mutex
-	err *error // the first failure
+	mu  sync.Mutex
+	err error // the first failure
 }
 
-func (o outlet) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
+// failure is what kept output from being passed on.
+func (o *output) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// stream is one of the streams of an output.
+type stream struct {
+	*output
+	w io.Writer
+}
+
+func (s stream) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
 	if err != nil {
-		o.mu.Lock()
-		if *o.err == nil {
-			*o.err = err
-		}
-		o.mu.Unlock()
-		o.end()
+		s.mu.Lock()
+		s.err = cmp.Or(s.err, err)
+		s.mu.Unlock()
+		s.end()
 	}
 	return n, err
 }
@@ -67,11 +78,9 @@ func (a *app) attach(client *ssh.Client, s session) error {
 			return err
 		}
 	}
-	var failed error
-	var mu sync.Mutex
 	hangUp := func() { _ = client.Close() }
-	sess.Stdout = outlet{a.out, hangUp, &mu, &failed}
-	sess.Stderr = outlet{a.err, hangUp, &mu, &failed}
+	out := &output{end: hangUp}
+	sess.Stdout, sess.Stderr = stream{out, a.out}, stream{out, a.err}
 	if s.tty {
 		restore, err := a.attachTerminal(sess)
 		if err != nil {
@@ -101,9 +110,7 @@ func (a *app) attach(client *ssh.Client, s session) error {
 	if sig := given(); sig != 0 {
 		return exitError(128 + int(sig))
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if failed != nil {
+	if failed := out.failure(); failed != nil {
 		return fmt.Errorf("write output: %w", failed)
 	}
 	return exitCode(err)
