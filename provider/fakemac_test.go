@@ -27,10 +27,13 @@ import (
 )
 
 // appleDriver runs nothing, on a host whose processor is Apple's.
-type appleDriver struct{ idleDriver }
+type appleDriver struct {
+	idleDriver
+	sharedInodes int
+}
 
-func (appleDriver) Capabilities(context.Context) (hypervisor.Capabilities, error) {
-	return hypervisor.Capabilities{Archs: []string{"arm64"}}, nil
+func (d appleDriver) Capabilities(context.Context) (hypervisor.Capabilities, error) {
+	return hypervisor.Capabilities{Archs: []string{"arm64"}, SharedInodes: d.sharedInodes}, nil
 }
 
 // publisher serves the archive of a kernel and counts how often it is asked.

@@ -152,7 +152,7 @@ func (p *Provider) prepare(ctx context.Context, b bundle, runDir string) (superv
 		return supervisor.Boot{}, err
 	}
 	tell := guestBoot(r, s, mounts, p.driver.NetworkSettings())
-	tell.Rosetta = cpu.rosetta
+	tell.Rosetta, tell.SharedInodes = cpu.rosetta, caps.SharedInodes
 	tell.HostKey, tell.ClientKey = host.Private, client.Public
 	initrd := b.path(initrdFile)
 	if err := p.writeInitramfs(initrd, k, needs(s, cpu, caps), tell); err != nil {

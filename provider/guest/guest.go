@@ -43,6 +43,10 @@ type Boot struct {
 	Mounts   []Mount   `json:"mounts,omitempty"`
 	Network  *Network  `json:"network,omitempty"`
 
+	// SharedInodes is how many files of its mounts the guest should keep known at most,
+	// those in use aside. 0: as many as it likes.
+	SharedInodes int `json:"sharedInodes,omitempty"`
+
 	// HostKey is the agent's SSH private key (OpenSSH PEM), ClientKey the one public
 	// key it accepts (authorized_keys form). The host makes both for each boot.
 	HostKey   string `json:"hostKey"`

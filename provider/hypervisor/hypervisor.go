@@ -66,7 +66,10 @@ type Capabilities struct {
 	Nested      bool
 	NestedWhy   string // set when Nested is false: the reason and what to do
 	MaxCPUs     int
-	Warning     string // one line a user should see, such as why emulation is used; may be empty
+	// SharedInodes is how many files of its shares a guest should keep known, because
+	// the host holds each of them open. 0: as many as it likes.
+	SharedInodes int
+	Warning      string // one line a user should see, such as why emulation is used; may be empty
 }
 
 // WarningFor is the one line that a user should see before a machine with a processor

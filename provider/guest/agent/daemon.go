@@ -77,6 +77,9 @@ func runDaemon() error {
 			go keepLease(log, h, c)
 		}
 	}
+	if limit := h.Boot.SharedInodes; limit > 0 {
+		go keepInodes(log, limit)
+	}
 	state, err := initsys.NewState(h.Init)
 	if err != nil {
 		log.Warn("systemd's state will not be known", "error", err)

@@ -40,6 +40,17 @@ func New(o Options) *Driver {
 	return &Driver{log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 }
 
+// sharedInodes bounds what a guest knows of its shares. The process that the framework
+// runs for a machine holds a descriptor for each file that the guest knows, and has been
+// seen with 230,000 (docker/desktop-feedback#218); other programs fail then, as the Mac's
+// table of files is full (apple/container#1097, docker/for-mac#6783: at 57,000).
+//
+// That table, kern.maxfiles, has 122,880 or 245,760 entries on most Macs of today, by
+// their memory, and has had 49,152 with macOS 11. One process gets half of it
+// (kern.maxfilesperproc), 24,576 at least. 20,000 stay below that and let several
+// machines share the table, and are enough for most working trees to stay known.
+const sharedInodes = 20_000
+
 // Capabilities implements [hypervisor.Driver].
 func (d *Driver) Capabilities(context.Context) (hypervisor.Capabilities, error) {
 	version, err := osVersion()
@@ -54,7 +65,8 @@ func (d *Driver) Capabilities(context.Context) (hypervisor.Capabilities, error) 
 		Driver: "vz", Accelerator: "virtualization.framework",
 		Archs: []string{runtime.GOARCH}, Translates: translates,
 		Vsock: true, Nested: nested, NestedWhy: nestedWhy(nested),
-		MaxCPUs: int(vz.VirtualMachineConfigurationMaximumAllowedCPUCount()),
+		MaxCPUs:      int(vz.VirtualMachineConfigurationMaximumAllowedCPUCount()),
+		SharedInodes: sharedInodes,
 	}, nil
 }
 

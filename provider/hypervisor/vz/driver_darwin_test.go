@@ -18,7 +18,7 @@ func TestThisMacSaysWhatItOffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !caps.Vsock || caps.MaxCPUs < 1 || !slices.Equal(caps.Archs, []string{runtime.GOARCH}) || caps.Nested != (caps.NestedWhy == "") {
+	if !caps.Vsock || caps.MaxCPUs < 1 || caps.SharedInodes == 0 || !slices.Equal(caps.Archs, []string{runtime.GOARCH}) || caps.Nested != (caps.NestedWhy == "") {
 		t.Errorf("Capabilities = %+v", caps)
 	}
 	for _, found := range New(Options{}).Examine(t.Context()) {
