@@ -23,6 +23,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 const (
 	helperEnv    = "STEAD_TEST_HELPER"
 	helperShare  = "share"
+	helperHolder = "holder"
 	helperOrphan = "orphan"
 )
 
@@ -32,6 +33,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(helperEnv) {
 	case helperShare:
 		err = share.Serve(context.Background(), share.Options{Dir: flag.Arg(0), Socket: flag.Arg(1)})
+	case helperHolder:
+		err = serveHolding(flag.Arg(0), flag.Arg(1))
 	case helperOrphan:
 		err = dieAsParent()
 	default:

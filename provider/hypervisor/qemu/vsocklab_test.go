@@ -34,6 +34,7 @@ const guestCID = 3
 type vsockMachine struct {
 	t         *testing.T
 	ctx       context.Context
+	vm        hypervisor.VM
 	device    *vsocktest.Device
 	client    *guest.Client
 	clientKey ssh.Signer
@@ -45,7 +46,12 @@ type vsockMachine struct {
 // text of the boot's settings can be spoiled, and the hardware changed.
 func bootVsock(t *testing.T, spoil func(initramfs []byte, c *hypervisor.Config)) vsockMachine {
 	t.Helper()
-	l := newLab(t)
+	return newLab(t).bootVsock(t, guest.Boot{}, spoil)
+}
+
+// bootVsock tells the agent what more there is, beside what every boot is told.
+func (l lab) bootVsock(t *testing.T, more guest.Boot, spoil func(initramfs []byte, c *hypervisor.Config)) vsockMachine {
+	t.Helper()
 	dir := l.config.RunDir
 	host, client, err := guest.NewKeys()
 	if err != nil {
@@ -55,10 +61,10 @@ func bootVsock(t *testing.T, spoil func(initramfs []byte, c *hypervisor.Config))
 	var err1, err2 error
 	m.clientKey, err1 = client.Signer()
 	m.hostKey, err2 = host.PublicKey()
-	packed := l.agentInitramfs(t, guest.Boot{
-		Hostname: "dev", Time: time.Now(), User: guest.User{Name: "root"},
-		Network: &guest.Network{DHCP: true}, HostKey: host.Private, ClientKey: client.Public,
-	})
+	tell := more
+	tell.Hostname, tell.Time, tell.User = "dev", time.Now(), guest.User{Name: "root"}
+	tell.Network, tell.HostKey, tell.ClientKey = &guest.Network{DHCP: true}, host.Private, client.Public
+	packed := l.agentInitramfs(t, tell)
 	spoil(packed, &l.config)
 	writeRoot(t, l.config.Disks[0].Path)
 	socket := filepath.Join(dir, "vsock.sock")
@@ -82,6 +88,7 @@ func (m *vsockMachine) start(l lab) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	m.vm = vm
 	m.t.Cleanup(func() {
 		if m.t.Failed() {
 			text, _ := os.ReadFile(m.console)
@@ -98,7 +105,7 @@ func (m *vsockMachine) start(l lab) {
 // whose kernel processes can dial each other.
 func (l lab) agentInitramfs(t *testing.T, boot guest.Boot) []byte {
 	t.Helper()
-	modules, err := l.kernel.Modules(kernel.Needs{Network: true, Vsock: true})
+	modules, err := l.kernel.Modules(kernel.Needs{Network: true, Vsock: true, Shares: len(boot.Mounts) > 0})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package hostfs
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,6 +86,26 @@ func create(t testing.TB, fs *FS, name string, mode uint32) fuse.CreateOut {
 	in := fuse.CreateIn{InHeader: header(root), Flags: unix.O_RDWR, Mode: mode}
 	ok(t, "CREATE "+name, fs.Create(nil, &in, name, &out))
 	return out
+}
+
+func TestAFileThatTheGuestKnowsIsNotHeldOpen(t *testing.T) {
+	fs, dir := mount(t, false)
+	descriptors := func() int {
+		open, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(open)
+	}
+	before := descriptors()
+	for i := range 100 {
+		name := fmt.Sprint(i)
+		write(t, filepath.Join(dir, name), "x")
+		lookup(t, fs, root, name)
+	}
+	if after := descriptors(); after >= before+100 {
+		t.Errorf("%d descriptors, then %d", before, after)
+	}
 }
 
 func TestAnAppendGoesToTheEndThatTheFileHasNow(t *testing.T) {

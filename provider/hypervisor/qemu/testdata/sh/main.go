@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,6 +24,8 @@ func main() {
 		"show": show,
 		"hold": hold,
 		"dial": dial,
+		"walk": walk,
+		"keep": keep,
 		"exit": func(args []string) error {
 			var status int
 			_, err := fmt.Sscan(args[0], &status)
@@ -59,6 +63,44 @@ func hold(args []string) error {
 	fmt.Println("up")
 	<-hup
 	return os.WriteFile(args[0], []byte("hung up"), 0o600)
+}
+
+// walk reads all files beneath a folder and says how many there are.
+func walk(args []string) error {
+	files := 0
+	err := filepath.WalkDir(args[0], func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		files++
+		_, err = os.ReadFile(path)
+		return err
+	})
+	fmt.Print(files)
+	return err
+}
+
+// keep opens all files of a folder and says "up". When its input ends it reads them, and
+// says what they hold.
+func keep(args []string) error {
+	entries, err := os.ReadDir(args[0])
+	if err != nil {
+		return err
+	}
+	var files []io.Reader
+	for _, e := range entries {
+		f, err := os.Open(filepath.Join(args[0], e.Name()))
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	fmt.Println("up")
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	_, err = io.Copy(os.Stdout, io.MultiReader(files...))
+	return err
 }
 
 // dial proves that a process can reach another one of the same machine at the context
