@@ -32,6 +32,12 @@ func (p *Provider) Check(ctx context.Context, s Spec) error {
 	if err := checkNested(s.Settings, cpu, caps); err != nil {
 		return err
 	}
+	if s.Virtualization && s.Kernel == "" && !p.kernels.kvm() {
+		return &NoVirtualizationError{
+			Why:    "its default kernel is built without KVM",
+			advice: "name a kernel with CONFIG_KVM built in (kernel = \"/path/to/Image\"), or set virtualization = false",
+		}
+	}
 	if _, err := p.agent(cpu.arch); err != nil {
 		return err
 	}

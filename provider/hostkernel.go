@@ -19,6 +19,9 @@ type kernelSource interface {
 	// fetch makes sure that find has one, and the newest if it can be had. It may take
 	// minutes, so it is for commands that somebody watches.
 	fetch(ctx context.Context, arch string, progress image.Progress) error
+	// kvm is false where kernels have KVM neither built in nor as a module, as is known
+	// before there is one. Where it is true, a kernel's modules tell.
+	kvm() bool
 }
 
 // fetchKernel makes sure that there is a kernel for s.
@@ -88,6 +91,10 @@ func (f fetchedKernels) fetch(ctx context.Context, arch string, progress image.P
 	}
 	return err
 }
+
+// kvm is false: Kata's kernels, Apple's default among them, are built to be guests alone.
+// Another one that Apple's container was told to boot can be named.
+func (fetchedKernels) kvm() bool { return false }
 
 // explain says what a failed download was for, where that helps.
 func (f fetchedKernels) explain(err error) error {

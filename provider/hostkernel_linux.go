@@ -16,3 +16,6 @@ func (hostKernels) find(arch string) (kernel.Kernel, error) { return kernel.Host
 
 // fetch does nothing: packages of the distribution are its user's.
 func (hostKernels) fetch(context.Context, string, image.Progress) error { return nil }
+
+// kvm is true: distributions have it, as a module mostly.
+func (hostKernels) kvm() bool { return true }

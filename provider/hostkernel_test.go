@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/kernel"
 )
@@ -109,6 +111,50 @@ func TestStartingFetchesAKernelAndSupervisingDoesNot(t *testing.T) {
 	if _, err := booted(t, p, "dev"); err != nil {
 		t.Errorf("then the supervisor says %v", err)
 	}
+}
+
+// nestedMac is a Mac that could give machines /dev/kvm.
+type nestedMac struct{ appleDriver }
+
+func (d nestedMac) Capabilities(ctx context.Context) (hypervisor.Capabilities, error) {
+	caps, err := d.appleDriver.Capabilities(ctx)
+	caps.Nested = true
+	return caps, err
+}
+
+func TestADefaultKernelWithoutKVMIsRefusedBeforeAnythingIsMade(t *testing.T) {
+	pub := newPublisher(t, "6.18.15")
+	p, s := newMac(t, pub)
+	p.driver = nestedMac{}
+	refused := func(t *testing.T, err error) {
+		t.Helper()
+		var none *NoVirtualizationError
+		if !errors.As(err, &none) || !strings.Contains(none.Why, "default kernel") || !strings.Contains(none.Remedy(), "CONFIG_KVM") {
+			t.Errorf("got %v, want a NoVirtualizationError for the kernel", err)
+		}
+	}
+	nested := s
+	nested.Virtualization = true
+	refused(t, p.Check(t.Context(), nested))
+	refused(t, p.Create(t.Context(), nested, nil))
+	if left := files(t, p); left != "" || pub.asked.Load() != 0 {
+		t.Errorf("left are %q, after %d requests", left, pub.asked.Load())
+	}
+	nested.Kernel = filepath.Join(t.TempDir(), "Image")
+	if err := os.WriteFile(nested.Kernel, arm64Kernel("6.1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Check(t.Context(), nested); err != nil {
+		t.Errorf("with a kernel of its own: %v", err)
+	}
+	if err := p.Create(t.Context(), s, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Virtualization = true // by hand, in its boot-config.json
+	if err := p.bundle("dev").writeSettings(s.Settings); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, p.Start(t.Context(), "dev", nil))
 }
 
 func TestAMachineOfItsOwnKernelFetchesNone(t *testing.T) {

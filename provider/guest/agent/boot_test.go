@@ -239,6 +239,15 @@ func TestModuleDependencies(t *testing.T) {
 	}
 }
 
+func TestAMissingKVMNamesTheKernelAsAReason(t *testing.T) {
+	err := openToAll(filepath.Join(t.TempDir(), "kvm"))
+	for _, want := range []string{"CONFIG_KVM", "the host's processor"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to name %s", err, want)
+		}
+	}
+}
+
 func TestExt4SizeIsReadFromTheSuperblock(t *testing.T) {
 	disk := make([]byte, 2048)
 	le := binary.LittleEndian

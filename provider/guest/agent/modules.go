@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -58,14 +59,24 @@ func ensureKVM(log *slog.Logger) error {
 			return err
 		}
 	}
-	if err := os.Chmod("/dev/kvm", 0o666); err != nil {
-		return fmt.Errorf("virtualization was asked for: %w; the host's processor or hypervisor does not offer it to this machine", err)
+	return openToAll("/dev/kvm")
+}
+
+// openToAll gives everybody the device of KVM, or says who may be why it is not there.
+func openToAll(device string) error {
+	if err := os.Chmod(device, 0o666); err != nil {
+		return fmt.Errorf("virtualization was asked for: %w; "+
+			"either the machine's kernel is built without KVM (CONFIG_KVM), or the host's processor or hypervisor does not offer it to this machine", err)
 	}
 	return nil
 }
 
-// loadKVM loads the processor's KVM module from the kernel's tree.
+// loadKVM loads the processor's KVM module from the kernel's tree. On arm64 KVM is no
+// module: the kernel has it built in or not at all.
 func loadKVM(log *slog.Logger) error {
+	if runtime.GOARCH == "arm64" {
+		return nil
+	}
 	cpu, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return err
