@@ -25,6 +25,11 @@ func untilLogout(ctx context.Context) (_ context.Context, release func(), err er
 	if err != nil || session == 0 {
 		return ctx, func() {}, err
 	}
+	return untilExit(ctx, session)
+}
+
+// untilExit ends with ctx, or because of errLogout when the process ends.
+func untilExit(ctx context.Context, pid int) (_ context.Context, release func(), err error) {
 	queue, err := unix.Kqueue()
 	if err != nil {
 		return ctx, func() {}, os.NewSyscallError("kqueue", err)
@@ -32,7 +37,7 @@ func untilLogout(ctx context.Context) (_ context.Context, release func(), err er
 	unix.CloseOnExec(queue)
 	const wake = 1 // the event by which release ends the wait
 	_, err = unix.Kevent(queue, []unix.Kevent_t{
-		{Ident: uint64(session), Filter: unix.EVFILT_PROC, Flags: unix.EV_ADD | unix.EV_ONESHOT, Fflags: unix.NOTE_EXIT},
+		{Ident: uint64(pid), Filter: unix.EVFILT_PROC, Flags: unix.EV_ADD | unix.EV_ONESHOT, Fflags: unix.NOTE_EXIT},
 		{Ident: wake, Filter: unix.EVFILT_USER, Flags: unix.EV_ADD | unix.EV_CLEAR},
 	}, nil, nil)
 	if err != nil {

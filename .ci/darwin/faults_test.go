@@ -19,6 +19,7 @@ const (
 	driver  = "provider/hypervisor/vz/driver_darwin.go"
 	devices = "provider/hypervisor/vz/devices_darwin.go"
 	chosen  = "provider/driver_darwin.go"
+	logout  = "provider/logout_darwin_test.go"
 )
 
 // fault is one mistake in one file.
@@ -141,6 +142,10 @@ func TestFaultsOfTypesAreFound(t *testing.T) {
 			fault: fault{file: devices, new: "var fault = vz.LinuxRosettaAvailabilityInstalled", words: "undefined: vz.LinuxRosettaAvailabilityInstalled"},
 			arch:  amd64,
 		},
+		"a name that a test takes for granted": {
+			fault: fault{file: logout, new: "var fault = errLogin", words: "undefined: errLogin"},
+			arch:  arm64,
+		},
 		"an option that the driver does not have": {
 			fault: fault{file: chosen, old: "vz.Options{", new: `vz.Options{Accel: "tcg", `, words: "unknown field Accel"},
 			arch:  arm64,
@@ -164,6 +169,10 @@ func TestFaultsThatAreNoneOfTypesAreFound(t *testing.T) {
 	}{
 		"a wrong verb, by vet": {
 			fault: fault{file: driver, new: `func fault() error { return fmt.Errorf("%d", "text") }`, words: "wrong type string"},
+			check: []string{"vet"},
+		},
+		"a wrong verb in a test, by vet": {
+			fault: fault{file: logout, new: `func fault(t *testing.T) { t.Errorf("%d", "text") }`, words: "wrong type string"},
 			check: []string{"vet"},
 		},
 		"a function without a body, by the compiler": {
