@@ -94,6 +94,7 @@ type supervisor struct {
 	opts  Options
 	log   *slog.Logger
 	proxy proxy
+	clock clock
 
 	services sync.Mutex // held while a list of services is applied
 	want     []string   // the last such list
@@ -108,7 +109,7 @@ type supervisor struct {
 }
 
 func newSupervisor(o Options) *supervisor {
-	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), changed: make(chan struct{})}
+	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), clock: hostClock(), changed: make(chan struct{})}
 	s.proxy = proxy{dial: s.dialSSH, lost: make(chan struct{}, 1), patience: 5 * time.Second}
 	return s
 }

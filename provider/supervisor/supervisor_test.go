@@ -28,6 +28,7 @@ type fakeVM struct {
 
 	mu    sync.Mutex
 	heard []string // what the guest was asked
+	time  time.Time
 	done  chan struct{}
 	exit  hypervisor.Exit
 }
@@ -125,7 +126,14 @@ func (d *fakeDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, e
 		defer d.mu.Unlock()
 		jsonhttp.Answer(w, d.guestStatus)
 	})
-	mux.HandleFunc("PUT /v1/clock", func(http.ResponseWriter, *http.Request) { v.hear("clock") })
+	mux.HandleFunc("PUT /v1/clock", func(_ http.ResponseWriter, r *http.Request) {
+		var body guest.Clock
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		v.mu.Lock()
+		v.time = body.Time
+		v.mu.Unlock()
+		v.hear("clock")
+	})
 	mux.HandleFunc("PUT /v1/services", func(w http.ResponseWriter, r *http.Request) {
 		var body guest.Services
 		_ = json.NewDecoder(r.Body).Decode(&body)

@@ -82,19 +82,20 @@ func (s *supervisor) attend(alive context.Context, client *guest.Client, bootID 
 // keepClock sets the guest's clock until ctx ends or the guest has reset itself: a guest
 // that slept with its host or whose init skips time synchronisation would drift.
 func (s *supervisor) keepClock(ctx context.Context, client *guest.Client, bootID string) (reset bool) {
-	tick := time.NewTicker(sleepInterval)
+	tick := time.NewTicker(s.clock.look)
 	defer tick.Stop()
-	looked, beaten := time.Now(), time.Time{}
+	looked := s.clock.now()
+	due, beaten := true, looked
 	for {
-		now := time.Now()
-		woke := slept(now.Round(0).Sub(looked.Round(0)), now.Sub(looked))
+		now := s.clock.now()
+		woke := slept(now.wall.Sub(looked.wall), now.monotonic-looked.monotonic)
 		looked = now
 		if woke {
 			s.log.Info("the host has slept")
 			client.Close() // connections may not have lived through it
 		}
-		if woke || now.Sub(beaten) >= beatInterval {
-			beaten = now
+		if woke || due || now.monotonic-beaten.monotonic >= beatInterval {
+			due, beaten = false, now
 			if s.beat(ctx, client, bootID) {
 				return true
 			}
@@ -106,14 +107,35 @@ func (s *supervisor) keepClock(ctx context.Context, client *guest.Client, bootID
 		case <-ctx.Done():
 			return false
 		case <-s.proxy.lost: // why may be that the guest has reset itself
-			beaten = time.Time{}
+			due = true
 		case <-tick.C:
 		}
 	}
 }
 
+// clock has the host's two clocks.
+type clock struct {
+	now  func() moment
+	look time.Duration // pause between two looks
+}
+
+// moment is what the clocks show.
+type moment struct {
+	wall      time.Time
+	monotonic time.Duration // since any moment
+}
+
+func hostClock() clock {
+	begin := time.Now()
+	return clock{look: sleepInterval, now: func() moment {
+		now := time.Now()
+		return moment{wall: now.Round(0), monotonic: now.Sub(begin)}
+	}}
+}
+
 // slept tells from how far the wall clock and the monotonic clock have come whether the
-// host slept between: the monotonic one stands still then.
+// host slept between: the monotonic one stands still then. The agent, which has no such
+// clock, draws the same conclusion from how far its time was behind (agent.sleepStep).
 func slept(wall, monotonic time.Duration) bool { return (wall - monotonic).Abs() > sleepTolerance }
 
 // beat gives the guest the time, and tells whether it is another boot than the one with
@@ -124,7 +146,7 @@ func (s *supervisor) beat(ctx context.Context, client *guest.Client, bootID stri
 	// Asked first, for the answer may take long: the time would be an old one by then.
 	found, err := client.Status(ctx)
 	if err == nil {
-		err = client.SetClock(ctx, time.Now())
+		err = client.SetClock(ctx, s.clock.now().wall)
 	}
 	if err != nil {
 		if context.Cause(ctx) != context.Canceled {

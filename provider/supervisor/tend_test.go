@@ -1,8 +1,12 @@
 package supervisor
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +47,83 @@ func TestGuestThatResetsItselfBecomesReadyAnew(t *testing.T) {
 	heard := slices.DeleteFunc((<-d.started).asked(), func(s string) bool { return s == "clock" })
 	if want := []string{"services db", "services db,web", "services db,web"}; !slices.Equal(heard, want) {
 		t.Errorf("the guest heard %q, want %q", heard, want)
+	}
+}
+
+// sleeper is a host whose clocks go when they are told to.
+type sleeper struct {
+	mu  sync.Mutex
+	now moment
+}
+
+func (s *sleeper) read() moment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// sleep is what a closed lid does to the clocks: only one of them goes on.
+func (s *sleeper) sleep(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.wall = s.now.wall.Add(d)
+}
+
+// eventually waits until what is so, for a time that is never enough where it will not be.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not so: %s", what)
+		}
+	}
+}
+
+func TestAfterASleepTheGuestIsDialledAnewGetsTheTimeAndItsSessionsAreChecked(t *testing.T) {
+	d := newDriver(t)
+	vm, err := d.Start(t.Context(), hypervisor.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := <-d.started
+	var dials atomic.Int32
+	client := guest.NewClient(func(ctx context.Context, port uint32) (net.Conn, error) {
+		dials.Add(1)
+		return vm.Dial(ctx, port)
+	})
+	host := &sleeper{now: moment{wall: time.Date(2030, 1, 1, 22, 0, 0, 0, time.UTC)}}
+	s := newSupervisor(Options{})
+	s.clock = clock{now: host.read, look: time.Millisecond}
+	g := newGuestSSH(t)
+	s.proxy.dial, s.proxy.patience = g.dial, 100*time.Millisecond
+	if _, err := s.proxy.connection(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan bool, 1)
+	go func() { ended <- s.keepClock(ctx, client, "") }()
+	shows := func(want time.Time) func() bool {
+		return func() bool {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			return v.time.Equal(want)
+		}
+	}
+	eventually(t, "the guest has the time", shows(host.read().wall))
+	before := dials.Load()
+	host.sleep(8 * time.Hour)
+	eventually(t, "the guest has the time of the morning", shows(host.read().wall))
+	if dials.Load() == before {
+		t.Error("the guest was not dialled anew")
+	}
+	g.mu.Lock()
+	g.deaf = true // as one is whose connection does not live through the next
+	g.mu.Unlock()
+	host.sleep(time.Hour)
+	eventually(t, "the connection that is dead is given up", func() bool { return s.proxy.current() == nil })
+	cancel()
+	if <-ended {
+		t.Error("a sleep was taken for a reset")
 	}
 }
 

@@ -106,7 +106,7 @@ func (c *control) putClock(w http.ResponseWriter, r *http.Request) {
 	if !jsonhttp.Decode(w, r, &body) {
 		return
 	}
-	if off := setClock(c.log, body.Time); off > slept {
+	if off := setClock(c.log, body.Time); off > sleepStep {
 		select {
 		case c.wakes <- struct{}{}:
 		default: // it was not heard yet
@@ -164,9 +164,10 @@ func hello() guest.Hello {
 // it for less would trouble programs more than it helps.
 const clockTolerance = 100 * time.Millisecond
 
-// slept is how far the guest's clock is behind when the host must have been asleep, or
-// the machine paused: drift is less between two looks.
-const slept = 2 * time.Second
+// sleepStep is how far the guest's clock is behind when the host must have been asleep, or
+// the machine paused: drift is less between two looks. The host, which has woken by its
+// own clocks before (slept in the supervisor), sends the time that shows it here.
+const sleepStep = 2 * time.Second
 
 // setClock steps the clock if it is off, and returns by how much.
 func setClock(log *slog.Logger, now time.Time) time.Duration {
