@@ -43,18 +43,8 @@ func TestNobodyElseIsAnsweredEvenWhereTheSocketIsOpenToAll(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be somebody else; CI is root")
 	}
-	dir, err := os.MkdirTemp("", "sv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	path := filepath.Join(dir, "open.sock")
-	l, err := listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(path, 0o666)); err != nil {
+	path, l := ownSocket(t)
+	if err := errors.Join(os.Chmod(filepath.Dir(path), 0o755), os.Chmod(path, 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
