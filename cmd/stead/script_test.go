@@ -267,10 +267,14 @@ func condition(cond string) (bool, error) {
 	case "root":
 		return os.Getuid() == 0, nil
 	case "builds":
-		if _, err := exec.LookPath("buildah"); err != nil || os.Getuid() == 0 {
-			return err == nil, nil
+		if _, err := exec.LookPath("buildah"); err != nil {
+			return false, nil
 		}
-		return exec.Command("buildah", "unshare", "true").Run() == nil, nil
+		mounts := exec.Command("buildah", "unshare", "true")
+		if os.Getuid() == 0 { // in a container perhaps, where root may not mount
+			mounts = exec.Command("unshare", "--mount", "true")
+		}
+		return mounts.Run() == nil, nil
 	case "kvm-forbidden":
 		f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 		if err == nil {
