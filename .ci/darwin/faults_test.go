@@ -6,6 +6,7 @@
 package darwin
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"os"
@@ -27,12 +28,16 @@ type fault struct {
 	file     string
 	old, new string // without old, new is added to the end
 	words    string // what the check has to say
+	place    string // what the check calls the file; empty: its name
 }
 
 // seed gives the text of the file with the fault in it.
 func (f fault) seed(t *testing.T, root string) []byte {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(root, f.file))
+	if errors.Is(err, os.ErrNotExist) && f.old == "" {
+		return []byte(f.new) // a file of its own
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +78,7 @@ func (f fault) found(t *testing.T, check *exec.Cmd) {
 	if !errors.As(err, &exit) {
 		t.Fatalf("the check ended with %v, want it to fail:\n%s", err, out)
 	}
-	for _, want := range []string{filepath.Base(f.file), f.words} {
+	for _, want := range []string{cmp.Or(f.place, filepath.Base(f.file)), f.words} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the check does not say %q:\n%s", want, out)
 		}
@@ -177,7 +182,7 @@ func TestFaultsThatAreNoneOfTypesAreFound(t *testing.T) {
 		},
 		"a function without a body, by the compiler": {
 			fault: fault{file: driver, new: "func fault()", words: "missing function body"},
-			check: []string{"build", "-o", os.DevNull},
+			check: []string{"build"},
 		},
 	}
 	for name, tt := range tests {
@@ -187,6 +192,26 @@ func TestFaultsThatAreNoneOfTypesAreFound(t *testing.T) {
 			tt.found(t, check)
 		})
 	}
+}
+
+// Building a package alone links nothing, so that it is the program that is built.
+func TestFaultsThatOnlyTheLinkerSeesAreFound(t *testing.T) {
+	root := moduleRoot(t)
+	f := fault{
+		file:  "provider/hypervisor/vz/fault_darwin.go",
+		new:   "package vz\n\nimport _ \"unsafe\"\n\n//go:linkname fault example.com/gone.away\nfunc fault()\n\nfunc init() { fault() }\n",
+		words: "example.com/gone.away not defined",
+		place: "hypervisor/vz.init",
+	}
+	env, overlay := stubbed(t, root), "-overlay="+f.overlay(t, root)
+	compiled := exec.Command("go", "build", overlay, "./"+filepath.Dir(f.file))
+	compiled.Dir, compiled.Env = root, env
+	if out, err := compiled.CombinedOutput(); err != nil {
+		t.Fatalf("the compiler sees it: %v\n%s", err, out)
+	}
+	check := exec.Command("go", "build", "-o", os.DevNull, overlay, "./cmd/stead")
+	check.Dir, check.Env = root, env
+	f.found(t, check)
 }
 
 // staticcheck knows nothing of overlays: it gets a copy of what it looks at.
