@@ -24,7 +24,7 @@ type fakeHypervisor struct{}
 func newHypervisor() hypervisor.Driver { return fakeHypervisor{} }
 
 func (fakeHypervisor) Capabilities(context.Context) (hypervisor.Capabilities, error) {
-	return hypervisor.Capabilities{Driver: "fake", Archs: []string{runtime.GOARCH}}, nil
+	return hypervisor.Capabilities{Archs: []string{runtime.GOARCH}}, nil
 }
 
 func (fakeHypervisor) Validate(context.Context, hypervisor.Config) error { return nil }

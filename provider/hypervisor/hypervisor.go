@@ -58,14 +58,12 @@ type Config struct {
 
 // Capabilities is what the driver can do on this host.
 type Capabilities struct {
-	Driver      string   // "qemu", "vz"
-	Accelerator string   // "kvm", "tcg", "virtualization.framework"
-	Archs       []string // of the kernels that guests can have, as Go spells them; the host's first
-	Translates  string   // architecture whose programs run on kernels of the host's by Rosetta; empty: none
-	Vsock       bool     // the agent is dialled over vsock, for which the guest's kernel needs a transport
-	Nested      bool
-	NestedWhy   string // set when Nested is false: the reason and what to do
-	MaxCPUs     int
+	Archs      []string // of the kernels that guests can have, as Go spells them; the host's first
+	Translates string   // architecture whose programs run on kernels of the host's by Rosetta; empty: none
+	Vsock      bool     // the agent is dialled over vsock, for which the guest's kernel needs a transport
+	Nested     bool
+	NestedWhy  string // set when Nested is false: the reason and what to do
+	MaxCPUs    int
 	// SharedInodes is how many files of its shares a guest should keep known, because
 	// the host holds each of them open. 0: as many as it likes.
 	SharedInodes int

@@ -11,7 +11,7 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// Values of Options.Accel and of Capabilities.Accelerator.
+// Values of Options.Accel and of a verdict.
 const (
 	accelAuto = "auto"
 	accelKVM  = "kvm"

@@ -111,7 +111,7 @@ func (d *Driver) capabilities(ctx context.Context, arch string) (hypervisor.Capa
 	if err != nil {
 		return hypervisor.Capabilities{}, err
 	}
-	c := hypervisor.Capabilities{Driver: "qemu", Accelerator: v.Accel, Archs: archs(), MaxCPUs: maxCPUs, Warning: v.Warning}
+	c := hypervisor.Capabilities{Archs: archs(), MaxCPUs: maxCPUs, Warning: v.Warning}
 	c.Nested, c.NestedWhy = nestedFor(arch, v.Accel)
 	return c, nil
 }

@@ -62,7 +62,6 @@ func (d *Driver) Capabilities(context.Context) (hypervisor.Capabilities, error) 
 	}
 	nested := vz.IsNestedVirtualizationSupported()
 	return hypervisor.Capabilities{
-		Driver: "vz", Accelerator: "virtualization.framework",
 		Archs: []string{runtime.GOARCH}, Translates: translates,
 		Vsock: true, Nested: nested, NestedWhy: nestedWhy(nested),
 		MaxCPUs:      int(vz.VirtualMachineConfigurationMaximumAllowedCPUCount()),
