@@ -139,14 +139,16 @@ func TestCreateMakesAWholeMachineThatIsObserved(t *testing.T) {
 
 func TestFailedCreateLeavesNothing(t *testing.T) {
 	tests := map[string]func(*Provider, *Spec){
-		"the image is not there":      func(_ *Provider, s *Spec) { s.Image = "local/none:1" },
-		"another platform":            func(_ *Provider, s *Spec) { s.Platform = "linux/riscv64" },
-		"the disk is too small":       func(_ *Provider, s *Spec) { s.Disk = mib },
-		"the hypervisor refuses":      func(p *Provider, _ *Spec) { p.driver = idleDriver{refuse: errors.New("too many processors")} },
-		"no virtualization to nest":   func(_ *Provider, s *Spec) { s.Virtualization = true },
-		"the name is none":            func(_ *Provider, s *Spec) { s.ID = "../x" },
-		"the planned image is gone":   func(_ *Provider, s *Spec) { s.Digest = "sha256:" + strings.Repeat("0", 64) },
-		"a program without its agent": func(p *Provider, _ *Spec) { p.agent = func(string) (agent, error) { return nil, embedded.ErrMissing } },
+		"the image is not there":    func(_ *Provider, s *Spec) { s.Image = "local/none:1" },
+		"another platform":          func(_ *Provider, s *Spec) { s.Platform = "linux/riscv64" },
+		"the disk is too small":     func(_ *Provider, s *Spec) { s.Disk = mib },
+		"the hypervisor refuses":    func(p *Provider, _ *Spec) { p.driver = idleDriver{refuse: errors.New("too many processors")} },
+		"no virtualization to nest": func(_ *Provider, s *Spec) { s.Virtualization = true },
+		"the name is none":          func(_ *Provider, s *Spec) { s.ID = "../x" },
+		"the planned image is gone": func(_ *Provider, s *Spec) { s.Digest = "sha256:" + strings.Repeat("0", 64) },
+		"a program without its agent": func(p *Provider, _ *Spec) {
+			p.agent = func(arch string) (agent, error) { return nil, &embedded.MissingError{Arch: arch} }
+		},
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -125,27 +125,26 @@ func trial(dir string) (shares bool, err error) {
 
 // examineAgents looks for the programs of guests. The first architecture is the host's.
 func (p *Provider) examineAgents(archs []string) hypervisor.Finding {
-	f := hypervisor.Finding{Topic: "agent"}
+	const topic = "agent"
 	var built []string
+	var missing error
 	for i, arch := range archs {
-		if _, err := p.agent(arch); err == nil {
+		_, err := p.agent(arch)
+		switch {
+		case err == nil:
 			built = append(built, arch)
-			continue
-		} else if i == 0 {
-			f = hypervisor.Problem(f.Topic, hypervisor.Bad, err)
-			break
+		case i == 0:
+			return hypervisor.Problem(topic, hypervisor.Bad, err)
+		default:
+			missing = err
 		}
-		f.Verdict = hypervisor.Poor
 	}
-	if f.Verdict != hypervisor.Bad {
-		f.Detail = "built in for " + strings.Join(built, " and ")
+	detail := "built in for " + strings.Join(built, " and ")
+	if missing == nil {
+		return hypervisor.Finding{Topic: topic, Detail: detail}
 	}
-	if f.Verdict == hypervisor.Poor {
-		f.Detail += ", though machines here could be for " + strings.Join(archs, " and ")
-	}
-	if f.Verdict != hypervisor.Good && f.Remedy == "" {
-		f.Remedy = `build stead with "make build"`
-	}
+	f := hypervisor.Problem(topic, hypervisor.Poor, missing)
+	f.Detail = detail + ", though machines here could be for " + strings.Join(archs, " and ")
 	return f
 }
 

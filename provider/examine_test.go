@@ -56,7 +56,7 @@ func TestExamineTellsWhichAgentsAreBuiltIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := &Provider{agent: func(arch string) (agent, error) {
 				if arch == tt.missing {
-					return nil, embedded.ErrMissing
+					return nil, &embedded.MissingError{Arch: arch}
 				}
 				return idleAgent{}, nil
 			}}

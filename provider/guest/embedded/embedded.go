@@ -9,7 +9,6 @@ package embedded
 import (
 	"compress/gzip"
 	"embed"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,14 +17,12 @@ import (
 //go:embed all:bin
 var bin embed.FS
 
-// ErrMissing is what every [MissingError] is, whichever the architecture.
-var ErrMissing = errors.New("this stead was built without its guest agent")
-
 // MissingError says that this program was built without the agent for an architecture.
 type MissingError struct{ Arch string }
 
-func (e *MissingError) Error() string { return fmt.Sprintf("%v for linux/%s", ErrMissing, e.Arch) }
-func (e *MissingError) Unwrap() error { return ErrMissing }
+func (e *MissingError) Error() string {
+	return "this stead was built without its guest agent for linux/" + e.Arch
+}
 
 // Remedy says how to build it with its agents.
 func (e *MissingError) Remedy() string { return `build stead with "make build"` }
@@ -47,7 +44,7 @@ func Find(arch string) (Agent, error) {
 func (a Agent) Program() ([]byte, error) {
 	f, err := bin.Open(string(a))
 	if err != nil {
-		return nil, ErrMissing
+		return nil, fmt.Errorf("the embedded agent: %w", err)
 	}
 	defer f.Close()
 	program, err := unpack(f)
