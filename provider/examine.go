@@ -152,13 +152,13 @@ func (p *Provider) examineKernel(arch string) hypervisor.Finding {
 	const topic = "kernel"
 	k, err := p.kernels.find(arch)
 	var later *kernel.NotFetchedError
-	var none *kernel.NoKernelError
+	var none *kernel.NoDefaultError
 	switch {
 	case err == nil:
 		return hypervisor.Finding{Topic: topic, Detail: strings.TrimPrefix(k.Release+", "+k.Path, ", ")}
 	case errors.As(err, &later):
 		return hypervisor.Finding{Topic: topic, Detail: "will be fetched for the first machine, from " + later.Archive.URL}
-	case errors.As(err, &none) && none.System != "":
+	case errors.As(err, &none):
 		return hypervisor.Problem(topic, hypervisor.Poor, err) // machines that name one run
 	}
 	return hypervisor.Problem(topic, hypervisor.Bad, err)

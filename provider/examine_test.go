@@ -84,7 +84,7 @@ func TestExamineTellsWhichKernelMachinesBoot(t *testing.T) {
 		"one that tells less": {oneKernel{kernel: kernel.Kernel{Path: "/boot/vmlinuz"}}, hypervisor.Good, "/boot/vmlinuz", ""},
 		"one to be fetched":   {oneKernel{err: &kernel.NotFetchedError{Archive: kernel.Kata()}}, hypervisor.Good, "will be fetched for the first machine, from https://", ""},
 		"none":                {oneKernel{err: &kernel.NoKernelError{Arch: runtime.GOARCH}}, hypervisor.Bad, "no Linux kernel", "kernel = "},
-		"none on macOS":       {oneKernel{err: &kernel.NoKernelError{System: "darwin", Arch: "amd64"}}, hypervisor.Poor, "macOS", "bzImage"},
+		"none on macOS":       {oneKernel{err: &kernel.NoDefaultError{Arch: "amd64"}}, hypervisor.Poor, "macOS", "bzImage"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -53,7 +53,7 @@ func (f fetchedKernels) find(arch string) (kernel.Kernel, error) {
 	k, err := f.current(arch)
 	var later *kernel.NotFetchedError
 	if errors.As(err, &later) {
-		if older, missing := kernel.FetchedBefore(f.dir, arch); missing == nil {
+		if older, missing := kernel.FetchedBefore(f.dir); missing == nil {
 			return older, nil
 		}
 	}
@@ -62,12 +62,11 @@ func (f fetchedKernels) find(arch string) (kernel.Kernel, error) {
 
 // current is the kernel that machines should have.
 func (f fetchedKernels) current(arch string) (kernel.Kernel, error) {
-	k, none := kernel.Installed(f.installed, arch)
-	if none == nil {
-		return k, nil
-	}
 	if arch != f.archive.Arch {
-		return kernel.Kernel{}, none
+		return kernel.Kernel{}, &kernel.NoDefaultError{Arch: arch}
+	}
+	if k, err := kernel.Installed(f.installed); err == nil {
+		return k, nil
 	}
 	return f.archive.In(f.dir)
 }
@@ -85,7 +84,7 @@ func (f fetchedKernels) fetch(ctx context.Context, arch string, progress image.P
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if older, missing := kernel.FetchedBefore(f.dir, arch); missing == nil {
+	if older, missing := kernel.FetchedBefore(f.dir); missing == nil {
 		f.log.Warn("machines boot an older default kernel", "kernel", older.Release, "because", err)
 		return nil
 	}

@@ -197,7 +197,7 @@ func TestAProcessorWithoutDefaultKernelIsSaidWhenPlanning(t *testing.T) {
 	source := p.kernels.(fetchedKernels)
 	source.archive.Arch = "riscv64"
 	p.kernels = source
-	var none *kernel.NoKernelError
+	var none *kernel.NoDefaultError
 	if err := p.Check(t.Context(), tiny(t, "1")); !errors.As(err, &none) || pub.asked.Load() != 0 {
 		t.Errorf("Check = %v", err)
 	}

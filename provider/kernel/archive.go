@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -60,7 +59,7 @@ func (a Archive) path(dir string) string {
 
 // In is the kernel as Fetch left it in dir, or else a [*NotFetchedError].
 func (a Archive) In(dir string) (Kernel, error) {
-	k, err := openImage(a.path(dir), a.Arch)
+	k, err := openImage(a.path(dir))
 	if err != nil { // what is damaged is fetched anew
 		return Kernel{}, &NotFetchedError{Archive: a}
 	}
@@ -112,7 +111,7 @@ func (a Archive) keep(dir string, archive io.Reader) error {
 	if err := a.extract(f, archive); err != nil {
 		return err
 	}
-	if _, err := openImage(f.Name(), a.Arch); err != nil {
+	if _, err := openImage(f.Name()); err != nil {
 		return &ArchiveError{Archive: a, Err: fmt.Errorf("%s in it is no uncompressed Image for %s", a.Member, a.Arch)}
 	}
 	if err := f.CloseAtomicallyReplace(); err != nil {
@@ -165,13 +164,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// FetchedBefore is the newest kernel for arch that any version of this program has left in
-// dir: it boots machines where the wanted one cannot be fetched. Without one the error is
+// FetchedBefore is the newest kernel that any version of this program has left in dir: it
+// boots machines where the wanted one cannot be fetched. Without one the error is
 // [fs.ErrNotExist].
-func FetchedBefore(dir, arch string) (Kernel, error) {
-	k, _ := newestImage(dir, arch)
-	if k.Path == "" {
-		return Kernel{}, fs.ErrNotExist
-	}
-	return k, nil
-}
+func FetchedBefore(dir string) (Kernel, error) { return newestImage(dir) }

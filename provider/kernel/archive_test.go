@@ -171,7 +171,7 @@ func TestAFetchThatEndsEarlyLeavesNothing(t *testing.T) {
 		if _, err := a.In(dir); err == nil {
 			t.Error("half a kernel was found")
 		}
-		if _, err := FetchedBefore(dir, "arm64"); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := FetchedBefore(dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("FetchedBefore = %v", err)
 		}
 		var count atomic.Int32
@@ -214,7 +214,7 @@ func TestTheNewestOfEarlierKernelsIsKnown(t *testing.T) {
 		"0123-vmlinux-6.9.1": string(arm64Image("6.9.1")), "4567-vmlinux-6.12.2": string(arm64Image("6.12.2")),
 		"89ab-vmlinux-6.20": "", "cdef-vmlinuz-6.20": string(bzImage("6.20", nil)),
 	})
-	if k, err := FetchedBefore(dir, "arm64"); err != nil || k.Release != "6.12.2" {
+	if k, err := FetchedBefore(dir); err != nil || k.Release != "6.12.2" {
 		t.Errorf("FetchedBefore = %+v, %v", k, err)
 	}
 }

@@ -9,20 +9,13 @@ import (
 	"strings"
 )
 
-// darwin is Go's name of macOS.
-const darwin = "darwin"
-
 // NoKernelError says that the host has no kernel a machine could boot.
 type NoKernelError struct {
-	System   string  // where it was looked for, as Go spells it; empty: Linux
 	Arch     string  // of the machine
 	Rejected []error // why each kernel that is there was passed over
 }
 
 func (e *NoKernelError) Error() string {
-	if e.System == darwin {
-		return "there is no default kernel for " + e.Arch + " machines on macOS"
-	}
 	if len(e.Rejected) == 0 {
 		return "no Linux kernel for " + e.Arch + " on this host: neither /boot/vmlinuz-* nor /lib/modules/*/vmlinuz exists"
 	}
@@ -39,12 +32,6 @@ func (e *NoKernelError) Unwrap() []error { return e.Rejected }
 
 // Remedy says how to get a kernel.
 func (e *NoKernelError) Remedy() string {
-	if e.System == darwin {
-		if e.Arch == "arm64" {
-			return nameKernel + ", an uncompressed one"
-		}
-		return "name one in machines.hcl: kernel = \"/path/to/vmlinuz\", a bzImage as distributions have it, with its lib/modules beside it"
-	}
 	if e.Arch != runtime.GOARCH { // of which the host's own, readable or not, is none
 		return "unpack a distribution's kernel package for " + e.Arch + " (Debian's linux-image-cloud-" + e.Arch + "), " +
 			"index its modules with depmod -b, and name the kernel: --kernel FOLDER/boot/vmlinuz-…"
@@ -55,6 +42,19 @@ func (e *NoKernelError) Remedy() string {
 	}
 	return "install your distribution's kernel package (on Debian: apt install linux-image-cloud-" + e.Arch + "), " +
 		"or name a kernel in machines.hcl: kernel = \"/path/to/vmlinuz\""
+}
+
+// NoDefaultError says that there is no default kernel for a Mac's processor: machines
+// that name one run.
+type NoDefaultError struct{ Arch string }
+
+func (e *NoDefaultError) Error() string {
+	return "there is no default kernel for " + e.Arch + " machines on macOS"
+}
+
+// Remedy says which kernel to name.
+func (e *NoDefaultError) Remedy() string {
+	return "name one in machines.hcl: kernel = \"/path/to/vmlinuz\", a bzImage as distributions have it, with its lib/modules beside it"
 }
 
 // UnreadableError says that a kernel is there but its permissions keep us out.
@@ -107,12 +107,25 @@ func (e *MissingModuleError) Remedy() string {
 		"on Fedora: dnf install kernel-modules-%s), or choose a kernel built with it", e.Release, e.Release)
 }
 
-// NotImageError says that a kernel is not in the one form that Virtualization.framework
-// boots on arm64.
-type NotImageError struct{ Path, Arch string }
+// FormError says that a kernel is not packed as Virtualization.framework boots it.
+type FormError struct {
+	Path      string
+	Has, Want Form
+}
 
-func (e *NotImageError) Error() string {
-	return fmt.Sprintf("kernel %s is no uncompressed Image for %s", e.Path, e.Arch)
+func (e *FormError) Error() string {
+	return fmt.Sprintf("kernel %s is %s, and Virtualization.framework boots %s", e.Path, e.Has, e.Want)
+}
+
+// Remedy says how to get the kernel in the right form.
+func (e *FormError) Remedy() string {
+	switch {
+	case e.Has == GzippedImage && e.Want == Image:
+		return fmt.Sprintf(`unpack it with "gunzip -c '%s' >'%s.Image'" and name that file in machines.hcl`, e.Path, e.Path)
+	case e.Want == Image:
+		return "name arch/arm64/boot/Image of the kernel's build in machines.hcl, or no kernel to have the default"
+	}
+	return "name arch/x86/boot/bzImage of the kernel's build (a distribution's vmlinuz) in machines.hcl"
 }
 
 // NotFetchedError says that the default kernel is yet to be fetched.

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +51,7 @@ func TestInstalledKernelOfApplesContainerIsFound(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			k, err := Installed(dir, "arm64")
+			k, err := Installed(dir)
 			if err != nil || k.Path != filepath.Join(dir, tt.want) || k.Arch != "arm64" {
 				t.Errorf("Installed = %+v, %v, want %s", k, err, tt.want)
 			}
@@ -58,26 +59,34 @@ func TestInstalledKernelOfApplesContainerIsFound(t *testing.T) {
 	}
 }
 
+func TestAFolderWithoutAKernelThatMacsBootHasNone(t *testing.T) {
+	for name, dir := range map[string]string{
+		"nothing installed":       filepath.Join(t.TempDir(), "none"),
+		"for another processor":   write(t, map[string]string{"vmlinux": string(vmlinux("Linux version 6.1 (gcc)", nil))}),
+		"of no use in the folder": write(t, map[string]string{"notes": "hello"}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if k, err := Installed(dir); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("Installed = %+v, %v", k, err)
+			}
+		})
+	}
+}
+
 func TestMacsWithoutADefaultKernelLearnWhatToName(t *testing.T) {
-	for arch, form := range map[string]string{"amd64": "a bzImage", "arm64": "Image"} {
-		for name, dir := range map[string]string{
-			"nothing installed":       filepath.Join(t.TempDir(), "none"),
-			"for another processor":   write(t, map[string]string{"vmlinux": string(vmlinux("Linux version 6.1 (gcc)", nil))}),
-			"of no use in the folder": write(t, map[string]string{"notes": "hello"}),
-		} {
-			t.Run(arch+" "+name, func(t *testing.T) {
-				_, err := Installed(dir, arch)
-				var none *NoKernelError
-				if !errors.As(err, &none) {
-					t.Fatalf("Installed = %v, want a NoKernelError", err)
-				}
-				if text := err.Error(); !strings.Contains(text, "macOS") || strings.Contains(text, "/boot") {
-					t.Errorf("error is %q", text)
-				}
-				if text := none.Remedy(); !strings.Contains(text, form) || !strings.Contains(text, "kernel = ") || strings.Contains(text, "apt") {
-					t.Errorf("remedy is %q", text)
-				}
-			})
-		}
+	none := &NoDefaultError{Arch: "amd64"}
+	if text := none.Error(); !strings.Contains(text, "amd64 machines on macOS") {
+		t.Errorf("error is %q", text)
+	}
+	if text := none.Remedy(); !strings.Contains(text, "a bzImage") || !strings.Contains(text, "kernel = ") || strings.Contains(text, "apt") {
+		t.Errorf("remedy is %q", text)
+	}
+}
+
+func TestAnotherFormOfKernelIsNamedWithTheOneToHave(t *testing.T) {
+	dir := write(t, map[string]string{"vmlinuz": string(gzipped(t, arm64Image("6.19")))})
+	var form *FormError
+	if _, err := openImage(filepath.Join(dir, "vmlinuz")); !errors.As(err, &form) || !strings.Contains(form.Error(), "a gzipped Image") || !strings.Contains(form.Remedy(), "gunzip") {
+		t.Errorf("openImage = %v, want a FormError", err)
 	}
 }

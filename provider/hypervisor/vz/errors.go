@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/stead-vm/stead/provider/hypervisor"
-	"github.com/stead-vm/stead/provider/kernel"
 )
 
 // entitlement is what macOS demands of a program that runs machines.
@@ -65,27 +64,6 @@ func (e *RosettaError) Remedy() string {
 		return installRosetta
 	}
 	return "choose an image for this Mac's own processor"
-}
-
-// KernelFormError reports a kernel that the framework's boot loader does not take.
-type KernelFormError struct {
-	Path      string
-	Has, Want kernel.Form
-}
-
-func (e *KernelFormError) Error() string {
-	return fmt.Sprintf("kernel %s is %s, and Virtualization.framework boots %s", e.Path, e.Has, e.Want)
-}
-
-// Remedy says how to get the kernel in the right form.
-func (e *KernelFormError) Remedy() string {
-	switch {
-	case e.Has == kernel.GzippedImage && e.Want == kernel.Image:
-		return fmt.Sprintf(`unpack it with "gunzip -c '%s' >'%s.Image'" and name that file in machines.hcl`, e.Path, e.Path)
-	case e.Want == kernel.Image:
-		return "name arch/arm64/boot/Image of the kernel's build in machines.hcl, or no kernel to have the default"
-	}
-	return "name arch/x86/boot/bzImage of the kernel's build (a distribution's vmlinuz) in machines.hcl"
 }
 
 // IdentityError reports a damaged file of [hypervisor.Config.Identity]. It is not

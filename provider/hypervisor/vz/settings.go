@@ -46,7 +46,7 @@ func checkKernel(path, arch string) error {
 	case err != nil:
 		return nil
 	case has != bootable[arch]:
-		return &KernelFormError{Path: path, Has: has, Want: bootable[arch]}
+		return &kernel.FormError{Path: path, Has: has, Want: bootable[arch]}
 	}
 	return nil
 }

@@ -65,9 +65,9 @@ func TestTheBootLoaderTakesOneFormOfKernel(t *testing.T) {
 				}
 				return
 			}
-			var form *KernelFormError
+			var form *kernel.FormError
 			if !errors.As(err, &form) || !strings.Contains(form.Remedy(), tt.remedy) || !strings.Contains(form.Error(), path) {
-				t.Errorf("checkKernel = %v, want a KernelFormError with %q", err, tt.remedy)
+				t.Errorf("checkKernel = %v, want a FormError with %q", err, tt.remedy)
 			}
 		})
 	}
