@@ -3,11 +3,13 @@ package vz
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/google/renameio/v2"
 
+	"github.com/stead-vm/stead/provider/durable"
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
@@ -102,10 +104,14 @@ func readIdentity(path string) ([]byte, error) {
 	return data, nil
 }
 
-// keepIdentity writes a new identity whole or not at all.
+// keepIdentity writes a new identity whole or not at all. A guest that has seen it must
+// not find another after a power cut.
 func keepIdentity(path string, data []byte) error {
 	if path == "" {
 		return nil
 	}
-	return renameio.WriteFile(path, data, 0o600)
+	if err := renameio.WriteFile(path, data, 0o600); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(path))
 }
