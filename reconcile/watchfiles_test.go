@@ -133,7 +133,8 @@ func TestASavedFileIsPlannedSoon(t *testing.T) {
 }
 
 // TestADayOfChangesLeaksNothing makes ten thousand changes of a file, and folders come and
-// go in a context meanwhile.
+// go in a context meanwhile. It counts goroutines and files of the whole process: no test
+// of this package may run beside it, so none is parallel.
 func TestADayOfChangesLeaksNothing(t *testing.T) {
 	const settled, day = 1_000, 10_000
 	d := watchFiles(t, time.Microsecond)
