@@ -154,6 +154,7 @@ func TestMissingTranslatorIsTheReasonThatIsGiven(t *testing.T) {
 	}
 }
 
+// in runs the command as root, who alone sees what process 1 runs.
 func in(t *testing.T, client *ssh.Client, command string) string {
 	t.Helper()
 	session, err := client.NewSession()
@@ -161,6 +162,9 @@ func in(t *testing.T, client *ssh.Client, command string) string {
 		t.Fatal(err)
 	}
 	defer session.Close()
+	if err := session.Setenv(guest.EnvUser, "root"); err != nil {
+		t.Fatal(err)
+	}
 	out, err := session.CombinedOutput(command)
 	if err != nil {
 		t.Errorf("%s: %v: %s", command, err, out)
