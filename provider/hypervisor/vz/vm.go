@@ -117,12 +117,15 @@ func (v *vm) attempt(ctx context.Context, port uint32) (net.Conn, error) {
 		err  error
 	}
 	results := make(chan result, 1)
-	select {
-	case <-v.done: // nothing may be asked of a machine that is gone
-		return nil, net.ErrClosed
-	default:
-	}
 	go func() {
+		// The machine may have ended before this goroutine ran. Once its end is known
+		// nothing is asked of it; what is asked as it ends fails, or is forgotten.
+		select {
+		case <-v.done:
+			results <- result{err: net.ErrClosed}
+			return
+		default:
+		}
 		conn, err := v.instance.connect(port)
 		results <- result{conn, err}
 	}()

@@ -48,10 +48,18 @@ func (s *standIn) stop() error {
 
 var hurry = pace{retry: time.Millisecond, patience: 20 * time.Millisecond, look: time.Millisecond}
 
+// steady leaves every attempt the time that it takes: no second one begins beside it.
+var steady = pace{retry: time.Millisecond, patience: time.Hour, look: time.Millisecond}
+
 // run attends to s until the test ends.
 func run(t *testing.T, s *standIn, log console.Log) *vm {
 	t.Helper()
-	v := attend(s, log, hurry)
+	return runAt(t, hurry, s, log)
+}
+
+func runAt(t *testing.T, p pace, s *standIn, log console.Log) *vm {
+	t.Helper()
+	v := attend(s, log, p)
 	t.Cleanup(func() {
 		s.end(nil)
 		<-v.Done()
@@ -164,15 +172,15 @@ func TestKillSaysWhyItTookTooLong(t *testing.T) {
 func TestDialWaitsUntilTheGuestListens(t *testing.T) {
 	guestEnd, hostEnd := net.Pipe()
 	defer guestEnd.Close()
-	var attempts int
+	var attempts atomic.Int32
 	s := newStandIn()
 	s.dial = func() (net.Conn, error) {
-		if attempts++; attempts < 5 {
+		if attempts.Add(1) < 5 {
 			return nil, errors.New("connection reset by peer")
 		}
 		return hostEnd, nil
 	}
-	conn, err := run(t, s, console.Log{}).Dial(t.Context(), 80)
+	conn, err := runAt(t, steady, s, console.Log{}).Dial(t.Context(), 80)
 	if err != nil || conn != hostEnd {
 		t.Errorf("Dial = %v, %v, want the connection", conn, err)
 	}
@@ -220,7 +228,14 @@ func TestDialEndsWithItsContextOrTheMachine(t *testing.T) {
 	if conn, err := v.Dial(t.Context(), 80); conn != nil || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Dial = %v, %v, want no connection and that all are closed", conn, err)
 	}
-	s.dial = func() (net.Conn, error) { panic("nothing may be asked of a machine that is gone") }
+}
+
+func TestNothingIsAskedOfAMachineThatIsGone(t *testing.T) {
+	s := newStandIn()
+	s.dial = func() (net.Conn, error) { panic("asked of a machine that is gone") }
+	v := run(t, s, console.Log{})
+	s.end(nil)
+	<-v.Done()
 	if conn, err := v.Dial(t.Context(), 80); conn != nil || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Dial = %v, %v, want no connection and that all are closed", conn, err)
 	}
@@ -231,8 +246,7 @@ func TestAMachineThatEndsWhileItIsDialledIsNotWaitedFor(t *testing.T) {
 	forgotten := make(chan struct{})
 	defer close(forgotten)
 	s.dial = func() (net.Conn, error) { <-forgotten; return nil, errors.New("too late") }
-	v := run(t, s, console.Log{})
-	v.pace.patience = time.Hour
+	v := runAt(t, steady, s, console.Log{})
 	time.AfterFunc(5*time.Millisecond, func() { s.end(nil) })
 	if conn, err := v.Dial(t.Context(), 80); conn != nil || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Dial = %v, %v, want no connection and that all are closed", conn, err)
