@@ -158,22 +158,35 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 	if err != nil || !alive {
 		return err
 	}
-	for end := time.Now().Add(reachTimeout); ; time.Sleep(5 * time.Millisecond) {
+	var end time.Time // of our patience, which begins when it cannot be asked
+	for {
 		err := p.supervisor(id).Stop(ctx, how)
 		if err == nil {
 			return p.awaitSupervisorEnd(ctx, b)
 		}
 		// It may have ended while we asked, or have come just now and not listen yet.
-		if alive, aliveErr := b.supervised(); aliveErr != nil || alive && time.Now().After(end) {
+		if alive, aliveErr := b.supervised(); aliveErr != nil || !alive {
+			return aliveErr
+		}
+		if end.IsZero() {
+			end = time.Now().Add(reachTimeout)
+		}
+		// One that listens and never answered would not answer the next time either.
+		if errors.Is(err, context.DeadlineExceeded) || time.Now().After(end) {
 			return fmt.Errorf("does not stop: %w", err)
-		} else if !alive {
-			return nil
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// reachTimeout is what a supervisor may take from its lock to its socket.
-const reachTimeout = 2 * time.Second
+// reachTimeout is what a supervisor may take from its lock to its socket, and from its
+// socket's end to its own: seconds on a busy host. All of it is waited for only where one
+// hangs right there, and a person has to kill it.
+const reachTimeout = 15 * time.Second
 
 // Configure writes the settings that a machine boots with from the next start on, and
 // whose it is. It changes no running machine, but for Services (see ApplyServices), and

@@ -11,8 +11,11 @@ import (
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
-// observeTimeout bounds the question to one supervisor, which answers from memory.
-const observeTimeout = 2 * time.Second
+// observeTimeout bounds the question to one supervisor. It answers from memory, but on a
+// busy host that may take seconds, and a plan would take a machine that runs for one that
+// boots. All of it is waited for only where a supervisor hangs: long enough to be noticed,
+// and short enough for a list of all machines to come.
+const observeTimeout = 10 * time.Second
 
 // endTimeout bounds the end of a supervisor whose machine may still have to stop.
 const endTimeout = supervisor.DefaultGrace + 30*time.Second

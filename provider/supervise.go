@@ -85,8 +85,9 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 		return &NotFoundError{ID: id}
 	}
 	alive := flock.New(b.path(supervisorLock), flock.SetPermissions(0o600))
-	// Whoever asks whether a supervisor lives holds the lock for a moment.
-	locking, cancel := context.WithTimeout(ctx, 2*time.Second)
+	// Whoever asks whether a supervisor lives holds the lock for a moment, which is long
+	// where that process does not get to run. Waiting costs only a second supervisor.
+	locking, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	if _, err := alive.TryLockContext(locking, 10*time.Millisecond); err != nil {
 		return fmt.Errorf("machine %s has a supervisor already: %w", id, err)
