@@ -233,9 +233,13 @@ func TestARegistryThatStallsIsGivenUp(t *testing.T) {
 	r := newRegistry(t)
 	img := sample(t, "x")
 	ref := r.push(t, "sample:1", img)
-	layer := digestOf(t, layersOf(t, img)[0]).String()
+	manifest, err := img.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := manifest.Layers[0]
 	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
-		if !strings.HasSuffix(q.URL.Path, layer) {
+		if !strings.HasSuffix(q.URL.Path, layer.Digest.String()) {
 			return false
 		}
 		_, _ = w.Write([]byte("a few bytes"))
@@ -244,9 +248,20 @@ func TestARegistryThatStallsIsGivenUp(t *testing.T) {
 		return true
 	})
 	s := newStore(t, t.TempDir())
-	s.retry.stall = 20 * time.Millisecond
-	_, err := s.Pull(t.Context(), ref, amd64, nil)
-	wantError(t, err, "retry", layer, "stopped sending")
+	named, err := parseReference(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := s.openRegistry(named)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// All but the transfer that stalls has the time that it takes.
+	if _, err := src.roots(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	src.(*registrySource).retry.stall = 20 * time.Millisecond
+	wantError(t, s.explain(s.copyBlob(t.Context(), src, layer, func(Event) {})), "retry", layer.Digest.String(), "stopped sending")
 }
 
 func TestABadBlobIsNamedAndNotKept(t *testing.T) {
