@@ -23,8 +23,9 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// vmTimeout bounds every test that boots a machine; emulation is slow on a busy host.
-const vmTimeout = 2 * time.Minute
+// vmTimeout bounds every test that boots a machine, from its start to its end; emulation is
+// slow on a busy host, and all packages are tested at once there.
+const vmTimeout = 5 * time.Minute
 
 // lab is what the tests with real machines share.
 type lab struct {

@@ -231,9 +231,9 @@ func TestFreedMemoryGoesBackToTheHost(t *testing.T) {
 		t.Fatalf("the guest filled %d MiB and QEMU grew by %d", filled>>20, (full-before)>>20)
 	}
 	m.post("/memory?bytes=0")
-	for {
+	for { // of what is freed, fragments stay with the guest while it boots
 		now := residentBytes(t, m.PID())
-		if full-now >= filled*7/10 {
+		if full-now >= filled/2 {
 			t.Logf("QEMU held %d MiB, then %d, then %d", before>>20, full>>20, now>>20)
 			return
 		}
