@@ -4,7 +4,9 @@ package qemu
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -36,17 +38,18 @@ func TestCardOnAWireOfPacketsHearsAndAnswers(t *testing.T) {
 		{192, 0, 2, 2},
 		make([]byte, 18), // to the shortest frame of Ethernet
 	}, nil)
-	deadline, _ := m.ctx.Deadline()
-	if err := wire.SetReadDeadline(deadline); err != nil {
-		t.Fatal(err)
-	}
 	frame := make([]byte, 1600)
 	for answered := false; !answered; {
 		if _, err := wire.Write(question); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
+		if err := wire.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		n, err := wire.Read(frame)
+		if errors.Is(err, os.ErrDeadlineExceeded) && m.ctx.Err() == nil {
+			continue // a card that is just coming up loses frames
+		}
 		if err != nil {
 			t.Fatalf("no answer: %v", err)
 		}
