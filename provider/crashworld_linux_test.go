@@ -256,7 +256,7 @@ func (w *world) processes() {
 			running++
 		}
 	}
-	for end := time.Now().Add(10 * time.Second); len(children()) != running; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(children()) != running; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			w.t.Fatalf("%d machines run, with processes %v", running, children())
 		}

@@ -34,13 +34,12 @@ func serve(t *testing.T, o share.Options) (string, <-chan error, func()) {
 	}()
 	stop := func() { cancel(); <-ended }
 	t.Cleanup(stop)
-	for range 1000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		conn, err := net.Dial("unix", o.Socket)
 		if err == nil {
 			_ = conn.Close() // as whoever waits for the server does
 			return o.Socket, result, stop
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	t.Fatal("the server does not listen")
 	return "", nil, nil
