@@ -5,6 +5,8 @@ package hostfs
 import (
 	"math"
 	"os"
+	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -90,14 +92,28 @@ func TestAPosixLockBelongsToItsOwner(t *testing.T) {
 	a.want("after any close of the owner", a.posix(child, unix.F_WRLCK, 0, 9), fuse.OK)
 }
 
+// waiting tells whether a goroutine pauses in Setlkw: nobody else can tell a request that
+// waits from one that has not begun.
+func waiting() bool {
+	stacks := make([]byte, 1<<20)
+	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		if state, _, _ := strings.Cut(stack, "\n"); strings.Contains(state, "[select") && strings.Contains(stack, "(*node).Setlkw(") {
+			return true
+		}
+	}
+	return false
+}
+
 func TestWaitingForALock(t *testing.T) {
 	wait := func(l locker) <-chan fuse.Status {
 		got := make(chan fuse.Status, 1)
 		go func() { got <- l.fs.SetLkw(nil, l.in(0, unix.F_WRLCK, fuse.LK_FLOCK, 0, math.MaxInt64)) }()
-		select {
-		case s := <-got:
-			l.t.Fatalf("did not wait: %v", s)
-		case <-time.After(50 * time.Millisecond): // it had its chance
+		for !waiting() {
+			select {
+			case s := <-got:
+				l.t.Fatalf("did not wait: %v", s)
+			case <-time.After(time.Millisecond):
+			}
 		}
 		return got
 	}
