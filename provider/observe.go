@@ -18,7 +18,7 @@ import (
 const observeTimeout = 10 * time.Second
 
 // endTimeout bounds the end of a supervisor whose machine may still have to stop.
-const endTimeout = supervisor.DefaultGrace + 30*time.Second
+const endTimeout = supervisor.DefaultGrace + time.Minute
 
 // Observe reports every machine of this host, sorted by name. A bundle that cannot be
 // read is reported as Broken; it is never left out, so that nobody takes it for absent.

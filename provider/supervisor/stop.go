@@ -9,10 +9,11 @@ import (
 )
 
 // Times of a graceful stop. The first covers the image's init stopping its services,
-// which a person may shorten.
+// which a person may shorten. The second is long because an emulated guest on a busy host
+// is slow to answer, and one that counts as deaf may lose what it has not written.
 const (
 	DefaultGrace  = 60 * time.Second
-	requestTime   = 5 * time.Second  // for the agent to take the request
+	requestTime   = 15 * time.Second // for the agent to take the request
 	powerOffTime  = 10 * time.Second // after the power button
 	killTime      = 10 * time.Second
 	stopTotalSlop = requestTime + powerOffTime + killTime
