@@ -160,7 +160,14 @@ func TestAnInterruptedProbeIsNoVerdict(t *testing.T) {
 	d := h.driver(t, accelAuto, "digest")
 	interrupted := errors.New("interrupted")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	time.AfterFunc(50*time.Millisecond, func() { cancel(interrupted) })
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(h.dir, "runs")); err == nil {
+				cancel(interrupted)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
 	if _, err := d.Capabilities(ctx); !errors.Is(err, interrupted) {
 		t.Errorf("Capabilities = %v, want %v", err, interrupted)
 	}
