@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,7 +73,7 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 		}
 	}
 	if _, err := l.TryRLockContext(ctx, lockPoll); err != nil {
-		return nil, s.explain(fmt.Errorf("image store: waiting for %s: %w", l.Path(), err))
+		return nil, s.explain(fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err)))
 	}
 	return func() { s.unlock(l) }, nil
 }
@@ -88,7 +89,7 @@ func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
 		s.log.Warn("waiting for another stead that works with images")
 	}
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), err)
+		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err))
 	}
 	return func() { s.unlock(l) }, nil
 }
@@ -97,7 +98,7 @@ func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
 func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error) {
 	l := flock.New(filepath.Join(s.locksDir(), name))
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), err)
+		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err))
 	}
 	return func() { s.unlock(l) }, nil
 }

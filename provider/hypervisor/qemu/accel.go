@@ -116,7 +116,7 @@ func (d *Driver) proven(ctx context.Context, binary string) (verdict, error) {
 	}
 	lock := flock.New(filepath.Join(d.opts.CacheDir, "accelerator.lock"))
 	if _, err := lock.TryLockContext(ctx, lockPeriod); err != nil {
-		return verdict{}, fmt.Errorf("wait for another process that tries KVM: %w", err)
+		return verdict{}, fmt.Errorf("wait for another process that tries KVM: %w", cmp.Or(context.Cause(ctx), err))
 	}
 	defer func() { _ = lock.Unlock() }()
 	cache, err := openVerdicts(filepath.Join(d.opts.CacheDir, "accelerator.json"))
