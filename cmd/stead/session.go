@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -55,12 +54,6 @@ func (s stream) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// signalNames are the signals that are passed on to the guest (RFC 4254, 6.10).
-var signalNames = map[os.Signal]ssh.Signal{
-	syscall.SIGINT: ssh.SIGINT, syscall.SIGTERM: ssh.SIGTERM, syscall.SIGHUP: ssh.SIGHUP,
-	syscall.SIGQUIT: ssh.SIGQUIT, syscall.SIGUSR1: ssh.SIGUSR1, syscall.SIGUSR2: ssh.SIGUSR2,
-}
-
 // attach runs s over client and returns when it ended: nil, or an exitError with the
 // command's exit code (128 and the signal's number when a signal ended it).
 func (a *app) attach(client *ssh.Client, s session) error {
@@ -92,22 +85,26 @@ func (a *app) attach(client *ssh.Client, s session) error {
 	if err != nil {
 		return err
 	}
+	relay := relaySignals(sess, s.tty, hangUp)
 	if s.command == "" {
 		err = sess.Shell()
 	} else {
 		err = sess.Start(s.command)
 	}
 	if err != nil {
+		if sig := relay.end(); sig != 0 {
+			return exitError(128 + int(sig))
+		}
 		return err
 	}
+	close(relay.started)
 	// Not waited for: reading a terminal cannot be interrupted.
 	go func() {
 		_, _ = io.Copy(stdin, a.in)
 		_ = stdin.Close()
 	}()
-	given := passSignals(sess, s.tty, hangUp)
 	err = sess.Wait()
-	if sig := given(); sig != 0 {
+	if sig := relay.end(); sig != 0 {
 		return exitError(128 + int(sig))
 	}
 	if failed := out.failure(); failed != nil {
@@ -129,21 +126,6 @@ func exitCode(err error) error {
 		return exitError(128 + n)
 	}
 	return exitError(exit.ExitStatus())
-}
-
-// linuxSignals are those that have another number, or none, on macOS (signal(7), the
-// numbers of x86 and ARM).
-var linuxSignals = map[string]int{
-	"BUS": 7, "USR1": 10, "USR2": 12, "STKFLT": 16, "CHLD": 17, "CONT": 18, "STOP": 19, "TSTP": 20,
-	"URG": 23, "IO": 29, "PWR": 30, "SYS": 31,
-}
-
-// guestSignal is the number that a signal has in a machine, 0 for a name that is none.
-func guestSignal(name string) int {
-	if n, ok := linuxSignals[name]; ok {
-		return n
-	}
-	return int(unix.SignalNum("SIG" + name))
 }
 
 // attachTerminal gives the session a terminal like ours, in raw mode, that follows our
@@ -182,43 +164,6 @@ func (a *app) attachTerminal(sess *ssh.Session) (restore func(), err error) {
 		close(resized)
 		_ = term.Restore(fd, old)
 	}, nil
-}
-
-// passSignals sends the signals that we get to the command. A second interrupt, and the
-// end of our terminal, hang up: the command or the machine may not listen. In a terminal
-// in raw mode Ctrl-C is a byte like others and is no signal here. The function that it
-// returns ends that, and gives the signal on which it hung up.
-func passSignals(sess *ssh.Session, tty bool, hangUp func()) (end func() syscall.Signal) {
-	signals := make(chan os.Signal, 4)
-	for sig := range signalNames {
-		if tty && sig == syscall.SIGINT {
-			continue
-		}
-		signal.Notify(signals, sig)
-	}
-	var final syscall.Signal
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		interrupts := 0
-		for s := range signals {
-			sig := s.(syscall.Signal)
-			_ = sess.Signal(signalNames[sig])
-			if sig == syscall.SIGINT || sig == syscall.SIGTERM {
-				interrupts++
-			}
-			if sig == syscall.SIGHUP || interrupts == 2 {
-				final = sig
-				hangUp()
-			}
-		}
-	}()
-	return func() syscall.Signal {
-		signal.Stop(signals)
-		close(signals)
-		<-done
-		return final
-	}
 }
 
 // forwardAgent offers the SSH agent of SSH_AUTH_SOCK to the session.
