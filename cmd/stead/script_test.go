@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,8 +49,10 @@ func TestMachines(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(root) })
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/machines",
-		Setup:               setup,
+		Dir: "testdata/machines",
+		Setup: func(env *testscript.Env) error {
+			return errors.Join(setup(env), shareKernels(filepath.Join(root, "kernels"), env.Getenv("STEAD_HOME")))
+		},
 		Cmds:                commands,
 		Condition:           condition,
 		RequireExplicitExec: true,
@@ -94,6 +97,18 @@ func setup(env *testscript.Env) error {
 	env.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 	env.Defer(func() { killAll(state) })
 	return nil
+}
+
+// shareKernels has the default kernel fetched by one script for all, where the host's own
+// is none.
+func shareKernels(dir, state string) error {
+	if runtime.GOOS != "darwin" {
+		return nil
+	}
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(state, 0o700)); err != nil {
+		return err
+	}
+	return os.Symlink(dir, filepath.Join(state, "kernels"))
 }
 
 // killAll ends every machine of a state folder, whatever state it is in.
