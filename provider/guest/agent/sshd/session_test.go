@@ -4,12 +4,10 @@ package sshd_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +18,6 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
-	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/sshd"
 	"github.com/stead-vm/stead/provider/guest/portmux"
 )
@@ -301,105 +298,6 @@ func TestSFTPHasTheRightsOfTheSession(t *testing.T) {
 	}
 	if _, err := client(t, "STEAD_USER=stranger").Open(secret); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("a stranger opened root's file: %v", err)
-	}
-}
-
-func TestDirectTCPReachesTheGuestsLoopback(t *testing.T) {
-	c := newMachine(t).connect(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		got, _ := io.ReadAll(conn) // ends only by the half-close
-		fmt.Fprintf(conn, "got %s", got)
-		conn.Close()
-	}()
-	conn, err := c.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(conn, "ping")
-	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if got, _ := io.ReadAll(conn); string(got) != "got ping" {
-		t.Errorf("answer = %q", got)
-	}
-	l.Close()
-	if _, err := c.Dial("tcp", l.Addr().String()); err == nil {
-		t.Error("a port without a listener was connected")
-	}
-}
-
-// TestAgentChannelCarriesTheRequestsPayload is what lets a proxy know for which of
-// its clients an agent connection is.
-func TestAgentChannelCarriesTheRequestsPayload(t *testing.T) {
-	c := newMachine(t).connect(t)
-	offers := c.HandleChannelOpen("auth-agent@openssh.com")
-	s := session(t, c)
-	if ok, err := s.SendRequest("auth-agent-req@openssh.com", true, []byte("token-7")); !ok || err != nil {
-		t.Fatal(ok, err)
-	}
-	stdin, err1 := s.StdinPipe() // open until the session may end, and its socket with it
-	stdout, err2 := s.StdoutPipe()
-	if err := errors.Join(err1, err2, s.Start(`echo $SSH_AUTH_SOCK; cat`)); err != nil {
-		t.Fatal(err)
-	}
-	path := make([]byte, 256)
-	n, _ := stdout.Read(path)
-	socket := strings.TrimSpace(string(path[:n]))
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	offer := <-offers
-	if got := string(offer.ExtraData()); got != "token-7" {
-		t.Errorf("extra data = %q", got)
-	}
-	_ = offer.Reject(ssh.Prohibited, "")
-	conn.Close()
-	stdin.Close()
-	if err := s.Wait(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestOnlyTheRightKeysConnect(t *testing.T) {
-	m := newMachine(t)
-	other, _, err := guest.NewKeys()
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err1 := other.Signer()
-	public, err2 := other.PublicKey()
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, _, err := guest.DialSSH(t.Context(), m.link(t).Dial, signer, m.hostKey); err == nil {
-		t.Error("a foreign client key was accepted")
-	}
-	if _, _, _, err := guest.DialSSH(t.Context(), m.link(t).Dial, m.clientKey, public); err == nil {
-		t.Error("a foreign host key was accepted")
-	}
-}
-
-func TestDialSSHEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	a, b := net.Pipe()
-	defer b.Close()
-	dial := func(context.Context, uint32) (net.Conn, error) {
-		cancel()
-		return a, nil
-	}
-	m := newMachine(t)
-	if _, _, _, err := guest.DialSSH(ctx, dial, m.clientKey, m.hostKey); !errors.Is(err, context.Canceled) {
-		t.Errorf("DialSSH = %v, want a cancelled context", err)
 	}
 }
 
