@@ -73,7 +73,7 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 		}
 	}
 	if _, err := l.TryRLockContext(ctx, lockPoll); err != nil {
-		return nil, s.explain(fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err)))
+		return nil, s.explain(waitError(ctx, l, err))
 	}
 	return func() { s.unlock(l) }, nil
 }
@@ -89,7 +89,7 @@ func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
 		s.log.Warn("waiting for another stead that works with images")
 	}
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err))
+		return nil, waitError(ctx, l, err)
 	}
 	return func() { s.unlock(l) }, nil
 }
@@ -98,9 +98,14 @@ func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
 func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error) {
 	l := flock.New(filepath.Join(s.locksDir(), name))
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err))
+		return nil, waitError(ctx, l, err)
 	}
 	return func() { s.unlock(l) }, nil
+}
+
+// waitError says that a wait for l failed, or why ctx ended it.
+func waitError(ctx context.Context, l *flock.Flock, err error) error {
+	return fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err))
 }
 
 // unlock cannot fail in a way that matters: the lock goes with the process.
@@ -158,11 +163,10 @@ func (s *Store) change(ctx context.Context, f func([]v1.Descriptor) []v1.Descrip
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(filepath.Join(s.dir, ocispec.ImageIndexFile), raw, 0o600,
-		renameio.WithTempDir(s.tmpDir())); err != nil {
+	if err := durable.WriteFile(filepath.Join(s.dir, ocispec.ImageIndexFile), raw, renameio.WithTempDir(s.tmpDir())); err != nil {
 		return fmt.Errorf("image store: %w", err)
 	}
-	return durable.SyncDir(s.dir)
+	return nil
 }
 
 // record names the image d in the index, in the place of the one that had the name.

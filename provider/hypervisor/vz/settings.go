@@ -3,11 +3,8 @@ package vz
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/stead-vm/stead/provider/durable"
 	"github.com/stead-vm/stead/provider/kernel"
@@ -110,8 +107,5 @@ func keepIdentity(path string, data []byte) error {
 	if path == "" {
 		return nil
 	}
-	if err := renameio.WriteFile(path, data, 0o600); err != nil {
-		return err
-	}
-	return durable.SyncDir(filepath.Dir(path))
+	return durable.WriteFile(path, data)
 }
