@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/stead-vm/stead/provider/platform"
 )
 
 // FileName is what a project file is called.
@@ -35,9 +37,9 @@ type Moved struct {
 // that the file leaves it out.
 type Machine struct {
 	Name           string
-	Image          string // a registry reference, or "oci:", "oci-archive:" or "docker-archive:" and an absolute path
-	Build          *Build // how the image is built; there is either an Image or a Build
-	Platform       string // of the image, "linux/amd64" or "linux/arm64"
+	Image          string            // a registry reference, or "oci:", "oci-archive:" or "docker-archive:" and an absolute path
+	Build          *Build            // how the image is built; there is either an Image or a Build
+	Platform       platform.Platform // of the image, linux/amd64 or linux/arm64
 	CPUs           int
 	Memory         int64  // bytes, whole MiB
 	Disk           int64  // bytes, whole MiB

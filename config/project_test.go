@@ -9,7 +9,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/provider/platform"
 )
+
+var arm64 = platform.Platform{OS: "linux", Architecture: "arm64"}
 
 // parseText parses a file that lies in /proj of a user whose home is /home/ada.
 func parseText(text string) (*Project, error) {
@@ -43,7 +47,7 @@ machine "dev" {
 		Name: "acme", Dir: "/proj", File: "/proj/machines.hcl",
 		Machines: []Machine{
 			{
-				Name: "dev", Image: "oci:/proj/images/debian:bookworm", Platform: "linux/arm64", CPUs: 4, Memory: 8 << 30, Disk: 64 << 30,
+				Name: "dev", Image: "oci:/proj/images/debian:bookworm", Platform: arm64, CPUs: 4, Memory: 8 << 30, Disk: 64 << 30,
 				Kernel: "/proj/kernels/vmlinuz", Virtualization: true, HomeMount: "ro",
 				Services: []string{"postgresql", "redis-server"}, Pos: Position{"machines.hcl", 8},
 			},

@@ -21,7 +21,7 @@ var projectAttributes = []attribute[Project]{
 var machineAttributes = []attribute[Machine]{
 	{name: "image", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Image = d.image(e) }},
 	{name: "platform", read: func(d *decoder, m *Machine, e hclsyntax.Expression) {
-		m.Platform = d.oneOf("platform", platforms, e)
+		m.Platform = d.platform(e)
 	}},
 	{name: "cpus", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.CPUs = d.cpus(e) }},
 	{name: "memory", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Memory = d.size("memory", "8G", e) }},

@@ -1,25 +1,24 @@
 package config
 
 import (
-	"regexp"
+	"errors"
 	"slices"
 	"strings"
 
-	"github.com/docker/go-units"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/gocty"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 const (
-	minSize = 1 * units.GiB
+	minSize = 1 * size.GiB
 	maxSize = 1 << 60 // bytes; what an ext4 file system can hold at most
 )
-
-// sizeForm is the text of a size: Apple's container reads the same.
-var sizeForm = regexp.MustCompile(`(?i)^[0-9]+ ?([kmgtp]i?b?|b)?$`)
 
 // value evaluates an expression; ok is false for null and after a problem.
 func (d *decoder) value(e hclsyntax.Expression) (v cty.Value, ok bool) {
@@ -75,6 +74,12 @@ func (d *decoder) oneOf(name string, options []string, e hclsyntax.Expression) s
 	return ""
 }
 
+// platform reads the platform of an image.
+func (d *decoder) platform(e hclsyntax.Expression) platform.Platform {
+	p, _ := platform.Parse(d.oneOf("platform", platforms, e)) // what it refuses oneOf has reported
+	return p
+}
+
 // boolean reads true or false.
 func (d *decoder) boolean(name string, e hclsyntax.Expression) bool {
 	v, ok := d.value(e)
@@ -122,15 +127,15 @@ func (d *decoder) size(name, example string, e hclsyntax.Expression) int64 {
 	if !ok {
 		return 0
 	}
-	n, err := units.RAMInBytes(s)
+	n, err := size.Parse(s)
 	switch {
-	case err != nil || !sizeForm.MatchString(s):
-		d.add(e.Range(), allowed, "%s cannot be %q", name, s)
-	case n < 0 || n > maxSize: // below zero: the number has overflowed
+	case errors.Is(err, size.ErrTooLarge) || n > maxSize:
 		d.add(e.Range(), allowed, "%s %q is more than any machine can have", name, s)
+	case err != nil:
+		d.add(e.Range(), allowed, "%s cannot be %q", name, s)
 	case n < minSize:
 		d.add(e.Range(), allowed, "%s must be at least 1G, not %q", name, s)
-	case n%units.MiB != 0:
+	case n%size.MiB != 0:
 		d.add(e.Range(), allowed, "%s must be whole MiB, and %q is not", name, s)
 	default:
 		return n

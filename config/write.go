@@ -2,11 +2,11 @@ package config
 
 import (
 	"io"
-	"strconv"
 
-	"github.com/docker/go-units"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // Declared is a machine to be written, with what has to be said about it.
@@ -45,10 +45,10 @@ var machineValues = []struct {
 	value func(m *Machine) cty.Value
 }{
 	{"image", func(m *Machine) cty.Value { return textOrNull(m.Image) }},
-	{"platform", func(m *Machine) cty.Value { return textOrNull(m.Platform) }},
+	{"platform", func(m *Machine) cty.Value { return textOrNull(m.Platform.String()) }},
 	{"cpus", func(m *Machine) cty.Value { return numberOrNull(m.CPUs) }},
-	{"memory", func(m *Machine) cty.Value { return textOrNull(sizeText(m.Memory)) }},
-	{"disk", func(m *Machine) cty.Value { return textOrNull(sizeText(m.Disk)) }},
+	{"memory", func(m *Machine) cty.Value { return sizeOrNull(m.Memory) }},
+	{"disk", func(m *Machine) cty.Value { return sizeOrNull(m.Disk) }},
 	{"kernel", func(m *Machine) cty.Value { return textOrNull(m.Kernel) }},
 	{"virtualization", func(m *Machine) cty.Value { return trueOrNull(m.Virtualization) }},
 	{"home_mount", func(m *Machine) cty.Value { return textOrNull(m.HomeMount) }},
@@ -128,18 +128,13 @@ func objectOrNull(m map[string]string) cty.Value {
 	return cty.ObjectVal(values)
 }
 
-// sizeText writes bytes, whole MiB, in the largest unit without a remainder; "" for 0.
-func sizeText(n int64) string {
-	switch {
-	case n == 0:
-		return ""
-	case n%units.TiB == 0:
-		return strconv.FormatInt(n/units.TiB, 10) + "T"
-	case n%units.GiB == 0:
-		return strconv.FormatInt(n/units.GiB, 10) + "G"
+// sizeOrNull is a size as a project file writes it; 0 is left out.
+func sizeOrNull(n int64) cty.Value {
+	if n == 0 {
+		return cty.NullVal(cty.String)
 	}
-	return strconv.FormatInt(n/units.MiB, 10) + "M"
+	return cty.StringVal(size.Setting(n))
 }
 
 // Sayable tells whether a project file can have a size of n bytes.
-func Sayable(n int64) bool { return n >= minSize && n <= maxSize && n%units.MiB == 0 }
+func Sayable(n int64) bool { return n >= minSize && n <= maxSize && n%size.MiB == 0 }

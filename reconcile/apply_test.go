@@ -10,23 +10,29 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/reconcile"
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
 
-var acme = provider.Owner{Project: "acme", File: "/acme/machines.hcl"}
+var (
+	amd64 = platform.Platform{OS: "linux", Architecture: "amd64"}
+	arm64 = platform.Platform{OS: "linux", Architecture: "arm64"}
+)
 
-func spec(id string) provider.Spec {
-	return provider.Spec{
-		ID: id, Image: "debian:12", Digest: "sha256:1", Platform: "linux/amd64", Owner: acme,
-		User:     provider.User{Name: "ada", UID: 1000, GID: 1000},
-		Settings: provider.Settings{CPUs: 2, Memory: 4 << 30, Disk: 64 << 30, HomeMount: provider.HomeReadWrite},
+var acme = machine.Owner{Project: "acme", File: "/acme/machines.hcl"}
+
+func spec(id string) machine.Spec {
+	return machine.Spec{
+		ID: id, Image: "debian:12", Digest: "sha256:1", Platform: amd64, Owner: acme,
+		User:     machine.User{Name: "ada", UID: 1000, GID: 1000},
+		Settings: machine.Settings{CPUs: 2, Memory: 4 << 30, Disk: 64 << 30, HomeMount: machine.HomeReadWrite},
 	}
 }
 
 // situation is one of acme, which wants specs, on a host.
-func situation(h *reconciletest.Host, specs ...provider.Spec) reconcile.Situation {
+func situation(h *reconciletest.Host, specs ...machine.Spec) reconcile.Situation {
 	s := reconcile.Situation{Owner: acme, Have: h.Machines(), Applied: h.Applied()}
 	for _, want := range specs {
 		s.Want = append(s.Want, reconcile.Wanted{Spec: want})
@@ -35,7 +41,7 @@ func situation(h *reconciletest.Host, specs ...provider.Spec) reconcile.Situatio
 }
 
 // wanted is what a host should run, as a plan for what it has.
-func wanted(t *testing.T, h *reconciletest.Host, specs ...provider.Spec) reconcile.Plan {
+func wanted(t *testing.T, h *reconciletest.Host, specs ...machine.Spec) reconcile.Plan {
 	t.Helper()
 	plan, err := reconcile.Diff(situation(h, specs...))
 	if err != nil {
@@ -45,7 +51,7 @@ func wanted(t *testing.T, h *reconciletest.Host, specs ...provider.Spec) reconci
 }
 
 // apply makes the host run the given machines.
-func apply(t *testing.T, h *reconciletest.Host, specs ...provider.Spec) {
+func apply(t *testing.T, h *reconciletest.Host, specs ...machine.Spec) {
 	t.Helper()
 	if err := reconcile.Apply(t.Context(), h, wanted(t, h, specs...), reconcile.Options{}); err != nil {
 		t.Fatal(err)
@@ -54,26 +60,26 @@ func apply(t *testing.T, h *reconciletest.Host, specs ...provider.Spec) {
 
 func TestApplyTakesTheStepsOfEachAction(t *testing.T) {
 	base := spec("dev")
-	with := func(edit func(*provider.Spec)) provider.Spec { s := base; edit(&s); return s }
-	stopped := provider.Machine{Spec: base, State: provider.Stopped}
-	running := provider.Machine{Spec: base, State: provider.Running, Booted: &base.Settings}
-	broken := provider.Machine{Spec: base, State: provider.Broken}
+	with := func(edit func(*machine.Spec)) machine.Spec { s := base; edit(&s); return s }
+	stopped := machine.Machine{Spec: base, State: machine.Stopped}
+	running := machine.Machine{Spec: base, State: machine.Running, Booted: &base.Settings}
+	broken := machine.Machine{Spec: base, State: machine.Broken}
 	tests := map[string]struct {
-		have *provider.Machine
-		want *provider.Spec
+		have *machine.Machine
+		want *machine.Spec
 		call []string
 	}{
 		"create":           {nil, &base, []string{"create dev", "start dev"}},
 		"none":             {&running, &base, nil},
 		"start":            {&stopped, &base, []string{"start dev"}},
-		"update":           {&running, ptr(with(func(s *provider.Spec) { s.Services = []string{"redis"} })), []string{"configure dev", "start dev", "services dev"}},
-		"reconfigure":      {&stopped, ptr(with(func(s *provider.Spec) { s.CPUs = 4 })), []string{"configure dev", "start dev"}},
-		"restart":          {&running, ptr(with(func(s *provider.Spec) { s.CPUs = 4 })), []string{"configure dev", "stop dev", "start dev"}},
-		"replace":          {&running, ptr(with(func(s *provider.Spec) { s.Digest = "sha256:2" })), []string{"replace dev", "start dev"}},
+		"update":           {&running, ptr(with(func(s *machine.Spec) { s.Services = []string{"redis"} })), []string{"configure dev", "start dev", "services dev"}},
+		"reconfigure":      {&stopped, ptr(with(func(s *machine.Spec) { s.CPUs = 4 })), []string{"configure dev", "start dev"}},
+		"restart":          {&running, ptr(with(func(s *machine.Spec) { s.CPUs = 4 })), []string{"configure dev", "stop dev", "start dev"}},
+		"replace":          {&running, ptr(with(func(s *machine.Spec) { s.Digest = "sha256:2" })), []string{"replace dev", "start dev"}},
 		"repair":           {&broken, &base, []string{"repair dev", "start dev"}},
 		"delete":           {&running, nil, []string{"delete dev"}},
 		"delete, stopped":  {&stopped, nil, []string{"delete dev"}},
-		"image name alone": {&running, ptr(with(func(s *provider.Spec) { s.Image = "debian:bookworm" })), []string{"configure dev", "start dev"}},
+		"image name alone": {&running, ptr(with(func(s *machine.Spec) { s.Image = "debian:bookworm" })), []string{"configure dev", "start dev"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +87,7 @@ func TestApplyTakesTheStepsOfEachAction(t *testing.T) {
 			if tt.have != nil {
 				h = reconciletest.New(*tt.have)
 			}
-			var specs []provider.Spec
+			var specs []machine.Spec
 			if tt.want != nil {
 				specs = append(specs, *tt.want)
 			}
@@ -104,11 +110,11 @@ func TestHaltStopsAndApplyStartsAgain(t *testing.T) {
 	if err := reconcile.Apply(t.Context(), h, reconcile.Halt(situation(h)), reconcile.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.Machines()[0].State; got != provider.Stopped {
+	if got := h.Machines()[0].State; got != machine.Stopped {
 		t.Fatalf("after a halt the machine is %v", got)
 	}
 	apply(t, h, spec("dev"))
-	if got := h.Machines()[0].State; got != provider.Running {
+	if got := h.Machines()[0].State; got != machine.Running {
 		t.Errorf("after another apply the machine is %v", got)
 	}
 }
@@ -131,7 +137,7 @@ func TestOneFailureStopsNoOtherMachine(t *testing.T) {
 		}
 		var running []string
 		for _, m := range h.Machines() {
-			if m.State == provider.Running {
+			if m.State == machine.Running {
 				running = append(running, m.ID)
 			}
 		}
@@ -172,7 +178,7 @@ func TestARefusedSettingLeavesTheMachineRunning(t *testing.T) {
 	if err := reconcile.Apply(t.Context(), h, wanted(t, h, other), reconcile.Options{}); err == nil {
 		t.Fatal("Apply hid the failure")
 	}
-	if got := h.Machines()[0].State; got != provider.Running {
+	if got := h.Machines()[0].State; got != machine.Running {
 		t.Errorf("the machine is %v, want running", got)
 	}
 }
@@ -214,7 +220,7 @@ func TestNoStepBeginsAfterAnInterrupt(t *testing.T) {
 	if d := cmp.Diff([]string{"create a"}, h.Calls()); d != "" {
 		t.Errorf("calls mismatch (-want +got):\n%s", d)
 	}
-	if got := h.Machines()[0].State; got != provider.Stopped {
+	if got := h.Machines()[0].State; got != machine.Stopped {
 		t.Errorf("the step that ran was not finished: a is %v", got)
 	}
 }
@@ -248,7 +254,7 @@ func TestEventsTellTheLifeOfAChange(t *testing.T) {
 
 func TestNeverMoreMachinesAtATimeThanAllowed(t *testing.T) {
 	h := reconciletest.New()
-	var specs []provider.Spec
+	var specs []machine.Spec
 	for i := range 9 {
 		specs = append(specs, spec(fmt.Sprintf("m%d", i)))
 	}

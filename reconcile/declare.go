@@ -4,20 +4,21 @@ import (
 	"fmt"
 
 	"github.com/stead-vm/stead/config"
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // Declare is the opposite of [Desired]: a machine of the host as a project file would have
 // it, so that a project which adopts the machine has nothing to change. Of the defaults
 // Settings, Platform, User and Digest are needed. What a file cannot say is in the
 // comments, each a sentence. A broken machine cannot be declared: it is not known.
-func Declare(m provider.Machine, d Defaults) config.Declared {
+func Declare(m machine.Machine, d Defaults) config.Declared {
 	out := config.Declared{Machine: config.Machine{
 		Name: m.ID, Image: m.Image, Kernel: m.Kernel, Virtualization: m.Virtualization, Services: m.Services,
 		Stopped: !active(&m), Lifecycle: config.Lifecycle{PreventDestroy: m.PreventDestroy},
 	}}
 	say := func(format string, args ...any) { out.Comments = append(out.Comments, fmt.Sprintf(format, args...)) }
-	if m.Owner != (provider.Owner{}) {
+	if m.Owner != (machine.Owner{}) {
 		say("Belongs to project %s (%s).", m.Owner.Project, m.Owner.File)
 	}
 	if m.CPUs != d.Settings.CPUs {
@@ -26,17 +27,17 @@ func Declare(m provider.Machine, d Defaults) config.Declared {
 	if m.HomeMount != d.Settings.HomeMount {
 		out.Machine.HomeMount = string(m.HomeMount)
 	}
-	for _, size := range []struct {
+	for _, amount := range []struct {
 		name        string
 		have, usual int64
 		to          *int64
 	}{{"memory", m.Memory, d.Settings.Memory, &out.Machine.Memory}, {"disk", foundDisk(&m), d.Settings.Disk, &out.Machine.Disk}} {
 		switch {
-		case size.have == size.usual:
-		case config.Sayable(size.have):
-			*size.to = size.have
+		case amount.have == amount.usual:
+		case config.Sayable(amount.have):
+			*amount.to = amount.have
 		default:
-			say("Its %s is %s, which cannot be written here.", size.name, sizeText(size.have))
+			say("Its %s is %s, which cannot be written here.", amount.name, size.Setting(amount.have))
 		}
 	}
 	if digest, err := d.Digest(m.Image, m.Platform); err != nil || digest != m.Digest {

@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stead-vm/stead/config"
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/reconcile"
 )
 
@@ -22,7 +23,7 @@ type fataler interface {
 }
 
 // declared is the project that machines are declared in.
-func declared(t fataler, dir string, d reconcile.Defaults, machines ...provider.Machine) (*config.Project, string) {
+func declared(t fataler, dir string, d reconcile.Defaults, machines ...machine.Machine) (*config.Project, string) {
 	t.Helper()
 	var list []config.Declared
 	for _, m := range machines {
@@ -49,26 +50,26 @@ func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := defaults()
 		known := rapid.Bool().Draw(t, "the image is still known")
-		d.Digest = func(_, _ string) (string, error) {
+		d.Digest = func(string, platform.Platform) (string, error) {
 			if !known {
 				return "", errors.New("not found")
 			}
 			return "sha256:1", nil
 		}
-		var machines []provider.Machine
+		var machines []machine.Machine
 		for _, id := range ids[:rapid.IntRange(1, len(ids)).Draw(t, "machines")] {
-			m := drawMachine(t, id, provider.Owner{})
-			if m.User != d.User || m.State == provider.Broken {
-				m.User, m.State = d.User, provider.Stopped
+			m := drawMachine(t, id, machine.Owner{})
+			if m.User != d.User || m.State == machine.Broken {
+				m.User, m.State = d.User, machine.Stopped
 			}
 			if m.Digest == "" {
-				m.Spec = drawSpec(t, id, provider.Owner{})
+				m.Spec = drawSpec(t, id, machine.Owner{})
 				m.User = d.User
 			}
 			m.PreventDestroy = rapid.Bool().Draw(t, "prevent destroy")
 			m.Booted = nil
-			if m.State != provider.Stopped {
-				m.State, m.Booted = provider.Running, &m.Settings
+			if m.State != machine.Stopped {
+				m.State, m.Booted = machine.Running, &m.Settings
 			}
 			machines = append(machines, m)
 		}
@@ -93,30 +94,30 @@ func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
 
 func TestDeclareWritesWhatIsNotTheDefaultAndSaysTheRest(t *testing.T) {
 	d := defaults()
-	m := provider.Machine{Spec: spec("dev"), State: provider.Running}
+	m := machine.Machine{Spec: spec("dev"), State: machine.Running}
 	m.Digest, m.Settings = "sha256:of debian:12 for linux/amd64", d.Settings
 	for name, tt := range map[string]struct {
-		edit func(m *provider.Machine)
+		edit func(m *machine.Machine)
 		has  []string
 		not  []string
 	}{
 		"defaults are left out": {
-			func(*provider.Machine) {},
+			func(*machine.Machine) {},
 			[]string{`image = "debian:12"`},
 			[]string{"cpus", "memory", "disk", "kernel", "virtualization", "home_mount", "services", "state", "lifecycle"},
 		},
-		"a stopped machine stays stopped": {func(m *provider.Machine) { m.State = provider.Stopped }, []string{`state = "stopped"`}, nil},
+		"a stopped machine stays stopped": {func(m *machine.Machine) { m.State = machine.Stopped }, []string{`state = "stopped"`}, nil},
 		"a tag that has moved on must not replace it": {
-			func(m *provider.Machine) { m.Digest = "sha256:0" }, []string{`on_image_change = "keep"`}, nil,
+			func(m *machine.Machine) { m.Digest = "sha256:0" }, []string{`on_image_change = "keep"`}, nil,
 		},
 		"a size that no file can say": {
-			func(m *provider.Machine) { m.Disk = 512 << 20 }, []string{"# Its disk is 512M"}, []string{"disk ="},
+			func(m *machine.Machine) { m.Disk = 512 << 20 }, []string{"# Its disk is 512M"}, []string{"disk ="},
 		},
 		"somebody else's user": {
-			func(m *provider.Machine) { m.User.UID = 7 }, []string{"# Its user is ada (7:1000) and you are ada (1000:1000): applying this replaces it."}, nil,
+			func(m *machine.Machine) { m.User.UID = 7 }, []string{"# Its user is ada (7:1000) and you are ada (1000:1000): applying this replaces it."}, nil,
 		},
-		"another platform": {func(m *provider.Machine) { m.Platform = "linux/arm64" }, []string{`platform = "linux/arm64"`}, nil},
-		"whose it is":      {func(*provider.Machine) {}, []string{"# Belongs to project acme (/acme/machines.hcl)."}, nil},
+		"another platform": {func(m *machine.Machine) { m.Platform = arm64 }, []string{`platform = "linux/arm64"`}, nil},
+		"whose it is":      {func(*machine.Machine) {}, []string{"# Belongs to project acme (/acme/machines.hcl)."}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			edited := m

@@ -8,18 +8,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stead-vm/stead/config"
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/reconcile"
 )
 
 // defaults are those of a host with 8 processors and 16 GiB.
 func defaults() reconcile.Defaults {
 	return reconcile.Defaults{
-		Settings: provider.Settings{CPUs: 4, Memory: 8 << 30, Disk: 64 << 30, HomeMount: provider.HomeReadWrite},
-		Platform: "linux/amd64",
-		User:     provider.User{Name: "ada", UID: 1000, GID: 1000},
-		Digest:   func(ref, platform string) (string, error) { return "sha256:of " + ref + " for " + platform, nil },
-		Built:    func(provider.Build, string) (string, string, error) { return "local/build:1", "", nil },
+		Settings: machine.Settings{CPUs: 4, Memory: 8 << 30, Disk: 64 << 30, HomeMount: machine.HomeReadWrite},
+		Platform: amd64,
+		User:     machine.User{Name: "ada", UID: 1000, GID: 1000},
+		Digest: func(ref string, platform platform.Platform) (string, error) {
+			return "sha256:of " + ref + " for " + platform.String(), nil
+		},
+		Built: func(machine.Build, platform.Platform) (string, string, error) { return "local/build:1", "", nil },
 	}
 }
 
@@ -27,7 +30,7 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
 		{Name: "bare", Image: "debian:12"},
 		{
-			Name: "full", Image: "alpine:3", Platform: "linux/arm64", CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k",
+			Name: "full", Image: "alpine:3", Platform: arm64, CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k",
 			Virtualization: true, HomeMount: "none", Services: []string{"sshd"},
 			Stopped: true, DependsOn: []string{"bare"}, Lifecycle: config.Lifecycle{PreventDestroy: true, KeepImage: true},
 		},
@@ -38,13 +41,13 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 	}
 	d := defaults()
 	want := []reconcile.Wanted{
-		{Spec: provider.Spec{ID: "bare", Image: "debian:12", Digest: "sha256:of debian:12 for linux/amd64", Platform: d.Platform, User: d.User, Owner: acme, Settings: d.Settings}},
+		{Spec: machine.Spec{ID: "bare", Image: "debian:12", Digest: "sha256:of debian:12 for linux/amd64", Platform: d.Platform, User: d.User, Owner: acme, Settings: d.Settings}},
 		{
-			Spec: provider.Spec{
-				ID: "full", Image: "alpine:3", Digest: "sha256:of alpine:3 for linux/arm64", Platform: "linux/arm64", User: d.User, Owner: acme,
-				Settings: provider.Settings{
+			Spec: machine.Spec{
+				ID: "full", Image: "alpine:3", Digest: "sha256:of alpine:3 for linux/arm64", Platform: arm64, User: d.User, Owner: acme,
+				Settings: machine.Settings{
 					CPUs: 1, Memory: 1 << 30, Disk: 2 << 30, Kernel: "/k", Virtualization: true,
-					HomeMount: provider.HomeNone, Services: []string{"sshd"},
+					HomeMount: machine.HomeNone, Services: []string{"sshd"},
 				},
 				PreventDestroy: true,
 			},
@@ -61,30 +64,30 @@ func TestABuiltImageIsTheOneThatItsSourcesMake(t *testing.T) {
 	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
 		{Name: "a", Build: sources}, {Name: "b", Build: sources},
 	}}
-	made := func(reference, digest string) provider.Machine {
-		m := provider.Machine{Spec: spec("a"), State: provider.Stopped}
+	made := func(reference, digest string) machine.Machine {
+		m := machine.Machine{Spec: spec("a"), State: machine.Stopped}
 		m.Image, m.Digest = reference, digest
 		return m
 	}
 	for name, tt := range map[string]struct {
 		digest string // of the image in the store
-		have   []provider.Machine
+		have   []machine.Machine
 		want   string // digest of a
 		plan   reconcile.Action
 	}{
 		"it is built when it is wanted":                     {"", nil, "", reconcile.Create},
 		"one that is there is taken":                        {"sha256:1", nil, "sha256:1", reconcile.Create},
-		"other sources make another machine":                {"", []provider.Machine{made("local/build:0", "sha256:0")}, "", reconcile.Replace},
-		"a machine outlasts its image":                      {"", []provider.Machine{made("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
-		"the same sources built again are no other machine": {"sha256:1", []provider.Machine{made("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
+		"other sources make another machine":                {"", []machine.Machine{made("local/build:0", "sha256:0")}, "", reconcile.Replace},
+		"a machine outlasts its image":                      {"", []machine.Machine{made("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
+		"the same sources built again are no other machine": {"sha256:1", []machine.Machine{made("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
 			d := defaults()
 			d.Found = tt.have
-			d.Built = func(b provider.Build, _ string) (string, string, error) {
+			d.Built = func(b machine.Build, _ platform.Platform) (string, string, error) {
 				asked++
-				if diff := cmp.Diff(provider.Build(*sources), b); diff != "" {
+				if diff := cmp.Diff(machine.Build(*sources), b); diff != "" {
 					t.Errorf("build mismatch (-want +got):\n%s", diff)
 				}
 				return "local/build:1", tt.digest, nil
@@ -118,17 +121,17 @@ func TestDeletingTheLineOfADiskLosesNothing(t *testing.T) {
 	small := spec("dev")
 	small.Disk = 32 << 30
 	for name, tt := range map[string]struct {
-		have provider.Machine
+		have machine.Machine
 		want int64
 	}{
-		"a larger disk stays large":         {provider.Machine{Spec: large, State: provider.Stopped}, 128 << 30},
-		"a smaller disk stays small":        {provider.Machine{Spec: small, State: provider.Stopped}, 32 << 30},
-		"a disk is as large as it was made": {provider.Machine{Spec: small, State: provider.Running, Booted: &grown}, 128 << 30},
-		"an unreadable one is the default":  {provider.Machine{Spec: provider.Spec{ID: "dev"}, State: provider.Broken}, 64 << 30},
+		"a larger disk stays large":         {machine.Machine{Spec: large, State: machine.Stopped}, 128 << 30},
+		"a smaller disk stays small":        {machine.Machine{Spec: small, State: machine.Stopped}, 32 << 30},
+		"a disk is as large as it was made": {machine.Machine{Spec: small, State: machine.Running, Booted: &grown}, 128 << 30},
+		"an unreadable one is the default":  {machine.Machine{Spec: machine.Spec{ID: "dev"}, State: machine.Broken}, 64 << 30},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := defaults()
-			d.Found = []provider.Machine{{Spec: spec("another")}, tt.have}
+			d.Found = []machine.Machine{{Spec: spec("another")}, tt.have}
 			got, err := reconcile.Desired(p, d)
 			if err != nil {
 				t.Fatal(err)
@@ -150,7 +153,7 @@ func TestDesiredNamesEveryImageThatCannotBeResolved(t *testing.T) {
 	missing := errors.New("not found in the registry")
 	asked := map[string]int{}
 	d := defaults()
-	d.Digest = func(ref, _ string) (string, error) {
+	d.Digest = func(ref string, _ platform.Platform) (string, error) {
 		asked[ref]++
 		if ref == "gone" {
 			return "", missing
@@ -177,14 +180,14 @@ func TestAMovedMachineKeepsWhatItsFileLeavesOut(t *testing.T) {
 		Machines: []config.Machine{{Name: "box", Build: &config.Build{Context: "/acme"}}},
 		Moved:    []config.Moved{{From: "dev", To: "box"}},
 	}
-	dev := provider.Machine{Spec: spec("dev"), State: provider.Stopped}
+	dev := machine.Machine{Spec: spec("dev"), State: machine.Stopped}
 	dev.Disk, dev.Image, dev.Digest = 128<<30, "local/build:1", "sha256:0"
 	theirs := dev
-	theirs.Owner = provider.Owner{}
+	theirs.Owner = machine.Owner{}
 	before := dev
 	before.Owner.File, before.OwnerGone = "/before/machines.hcl", true
 	for name, tt := range map[string]struct {
-		have   provider.Machine
+		have   machine.Machine
 		disk   int64
 		digest string
 	}{
@@ -193,7 +196,7 @@ func TestAMovedMachineKeepsWhatItsFileLeavesOut(t *testing.T) {
 		"somebody else's of the old name is another one":  {theirs, 64 << 30, ""},
 	} {
 		d := defaults()
-		d.Found = []provider.Machine{tt.have}
+		d.Found = []machine.Machine{tt.have}
 		got, err := reconcile.Desired(p, d)
 		if err != nil {
 			t.Fatal(err)
@@ -209,13 +212,13 @@ func TestAMachineThatKeepsItsImageOutlastsIt(t *testing.T) {
 		{Name: "dev", Image: "gone:1", Lifecycle: config.Lifecycle{KeepImage: true}},
 	}}
 	d := defaults()
-	d.Digest = func(_, _ string) (string, error) { return "", errors.New("the registry is gone") }
+	d.Digest = func(string, platform.Platform) (string, error) { return "", errors.New("the registry is gone") }
 	if _, err := reconcile.Desired(p, d); err == nil {
 		t.Error("a machine that is not there yet has an image that nobody knows")
 	}
-	have := provider.Machine{Spec: spec("dev"), State: provider.Running}
+	have := machine.Machine{Spec: spec("dev"), State: machine.Running}
 	have.Image, have.Settings = "gone:1", d.Settings
-	d.Found = []provider.Machine{have}
+	d.Found = []machine.Machine{have}
 	want, err := reconcile.Desired(p, d)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // Diff plans how the machines that were found become the wanted ones. It needs
@@ -97,8 +97,8 @@ func Destroy(s Situation) (Plan, error) {
 	targets := s.targets(s.dependents)
 	var plan Plan
 	var errs []error
-	for _, m := range sorted(s.Have, func(m provider.Machine) string { return m.ID }) {
-		if !s.ours(&m) || m.State == provider.Absent || targets != nil && !targets[m.ID] {
+	for _, m := range sorted(s.Have, func(m machine.Machine) string { return m.ID }) {
+		if !s.ours(&m) || m.State == machine.Absent || targets != nil && !targets[m.ID] {
 			continue
 		}
 		c := deletion(&m)
@@ -118,7 +118,7 @@ func Destroy(s Situation) (Plan, error) {
 // are kept.
 func Halt(s Situation) Plan {
 	var plan Plan
-	for _, m := range sorted(s.Have, func(m provider.Machine) string { return m.ID }) {
+	for _, m := range sorted(s.Have, func(m machine.Machine) string { return m.ID }) {
 		if s.ours(&m) && active(&m) {
 			plan.Changes = append(plan.Changes, Change{ID: m.ID, Action: Stop, Have: &m, Stopped: true})
 		}
@@ -130,29 +130,29 @@ func Halt(s Situation) Plan {
 // owns tells whether a plan of owner may change m. A broken machine whose owner
 // cannot be read is nobody's: who wants its name may repair it, for that keeps
 // its disk.
-func owns(owner provider.Owner, m *provider.Machine) bool {
-	return m.Owner == owner || moved(owner, m) || m.State == provider.Broken && !legible(m)
+func owns(owner machine.Owner, m *machine.Machine) bool {
+	return m.Owner == owner || moved(owner, m) || m.State == machine.Broken && !legible(m)
 }
 
 // moved tells whether m is owner's from before its folder was moved: it belongs to a
 // project of the same name whose file is gone.
-func moved(owner provider.Owner, m *provider.Machine) bool {
+func moved(owner machine.Owner, m *machine.Machine) bool {
 	return m.OwnerGone && m.Owner.Project == owner.Project
 }
 
 // legible tells whether it is known what m is: its image is always recorded.
-func legible(m *provider.Machine) bool { return m.Digest != "" || m.Owner != provider.Owner{} }
+func legible(m *machine.Machine) bool { return m.Digest != "" || m.Owner != machine.Owner{} }
 
-func active(m *provider.Machine) bool {
-	return m.State == provider.Running || m.State == provider.Booting
+func active(m *machine.Machine) bool {
+	return m.State == machine.Running || m.State == machine.Booting
 }
 
-func deletion(m *provider.Machine) Change {
+func deletion(m *machine.Machine) Change {
 	return Change{ID: m.ID, Action: Delete, Have: m, DataLost: m.DiskUsed}
 }
 
 // compare plans the change of one existing machine.
-func (s *Situation) compare(c *Change, w *Wanted, have *provider.Machine) {
+func (s *Situation) compare(c *Change, w *Wanted, have *machine.Machine) {
 	want := w.Spec
 	if w.KeepImage && have.Digest != "" {
 		want.Image, want.Digest, want.Build = have.Image, have.Digest, nil
@@ -176,8 +176,8 @@ func (s *Situation) compare(c *Change, w *Wanted, have *provider.Machine) {
 }
 
 // decide finds out what differs and what that takes.
-func (s *Situation) decide(c *Change, want *provider.Spec, wantStopped bool, have *provider.Machine) {
-	if have.State == provider.Broken {
+func (s *Situation) decide(c *Change, want *machine.Spec, wantStopped bool, have *machine.Machine) {
+	if have.State == machine.Broken {
 		c.Action, c.Attrs = compareBroken(want, have)
 	} else {
 		c.Action, c.Attrs = s.compareWhole(want, wantStopped, have)
@@ -189,7 +189,7 @@ func (s *Situation) decide(c *Change, want *provider.Spec, wantStopped bool, hav
 }
 
 // compareBroken repairs, unless the machine is known to be another one.
-func compareBroken(want *provider.Spec, have *provider.Machine) (Action, []AttrChange) {
+func compareBroken(want *machine.Spec, have *machine.Machine) (Action, []AttrChange) {
 	var attrs []AttrChange
 	for _, f := range fields {
 		if have.Digest != "" && f.class == identity && f.replaces(&have.Spec, want) {
@@ -205,7 +205,7 @@ func compareBroken(want *provider.Spec, have *provider.Machine) (Action, []AttrC
 // compareWhole looks at two things that can differ from what is wanted: the
 // machine's files, and what it was booted with. Who ran `set` on a running
 // machine has changed only the first.
-func (s *Situation) compareWhole(want *provider.Spec, wantStopped bool, have *provider.Machine) (Action, []AttrChange) {
+func (s *Situation) compareWhole(want *machine.Spec, wantStopped bool, have *machine.Machine) (Action, []AttrChange) {
 	files, now := &have.Spec, &have.Spec
 	if active(have) && have.Booted != nil {
 		booted := have.Spec
@@ -249,7 +249,7 @@ func (s *Situation) compareWhole(want *provider.Spec, wantStopped bool, have *pr
 }
 
 // action is what a field's difference takes on a running machine.
-func (f *field) action(from, to *provider.Spec) Action {
+func (f *field) action(from, to *machine.Spec) Action {
 	switch {
 	case f.replaces(from, to):
 		return Replace
@@ -264,12 +264,12 @@ func (f *field) action(from, to *provider.Spec) Action {
 
 // runningIn is what a running machine's need means for one in another state that is to
 // run in the end.
-func runningIn(need Action, state provider.State) Action {
+func runningIn(need Action, state machine.State) Action {
 	switch {
-	case need == None && state != provider.Running:
+	case need == None && state != machine.Running:
 		return Start
 	case need == Update || need == Restart:
-		if state == provider.Stopped {
+		if state == machine.Stopped {
 			return Reconfigure
 		}
 	}
@@ -277,11 +277,11 @@ func runningIn(need Action, state provider.State) Action {
 }
 
 // stoppedIn is the same for a machine that is not to run in the end.
-func stoppedIn(need Action, state provider.State) Action {
+func stoppedIn(need Action, state machine.State) Action {
 	switch {
 	case need == Replace:
 		return Replace
-	case state != provider.Stopped:
+	case state != machine.Stopped:
 		return Stop
 	case need != None:
 		return Reconfigure

@@ -7,21 +7,24 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
 )
 
 var (
-	acme = provider.Owner{Project: "acme", File: "/acme/machines.hcl"}
-	ada  = provider.User{Name: "ada", UID: 1000, GID: 1000}
+	acme  = machine.Owner{Project: "acme", File: "/acme/machines.hcl"}
+	amd64 = platform.Platform{OS: "linux", Architecture: "amd64"}
+	arm64 = platform.Platform{OS: "linux", Architecture: "arm64"}
+	ada   = machine.User{Name: "ada", UID: 1000, GID: 1000}
 )
 
 // spec is a wanted machine of acme, changed by edits.
-func spec(id string, edits ...func(*provider.Spec)) provider.Spec {
-	s := provider.Spec{
-		ID: id, Image: "debian:12", Digest: "sha256:" + strings.Repeat("1", 64), Platform: "linux/amd64",
+func spec(id string, edits ...func(*machine.Spec)) machine.Spec {
+	s := machine.Spec{
+		ID: id, Image: "debian:12", Digest: "sha256:" + strings.Repeat("1", 64), Platform: amd64,
 		User: ada, Owner: acme,
-		Settings: provider.Settings{
-			CPUs: 2, Memory: 4 << 30, Disk: 64 << 30, HomeMount: provider.HomeReadWrite, Services: []string{"postgresql"},
+		Settings: machine.Settings{
+			CPUs: 2, Memory: 4 << 30, Disk: 64 << 30, HomeMount: machine.HomeReadWrite, Services: []string{"postgresql"},
 		},
 	}
 	for _, edit := range edits {
@@ -31,7 +34,7 @@ func spec(id string, edits ...func(*provider.Spec)) provider.Spec {
 }
 
 // situation is one of acme, which wants specs.
-func situation(specs []provider.Spec, have []provider.Machine) Situation {
+func situation(specs []machine.Spec, have []machine.Machine) Situation {
 	s := Situation{Owner: acme, Have: have}
 	for _, want := range specs {
 		s.Want = append(s.Want, Wanted{Spec: want})
@@ -39,7 +42,7 @@ func situation(specs []provider.Spec, have []provider.Machine) Situation {
 	return s
 }
 
-func destroyed(t *testing.T, have []provider.Machine) Plan {
+func destroyed(t *testing.T, have []machine.Machine) Plan {
 	t.Helper()
 	plan, err := Destroy(situation(nil, have))
 	if err != nil {
@@ -49,21 +52,21 @@ func destroyed(t *testing.T, have []provider.Machine) Plan {
 }
 
 // stopped and running are s as found, with 3 GiB of data.
-func stopped(s provider.Spec) provider.Machine {
-	return provider.Machine{Spec: s, State: provider.Stopped, DiskUsed: 3 << 30}
+func stopped(s machine.Spec) machine.Machine {
+	return machine.Machine{Spec: s, State: machine.Stopped, DiskUsed: 3 << 30}
 }
 
-func running(s provider.Spec) provider.Machine {
+func running(s machine.Spec) machine.Machine {
 	m := stopped(s)
 	booted := s.Settings
-	m.State, m.Booted = provider.Running, &booted
+	m.State, m.Booted = machine.Running, &booted
 	return m
 }
 
 // in is m in another state; set is m after somebody has edited its files.
-func in(state provider.State, m provider.Machine) provider.Machine { m.State = state; return m }
+func in(state machine.State, m machine.Machine) machine.Machine { m.State = state; return m }
 
-func set(m provider.Machine, edits ...func(*provider.Spec)) provider.Machine {
+func set(m machine.Machine, edits ...func(*machine.Spec)) machine.Machine {
 	for _, edit := range edits {
 		edit(&m.Spec)
 	}
@@ -71,182 +74,184 @@ func set(m provider.Machine, edits ...func(*provider.Spec)) provider.Machine {
 }
 
 // sized is m with a disk of g GiB.
-func sized(g int64, m provider.Machine) provider.Machine { m.DiskSize = g << 30; return m }
+func sized(g int64, m machine.Machine) machine.Machine { m.DiskSize = g << 30; return m }
 
-func cpus(n int) func(*provider.Spec)       { return func(s *provider.Spec) { s.CPUs = n } }
-func disk(g int64) func(*provider.Spec)     { return func(s *provider.Spec) { s.Disk = g << 30 } }
-func image(ref string) func(*provider.Spec) { return func(s *provider.Spec) { s.Image = ref } }
-func services(names ...string) func(*provider.Spec) {
-	return func(s *provider.Spec) { s.Services = names }
+func cpus(n int) func(*machine.Spec)       { return func(s *machine.Spec) { s.CPUs = n } }
+func disk(g int64) func(*machine.Spec)     { return func(s *machine.Spec) { s.Disk = g << 30 } }
+func image(ref string) func(*machine.Spec) { return func(s *machine.Spec) { s.Image = ref } }
+func services(names ...string) func(*machine.Spec) {
+	return func(s *machine.Spec) { s.Services = names }
 }
-func owner(o provider.Owner) func(*provider.Spec) { return func(s *provider.Spec) { s.Owner = o } }
-func digest(d string) func(*provider.Spec) {
-	return func(s *provider.Spec) { s.Digest = "sha256:" + strings.Repeat(d, 64) }
+func owner(o machine.Owner) func(*machine.Spec) { return func(s *machine.Spec) { s.Owner = o } }
+func digest(d string) func(*machine.Spec) {
+	return func(s *machine.Spec) { s.Digest = "sha256:" + strings.Repeat(d, 64) }
 }
-func user(u provider.User) func(*provider.Spec) { return func(s *provider.Spec) { s.User = u } }
-func platform(p string) func(*provider.Spec)    { return func(s *provider.Spec) { s.Platform = p } }
+func user(u machine.User) func(*machine.Spec) { return func(s *machine.Spec) { s.User = u } }
+func forPlatform(p platform.Platform) func(*machine.Spec) {
+	return func(s *machine.Spec) { s.Platform = p }
+}
 
 // unreadable is a machine of which nothing is known but that it has data.
-func unreadable(id string) provider.Machine {
-	return provider.Machine{Spec: provider.Spec{ID: id}, State: provider.Broken, Problem: "config.json is empty", DiskUsed: 3 << 30}
+func unreadable(id string) machine.Machine {
+	return machine.Machine{Spec: machine.Spec{ID: id}, State: machine.Broken, Problem: "config.json is empty", DiskUsed: 3 << 30}
 }
 
 func TestDiffDecides(t *testing.T) {
 	dev := spec("dev")
 	ones, twos := digest("1"), digest("2")
 	tests := map[string]struct {
-		want   []provider.Spec
-		have   []provider.Machine
+		want   []machine.Spec
+		have   []machine.Machine
 		action Action
 		attrs  string // what differs, as shown
 	}{
 		"nothing is created": {
-			[]provider.Spec{dev},
+			[]machine.Spec{dev},
 			nil, Create,
 			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
 		},
 		"a machine that is gone is created": {
-			[]provider.Spec{dev},
-			[]provider.Machine{in(provider.Absent, stopped(dev))},
+			[]machine.Spec{dev},
+			[]machine.Machine{in(machine.Absent, stopped(dev))},
 			Create,
 			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
 		},
-		"equal and running is left alone": {[]provider.Spec{dev}, []provider.Machine{running(dev)}, None, ""},
-		"equal and stopped is started":    {[]provider.Spec{dev}, []provider.Machine{stopped(dev)}, Start, ""},
-		"equal and booting is waited for": {[]provider.Spec{dev}, []provider.Machine{in(provider.Booting, running(dev))}, Start, ""},
+		"equal and running is left alone": {[]machine.Spec{dev}, []machine.Machine{running(dev)}, None, ""},
+		"equal and stopped is started":    {[]machine.Spec{dev}, []machine.Machine{stopped(dev)}, Start, ""},
+		"equal and booting is waited for": {[]machine.Spec{dev}, []machine.Machine{in(machine.Booting, running(dev))}, Start, ""},
 		"a running machine whose booted settings are unknown is judged by its files": {
-			[]provider.Spec{dev}, []provider.Machine{in(provider.Running, stopped(dev))}, None, "",
+			[]machine.Spec{dev}, []machine.Machine{in(machine.Running, stopped(dev))}, None, "",
 		},
 
 		"other services update a running machine": {
-			[]provider.Spec{spec("dev", services("redis", "postgresql"))},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", services("redis", "postgresql"))},
+			[]machine.Machine{running(dev)},
 			Update,
 			"services + redis",
 		},
 		"other services update a booting machine": {
-			[]provider.Spec{spec("dev", services())},
-			[]provider.Machine{in(provider.Booting, running(dev))},
+			[]machine.Spec{spec("dev", services())},
+			[]machine.Machine{in(machine.Booting, running(dev))},
 			Update,
 			"services - postgresql",
 		},
 		"other services reconfigure a stopped machine": {
-			[]provider.Spec{spec("dev", services("redis"))},
-			[]provider.Machine{stopped(dev)},
+			[]machine.Spec{spec("dev", services("redis"))},
+			[]machine.Machine{stopped(dev)},
 			Reconfigure,
 			"services + redis, - postgresql",
 		},
 		"another order of services is a difference": {
-			[]provider.Spec{spec("dev", services("b", "a"))},
-			[]provider.Machine{running(spec("dev", services("a", "b")))},
+			[]machine.Spec{spec("dev", services("b", "a"))},
+			[]machine.Machine{running(spec("dev", services("a", "b")))},
 			Update,
 			"services in the order b, a",
 		},
 		"services that were written but not taken are tried again": {
-			[]provider.Spec{dev},
-			[]provider.Machine{set(running(spec("dev", services())), services("postgresql"))},
+			[]machine.Spec{dev},
+			[]machine.Machine{set(running(spec("dev", services())), services("postgresql"))},
 			Update,
 			"services + postgresql",
 		},
 
 		"other cpus restart a running machine": {
-			[]provider.Spec{spec("dev", cpus(4))}, []provider.Machine{running(dev)}, Restart, "cpus 2 -> 4",
+			[]machine.Spec{spec("dev", cpus(4))}, []machine.Machine{running(dev)}, Restart, "cpus 2 -> 4",
 		},
 		"other cpus reconfigure a stopped machine": {
-			[]provider.Spec{spec("dev", cpus(4))}, []provider.Machine{stopped(dev)}, Reconfigure, "cpus 2 -> 4",
+			[]machine.Spec{spec("dev", cpus(4))}, []machine.Machine{stopped(dev)}, Reconfigure, "cpus 2 -> 4",
 		},
 		"a setting that was set to the wanted value still needs its restart": {
-			[]provider.Spec{spec("dev", cpus(4))}, []provider.Machine{set(running(dev), cpus(4))}, Restart, "cpus 2 -> 4",
+			[]machine.Spec{spec("dev", cpus(4))}, []machine.Machine{set(running(dev), cpus(4))}, Restart, "cpus 2 -> 4",
 		},
 		"a setting that was set but not booted with is only written back": {
-			[]provider.Spec{dev}, []provider.Machine{set(running(dev), cpus(8))}, Reconfigure, "cpus 8 -> 2",
+			[]machine.Spec{dev}, []machine.Machine{set(running(dev), cpus(8))}, Reconfigure, "cpus 8 -> 2",
 		},
 		"a restart brings other services along": {
-			[]provider.Spec{spec("dev", cpus(4), services())},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", cpus(4), services())},
+			[]machine.Machine{running(dev)},
 			Restart,
 			"cpus 2 -> 4; services - postgresql",
 		},
 		"another kernel restarts": {
-			[]provider.Spec{spec("dev", func(s *provider.Spec) { s.Kernel = "/k" })},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", func(s *machine.Spec) { s.Kernel = "/k" })},
+			[]machine.Machine{running(dev)},
 			Restart,
 			"kernel (default) -> /k",
 		},
 		"a disk grows with a restart": {
-			[]provider.Spec{spec("dev", disk(128))}, []provider.Machine{running(dev)}, Restart, "disk 64G -> 128G",
+			[]machine.Spec{spec("dev", disk(128))}, []machine.Machine{running(dev)}, Restart, "disk 64G -> 128G",
 		},
 		"a disk that was set larger but has not grown is not lost": {
-			[]provider.Spec{dev}, []provider.Machine{set(running(dev), disk(128))}, Reconfigure, "disk 128G -> 64G",
+			[]machine.Spec{dev}, []machine.Machine{set(running(dev), disk(128))}, Reconfigure, "disk 128G -> 64G",
 		},
 		"a disk that was set larger is not lost when it is stopped before it grew": {
-			[]provider.Spec{dev},
-			[]provider.Machine{sized(64, set(stopped(dev), disk(128)))},
+			[]machine.Spec{dev},
+			[]machine.Machine{sized(64, set(stopped(dev), disk(128)))},
 			Reconfigure,
 			"disk 128G -> 64G",
 		},
 		"a disk that was set larger cannot shrink either": {
-			[]provider.Spec{spec("dev", disk(32))},
-			[]provider.Machine{sized(64, set(stopped(dev), disk(128)))},
+			[]machine.Spec{spec("dev", disk(32))},
+			[]machine.Machine{sized(64, set(stopped(dev), disk(128)))},
 			Replace,
 			"disk 64G -> 32G  # forces replacement",
 		},
 		"a disk that is larger than its files say cannot shrink to that": {
-			[]provider.Spec{spec("dev", disk(32))},
-			[]provider.Machine{sized(64, set(stopped(dev), disk(32)))},
+			[]machine.Spec{spec("dev", disk(32))},
+			[]machine.Machine{sized(64, set(stopped(dev), disk(32)))},
 			Replace,
 			"disk 64G -> 32G  # forces replacement",
 		},
 		"a disk cannot shrink": {
-			[]provider.Spec{spec("dev", disk(32))},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", disk(32))},
+			[]machine.Machine{running(dev)},
 			Replace,
 			"disk 64G -> 32G  # forces replacement",
 		},
 
 		"another image replaces": {
-			[]provider.Spec{spec("dev", image("debian:13"), twos)},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", image("debian:13"), twos)},
+			[]machine.Machine{running(dev)},
 			Replace,
 			"image debian:12 -> debian:13; digest sha256:111111111111 -> sha256:222222222222  # forces replacement",
 		},
 		"a tag that has moved replaces": {
-			[]provider.Spec{spec("dev", twos)},
-			[]provider.Machine{stopped(dev)},
+			[]machine.Spec{spec("dev", twos)},
+			[]machine.Machine{stopped(dev)},
 			Replace,
 			"digest sha256:111111111111 -> sha256:222222222222  # forces replacement",
 		},
 		"another name of the same image is only noted": {
-			[]provider.Spec{spec("dev", image("debian:bookworm"), ones)},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", image("debian:bookworm"), ones)},
+			[]machine.Machine{running(dev)},
 			Reconfigure,
 			"image debian:12 -> debian:bookworm",
 		},
 		"another name of the image does not hide other services": {
-			[]provider.Spec{spec("dev", image("debian:bookworm"), services())},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", image("debian:bookworm"), services())},
+			[]machine.Machine{running(dev)},
 			Update,
 			"image debian:12 -> debian:bookworm; services - postgresql",
 		},
 		"another platform replaces": {
-			[]provider.Spec{spec("dev", platform("linux/arm64"))},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", forPlatform(arm64))},
+			[]machine.Machine{running(dev)},
 			Replace,
 			"platform linux/amd64 -> linux/arm64  # forces replacement",
 		},
 		"another user replaces": {
-			[]provider.Spec{spec("dev", user(provider.User{Name: "ada", UID: 1001, GID: 1000}))},
-			[]provider.Machine{running(dev)},
+			[]machine.Spec{spec("dev", user(machine.User{Name: "ada", UID: 1001, GID: 1000}))},
+			[]machine.Machine{running(dev)},
 			Replace,
 			"user ada (1000:1000) -> ada (1001:1000)  # forces replacement",
 		},
 
-		"a machine that left the file is deleted":             {nil, []provider.Machine{running(dev)}, Delete, ""},
-		"a broken machine that left the file is deleted":      {nil, []provider.Machine{in(provider.Broken, stopped(dev))}, Delete, ""},
-		"a broken machine is repaired":                        {[]provider.Spec{dev}, []provider.Machine{in(provider.Broken, stopped(dev))}, Repair, ""},
-		"a machine whose owner cannot be read is repaired":    {[]provider.Spec{dev}, []provider.Machine{unreadable("dev")}, Repair, ""},
-		"a broken machine of another image is made anew":      {[]provider.Spec{spec("dev", twos)}, []provider.Machine{in(provider.Broken, stopped(dev))}, Replace, "digest sha256:111111111111 -> sha256:222222222222  # forces replacement"},
-		"what is unreadable in a broken machine is no reason": {[]provider.Spec{dev}, []provider.Machine{in(provider.Broken, set(stopped(dev), cpus(0), disk(0)))}, Repair, ""},
+		"a machine that left the file is deleted":             {nil, []machine.Machine{running(dev)}, Delete, ""},
+		"a broken machine that left the file is deleted":      {nil, []machine.Machine{in(machine.Broken, stopped(dev))}, Delete, ""},
+		"a broken machine is repaired":                        {[]machine.Spec{dev}, []machine.Machine{in(machine.Broken, stopped(dev))}, Repair, ""},
+		"a machine whose owner cannot be read is repaired":    {[]machine.Spec{dev}, []machine.Machine{unreadable("dev")}, Repair, ""},
+		"a broken machine of another image is made anew":      {[]machine.Spec{spec("dev", twos)}, []machine.Machine{in(machine.Broken, stopped(dev))}, Replace, "digest sha256:111111111111 -> sha256:222222222222  # forces replacement"},
+		"what is unreadable in a broken machine is no reason": {[]machine.Spec{dev}, []machine.Machine{in(machine.Broken, set(stopped(dev), cpus(0), disk(0)))}, Repair, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -283,7 +288,7 @@ func attrsText(c Change) string {
 }
 
 func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
-	others := map[string]provider.Owner{
+	others := map[string]machine.Owner{
 		"a person":                       {},
 		"another project":                {Project: "other", File: "/other/machines.hcl"},
 		"another project of the name":    {Project: "acme", File: "/copy/machines.hcl"},
@@ -291,9 +296,9 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 	}
 	for name, other := range others {
 		t.Run(name, func(t *testing.T) {
-			theirs := []provider.Machine{running(spec("dev", owner(other))), in(provider.Broken, stopped(spec("db", owner(other))))}
+			theirs := []machine.Machine{running(spec("dev", owner(other))), in(machine.Broken, stopped(spec("db", owner(other))))}
 
-			plan, err := Diff(situation([]provider.Spec{spec("dev"), spec("db"), spec("web")}, theirs))
+			plan, err := Diff(situation([]machine.Spec{spec("dev"), spec("db"), spec("web")}, theirs))
 			var clash *ClashError
 			if !errors.As(err, &clash) || len(plan.Changes) != 0 {
 				t.Fatalf("a clash gave the plan %+v and %v", plan, err)
@@ -307,9 +312,9 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 				}
 			}
 
-			if other != (provider.Owner{}) {
-				half := provider.Machine{Spec: provider.Spec{ID: "dev", Owner: other}, State: provider.Broken}
-				if _, err := Diff(situation([]provider.Spec{spec("dev")}, []provider.Machine{half})); !errors.As(err, &clash) {
+			if other != (machine.Owner{}) {
+				half := machine.Machine{Spec: machine.Spec{ID: "dev", Owner: other}, State: machine.Broken}
+				if _, err := Diff(situation([]machine.Spec{spec("dev")}, []machine.Machine{half})); !errors.As(err, &clash) {
 					t.Errorf("a broken machine of which only the owner is known was taken over: %v", err)
 				}
 			}
@@ -326,16 +331,16 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 }
 
 func TestUnreadableMachineThatNobodyWantsIsLeftAlone(t *testing.T) {
-	plan, err := Diff(situation(nil, []provider.Machine{unreadable("dev")}))
+	plan, err := Diff(situation(nil, []machine.Machine{unreadable("dev")}))
 	if err != nil || len(plan.Changes) != 0 {
 		t.Errorf("Diff = %+v, %v; want nothing: whose it is cannot be known", plan, err)
 	}
 }
 
 func TestDestroyAndHalt(t *testing.T) {
-	have := []provider.Machine{
-		running(spec("web")), stopped(spec("dev")), in(provider.Booting, running(spec("db"))),
-		in(provider.Broken, stopped(spec("old"))), in(provider.Absent, stopped(spec("gone"))),
+	have := []machine.Machine{
+		running(spec("web")), stopped(spec("dev")), in(machine.Booting, running(spec("db"))),
+		in(machine.Broken, stopped(spec("old"))), in(machine.Absent, stopped(spec("gone"))),
 	}
 	for name, tt := range map[string]struct {
 		plan Plan

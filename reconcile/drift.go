@@ -3,7 +3,7 @@ package reconcile
 import (
 	"context"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // Drift is what somebody has changed outside of the project file since the last apply,
@@ -28,7 +28,7 @@ func (s *Situation) drift(have found, targets map[string]bool) []Drift {
 			d.What = "was removed"
 		case !owns(s.Owner, m):
 			d.What = "belongs to somebody else"
-		case m.State == provider.Broken:
+		case m.State == machine.Broken:
 			d.What = "cannot be read"
 		default:
 			d.What, d.Attrs = drifted(&applied, w, m)
@@ -42,11 +42,11 @@ func (s *Situation) drift(have found, targets map[string]bool) []Drift {
 
 // drifted tells how a machine that is there differs from how it was left, where it is not
 // as wanted.
-func drifted(applied *provider.Applied, w *Wanted, m *provider.Machine) (what string, attrs []AttrChange) {
+func drifted(applied *machine.Applied, w *Wanted, m *machine.Machine) (what string, attrs []AttrChange) {
 	switch {
 	case !applied.Created.IsZero() && !m.Created.Equal(applied.Created):
 		what = "was made anew"
-	case !applied.Stopped && m.State == provider.Stopped && !w.Stopped:
+	case !applied.Stopped && m.State == machine.Stopped && !w.Stopped:
 		what = "was stopped"
 	case applied.Stopped && active(m) && w.Stopped:
 		what = "was started"
@@ -68,9 +68,9 @@ func (s *Situation) driftOnly(c *Change, w *Wanted) bool {
 	if !ok || c.Action == None || c.From != "" {
 		return false
 	}
-	left := provider.Machine{Spec: applied.Spec, State: provider.Running, Booted: &applied.Settings}
+	left := machine.Machine{Spec: applied.Spec, State: machine.Running, Booted: &applied.Settings}
 	if applied.Stopped {
-		left.State, left.Booted = provider.Stopped, nil
+		left.State, left.Booted = machine.Stopped, nil
 	}
 	undisturbed := Change{ID: w.ID}
 	s.compare(&undisturbed, w, &left)
@@ -85,10 +85,10 @@ func Accept(ctx context.Context, prov Provider, s Situation, p Plan) error {
 		return err
 	}
 	for _, d := range p.Drift {
-		var spec *provider.Spec
+		var spec *machine.Spec
 		stopped := false
-		if m := have[d.ID]; m != nil && m.State != provider.Broken {
-			spec, stopped = &m.Spec, m.State == provider.Stopped
+		if m := have[d.ID]; m != nil && m.State != machine.Broken {
+			spec, stopped = &m.Spec, m.State == machine.Stopped
 		}
 		if err := prov.Note(ctx, d.ID, spec, stopped); err != nil {
 			return err

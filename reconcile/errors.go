@@ -4,24 +4,24 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // ClashError says that a wanted name belongs to somebody else's machine.
 type ClashError struct {
 	ID    string
-	Owner provider.Owner // whose it is; zero: a person's
-	Gone  bool           // the owner's file is not there any more
-	Want  provider.Owner // who wants the name
+	Owner machine.Owner // whose it is; zero: a person's
+	Gone  bool          // the owner's file is not there any more
+	Want  machine.Owner // who wants the name
 }
 
-func clash(m *provider.Machine, want provider.Owner) *ClashError {
+func clash(m *machine.Machine, want machine.Owner) *ClashError {
 	return &ClashError{ID: m.ID, Owner: m.Owner, Gone: m.OwnerGone, Want: want}
 }
 
 func (e *ClashError) Error() string {
 	switch {
-	case e.Owner == provider.Owner{}:
+	case e.Owner == machine.Owner{}:
 		return fmt.Sprintf("machine %q exists already and belongs to no project: somebody made it by hand", e.ID)
 	case e.Owner.File == e.Want.File:
 		return fmt.Sprintf("machine %q belongs to project %q, which is what this file was called before", e.ID, e.Owner.Project)
@@ -38,7 +38,7 @@ func (e *ClashError) Remedy() string {
 		return fmt.Sprintf("if this is that project, moved, take the machine over by `stead adopt %s`, or write project = %q", e.ID, e.Owner.Project)
 	}
 	how := ""
-	if (e.Owner != provider.Owner{}) && e.Owner.File != e.Want.File {
+	if (e.Owner != machine.Owner{}) && e.Owner.File != e.Want.File {
 		how = "--force "
 	}
 	return fmt.Sprintf("take it over with its disk by `stead adopt %s%s`, or choose another name", how, e.ID)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // Somebody who adds a field must say what a difference in it means.
@@ -16,8 +16,8 @@ func TestEveryFieldOfAMachineHasOneClass(t *testing.T) {
 		"Build":    "what it makes is the image, which is compared",
 		"Settings": "its fields are tested one by one",
 	}
-	check := func(name string, set func(*provider.Spec)) {
-		var zero, changed provider.Spec
+	check := func(name string, set func(*machine.Spec)) {
+		var zero, changed machine.Spec
 		set(&changed)
 		var rows []string
 		for _, f := range fields {
@@ -29,15 +29,15 @@ func TestEveryFieldOfAMachineHasOneClass(t *testing.T) {
 			t.Errorf("a difference in %s shows in the rows %v of the table of fields, want exactly one", name, rows)
 		}
 	}
-	spec := reflect.TypeFor[provider.Spec]()
+	spec := reflect.TypeFor[machine.Spec]()
 	for i := range spec.NumField() {
 		if f := spec.Field(i); notCompared[f.Name] == "" {
-			check(f.Name, func(s *provider.Spec) { fill(reflect.ValueOf(s).Elem().Field(i)) })
+			check(f.Name, func(s *machine.Spec) { fill(reflect.ValueOf(s).Elem().Field(i)) })
 		}
 	}
-	settings := reflect.TypeFor[provider.Settings]()
+	settings := reflect.TypeFor[machine.Settings]()
 	for i := range settings.NumField() {
-		check("Settings."+settings.Field(i).Name, func(s *provider.Spec) {
+		check("Settings."+settings.Field(i).Name, func(s *machine.Spec) {
 			fill(reflect.ValueOf(&s.Settings).Elem().Field(i))
 		})
 	}
@@ -76,24 +76,5 @@ func fill(v reflect.Value) {
 		}
 	default:
 		panic("fill: teach me " + v.Kind().String())
-	}
-}
-
-func TestSizesAreWrittenAsInTheProjectFile(t *testing.T) {
-	for n, want := range map[int64]string{
-		0:           "0",
-		1:           "1",
-		1 << 10:     "1K",
-		1536 << 20:  "1536M",
-		8 << 30:     "8G",
-		64 << 30:    "64G",
-		1 << 40:     "1T",
-		1<<50 + 1:   "1125899906842625",
-		3 << 50:     "3P",
-		1<<30 + 512: "1073742336",
-	} {
-		if got := sizeText(n); got != want {
-			t.Errorf("sizeText(%d) = %q, want %q", n, got, want)
-		}
 	}
 }

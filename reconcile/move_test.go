@@ -5,17 +5,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // away is acme before its folder was moved; gone is m of an owner without a file.
-var away = provider.Owner{Project: "acme", File: "/old/machines.hcl"}
+var away = machine.Owner{Project: "acme", File: "/old/machines.hcl"}
 
-func gone(m provider.Machine) provider.Machine { m.OwnerGone = true; return m }
+func gone(m machine.Machine) machine.Machine { m.OwnerGone = true; return m }
 
 // movedTo is acme's situation after "dev" was renamed to "box" in its file.
-func movedTo(box provider.Spec, have ...provider.Machine) Situation {
-	s := situation([]provider.Spec{box}, have)
+func movedTo(box machine.Spec, have ...machine.Machine) Situation {
+	s := situation([]machine.Spec{box}, have)
 	s.Moved = map[string]string{"box": "dev"}
 	return s
 }
@@ -45,8 +45,8 @@ func TestAMovedMachineKeepsItsDisk(t *testing.T) {
 		},
 		"one that was moved before is left alone":         {movedTo(box, running(box)), None, "", nil},
 		"one that never was is created":                   {movedTo(box), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
-		"somebody else's machine of the old name is none": {movedTo(box, running(spec("dev", owner(provider.Owner{Project: "b", File: "/b"})))), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
-		"a broken one is stopped, moved and repaired":     {movedTo(box, in(provider.Broken, stopped(dev))), Repair, "", append(moves, "repair", "start")},
+		"somebody else's machine of the old name is none": {movedTo(box, running(spec("dev", owner(machine.Owner{Project: "b", File: "/b"})))), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
+		"a broken one is stopped, moved and repaired":     {movedTo(box, in(machine.Broken, stopped(dev))), Repair, "", append(moves, "repair", "start")},
 		"one that cannot be read at all, too":             {movedTo(box, unreadable("dev")), Repair, "", append(moves, "repair", "start")},
 		"the folder may have moved as well": {
 			movedTo(box, gone(running(spec("dev", owner(away))))),
@@ -109,7 +109,7 @@ func TestAMoveIsRefusedWhereItsNewNameIsTaken(t *testing.T) {
 	}
 
 	// Without the move, dev would be a machine that left the file: no target may lead there.
-	theirs := movedTo(box, running(dev), stopped(spec("box", owner(provider.Owner{}))))
+	theirs := movedTo(box, running(dev), stopped(spec("box", owner(machine.Owner{}))))
 	for _, target := range [][]string{nil, {"box"}, {"dev"}} {
 		theirs.Target = target
 		var clash *ClashError
@@ -121,8 +121,8 @@ func TestAMoveIsRefusedWhereItsNewNameIsTaken(t *testing.T) {
 
 func TestMovingTheFolderTakesItsMachinesAlong(t *testing.T) {
 	dev, db := spec("dev", owner(away)), spec("db", owner(away))
-	have := []provider.Machine{gone(running(dev)), gone(stopped(db)), running(spec("other"))}
-	s := situation([]provider.Spec{spec("dev"), spec("other")}, have)
+	have := []machine.Machine{gone(running(dev)), gone(stopped(db)), running(spec("other"))}
+	s := situation([]machine.Spec{spec("dev"), spec("other")}, have)
 	plan, err := Diff(s)
 	if err != nil {
 		t.Fatal(err)
@@ -140,8 +140,8 @@ func TestMovingTheFolderTakesItsMachinesAlong(t *testing.T) {
 }
 
 func TestAnotherNameOfTheFolderIsAClashThatSaysHowToGoOn(t *testing.T) {
-	before := provider.Owner{Project: "acme-old", File: "/acme-old/machines.hcl"}
-	_, err := Diff(situation([]provider.Spec{spec("dev")}, []provider.Machine{gone(running(spec("dev", owner(before))))}))
+	before := machine.Owner{Project: "acme-old", File: "/acme-old/machines.hcl"}
+	_, err := Diff(situation([]machine.Spec{spec("dev")}, []machine.Machine{gone(running(spec("dev", owner(before))))}))
 	var clash *ClashError
 	if !errors.As(err, &clash) || !strings.Contains(err.Error(), "is gone") {
 		t.Fatalf("got %v, want a ClashError that says that the file is gone", err)
@@ -155,12 +155,12 @@ func TestAnotherNameOfTheFolderIsAClashThatSaysHowToGoOn(t *testing.T) {
 
 func TestOnlyAnotherProjectsMachineTakesForceToAdopt(t *testing.T) {
 	for name, tt := range map[string]struct {
-		owner provider.Owner
+		owner machine.Owner
 		force bool
 	}{
-		"a person's":                     {provider.Owner{}, false},
-		"the file's under a former name": {provider.Owner{Project: "acme-old", File: acme.File}, false},
-		"another project's":              {provider.Owner{Project: "other", File: "/other/machines.hcl"}, true},
+		"a person's":                     {machine.Owner{}, false},
+		"the file's under a former name": {machine.Owner{Project: "acme-old", File: acme.File}, false},
+		"another project's":              {machine.Owner{Project: "other", File: "/other/machines.hcl"}, true},
 	} {
 		err := clash(ptrTo(running(spec("dev", owner(tt.owner)))), acme)
 		if got := strings.Contains(err.Remedy(), "--force"); got != tt.force {

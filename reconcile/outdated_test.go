@@ -5,18 +5,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/reconcile"
 )
 
 func TestAPlanIsOutdatedWhereALaterOneIsNotTheSame(t *testing.T) {
-	fuller := provider.Machine{Spec: provider.Spec{ID: "b", Digest: "sha256:1"}, DiskUsed: 2}
-	anew := provider.Machine{Spec: provider.Spec{ID: "b", Digest: "sha256:2"}}
-	restart := func(m provider.Machine) reconcile.Change {
+	fuller := machine.Machine{Spec: machine.Spec{ID: "b", Digest: "sha256:1"}, DiskUsed: 2}
+	anew := machine.Machine{Spec: machine.Spec{ID: "b", Digest: "sha256:2"}}
+	restart := func(m machine.Machine) reconcile.Change {
 		return reconcile.Change{ID: "b", Action: reconcile.Restart, Have: &m}
 	}
 	idle := reconcile.Change{ID: "a"}
-	part := reconcile.Plan{Changes: []reconcile.Change{idle, restart(provider.Machine{Spec: fuller.Spec, DiskUsed: 1})}}
+	part := reconcile.Plan{Changes: []reconcile.Change{idle, restart(machine.Machine{Spec: fuller.Spec, DiskUsed: 1})}}
 	for name, tt := range map[string]struct {
 		now  []reconcile.Change
 		want []string

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // Action is what happens to one machine.
@@ -66,13 +66,13 @@ type AttrChange struct {
 type Change struct {
 	ID       string
 	Action   Action
-	Attrs    []AttrChange      // what differs; for Create what it is made with
-	Want     *provider.Spec    // nil for Delete, and for Stop by hand
-	Have     *provider.Machine // nil for Create
-	From     string            // the name that it had; empty: this one
-	Stopped  bool              // it does not run in the end
-	After    []string          // IDs of the machines whose changes come first
-	DataLost int64             // bytes on the disk that a Replace or Delete loses
+	Attrs    []AttrChange     // what differs; for Create what it is made with
+	Want     *machine.Spec    // nil for Delete, and for Stop by hand
+	Have     *machine.Machine // nil for Create
+	From     string           // the name that it had; empty: this one
+	Stopped  bool             // it does not run in the end
+	After    []string         // IDs of the machines whose changes come first
+	DataLost int64            // bytes on the disk that a Replace or Delete loses
 
 	// DriftOnly: the file asks for nothing new; the change takes back what somebody did.
 	DriftOnly bool

@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/reconcile"
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
@@ -16,45 +17,45 @@ import (
 // Few values, so that machines are often equal, nearly equal and of one name.
 var (
 	ids    = []string{"a", "b", "c", "d", "e"}
-	others = []provider.Owner{{}, {Project: "other", File: "/other/machines.hcl"}, {Project: "acme", File: "/copy/machines.hcl"}}
+	others = []machine.Owner{{}, {Project: "other", File: "/other/machines.hcl"}, {Project: "acme", File: "/copy/machines.hcl"}}
 )
 
-func drawSettings(t *rapid.T) provider.Settings {
-	return provider.Settings{
+func drawSettings(t *rapid.T) machine.Settings {
+	return machine.Settings{
 		CPUs:           rapid.IntRange(1, 2).Draw(t, "cpus"),
 		Memory:         rapid.SampledFrom([]int64{1 << 30, 2 << 30}).Draw(t, "memory"),
 		Disk:           rapid.SampledFrom([]int64{32 << 30, 64 << 30}).Draw(t, "disk"),
 		Kernel:         rapid.SampledFrom([]string{"", "/k"}).Draw(t, "kernel"),
 		Virtualization: rapid.Bool().Draw(t, "virtualization"),
-		HomeMount:      rapid.SampledFrom([]provider.HomeMount{provider.HomeReadWrite, provider.HomeReadOnly, provider.HomeNone}).Draw(t, "home"),
+		HomeMount:      rapid.SampledFrom([]machine.HomeMount{machine.HomeReadWrite, machine.HomeReadOnly, machine.HomeNone}).Draw(t, "home"),
 		Services:       rapid.SampledFrom([][]string{nil, {"x"}, {"x", "y"}, {"y", "x"}}).Draw(t, "services"),
 	}
 }
 
-func drawSpec(t *rapid.T, id string, owner provider.Owner) provider.Spec {
-	return provider.Spec{
+func drawSpec(t *rapid.T, id string, owner machine.Owner) machine.Spec {
+	return machine.Spec{
 		ID: id, Owner: owner,
 		Image:    rapid.SampledFrom([]string{"debian:12", "debian:13"}).Draw(t, "image"),
 		Digest:   rapid.SampledFrom([]string{"sha256:1", "sha256:2"}).Draw(t, "digest"),
-		Platform: rapid.SampledFrom([]string{"linux/amd64", "linux/arm64"}).Draw(t, "platform"),
-		User:     provider.User{Name: "ada", UID: rapid.IntRange(1000, 1001).Draw(t, "uid"), GID: 1000},
+		Platform: rapid.SampledFrom([]platform.Platform{amd64, arm64}).Draw(t, "platform"),
+		User:     machine.User{Name: "ada", UID: rapid.IntRange(1000, 1001).Draw(t, "uid"), GID: 1000},
 		Settings: drawSettings(t),
 	}
 }
 
-func drawMachine(t *rapid.T, id string, owner provider.Owner) provider.Machine {
-	states := []provider.State{provider.Stopped, provider.Booting, provider.Running, provider.Broken}
-	m := provider.Machine{
+func drawMachine(t *rapid.T, id string, owner machine.Owner) machine.Machine {
+	states := []machine.State{machine.Stopped, machine.Booting, machine.Running, machine.Broken}
+	m := machine.Machine{
 		Spec:     drawSpec(t, id, owner),
 		State:    rapid.SampledFrom(states).Draw(t, "state"),
 		DiskUsed: rapid.Int64Range(1, 1<<30).Draw(t, "used"),
 	}
-	if m.State == provider.Booting || m.State == provider.Running {
+	if m.State == machine.Booting || m.State == machine.Running {
 		booted := drawSettings(t) // somebody may have changed the files since
 		m.Booted = &booted
 	}
-	if m.State == provider.Broken && rapid.Bool().Draw(t, "unreadable") {
-		m.Spec = provider.Spec{ID: id}
+	if m.State == machine.Broken && rapid.Bool().Draw(t, "unreadable") {
+		m.Spec = machine.Spec{ID: id}
 	}
 	return m
 }
@@ -75,7 +76,7 @@ func drawWanted(t *rapid.T, id string) reconcile.Wanted {
 }
 
 // world is a host and a project that wants some of its names.
-func drawWorld(t *rapid.T) (want []reconcile.Wanted, have []provider.Machine) {
+func drawWorld(t *rapid.T) (want []reconcile.Wanted, have []machine.Machine) {
 	for _, id := range ids {
 		switch rapid.SampledFrom([]string{"wanted", "found", "both", "somebody else's", "absent"}).Draw(t, id) {
 		case "wanted":
@@ -92,7 +93,7 @@ func drawWorld(t *rapid.T) (want []reconcile.Wanted, have []provider.Machine) {
 	return want, have
 }
 
-func diff(t *rapid.T, want []reconcile.Wanted, have []provider.Machine) reconcile.Plan {
+func diff(t *rapid.T, want []reconcile.Wanted, have []machine.Machine) reconcile.Plan {
 	plan, err := reconcile.Diff(reconcile.Situation{Owner: acme, Want: want, Have: have})
 	if err != nil {
 		t.Fatal(err)
@@ -152,11 +153,11 @@ var errDisturbed error = disturbed{}
 func TestEqualsNeedNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, _ := drawWorld(t)
-		have := make([]provider.Machine, len(want))
+		have := make([]machine.Machine, len(want))
 		for i, s := range want {
-			have[i] = provider.Machine{Spec: s.Spec, State: provider.Running, Booted: &s.Settings}
+			have[i] = machine.Machine{Spec: s.Spec, State: machine.Running, Booted: &s.Settings}
 			if s.Stopped {
-				have[i].State, have[i].Booted = provider.Stopped, nil
+				have[i].State, have[i].Booted = machine.Stopped, nil
 			}
 		}
 		if plan := diff(t, want, have); !plan.Empty() || plan.Destructive() {
@@ -185,7 +186,7 @@ func TestSomebodyElsesMachinesAreAsTheyWere(t *testing.T) {
 		} {
 			_ = reconcile.Apply(t.Context(), h, plan, reconcile.Options{}) // stopping what is deleted may fail
 		}
-		now := map[string]provider.Machine{}
+		now := map[string]machine.Machine{}
 		for _, m := range h.Machines() {
 			now[m.ID] = m
 		}
@@ -231,10 +232,10 @@ func TestWhatWasAppliedDecidesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Applied = map[string]provider.Applied{}
+		s.Applied = map[string]machine.Applied{}
 		for _, id := range ids {
 			if rapid.Bool().Draw(t, "applied") {
-				s.Applied[id] = provider.Applied{Spec: drawSpec(t, id, acme), Stopped: rapid.Bool().Draw(t, "stopped")}
+				s.Applied[id] = machine.Applied{Spec: drawSpec(t, id, acme), Stopped: rapid.Bool().Draw(t, "stopped")}
 			}
 		}
 		with, err := reconcile.Diff(s)

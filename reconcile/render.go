@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/docker/go-units"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // Symbol is how an action is marked in a plan: "+", "~", "-", "-/+", or "" for
@@ -109,7 +109,7 @@ func (c *Change) reasons() []string {
 		lines = append(lines, strings.TrimPrefix(c.Have.Problem+"; ", "; ")+"its disk is kept")
 	}
 	if c.Action.LosesDisk() {
-		lines = append(lines, "loses its disk, which holds "+units.BytesSize(float64(c.DataLost)))
+		lines = append(lines, "loses its disk, which holds "+size.Measured(c.DataLost))
 	}
 	if len(lines) == 0 {
 		return []string{""}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -15,26 +15,26 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestText(t *testing.T) {
 	same := running(spec("same"))
 	mixed := mustDiff(t,
-		[]provider.Spec{
+		[]machine.Spec{
 			spec("api", cpus(4), services("postgresql", "redis")),
 			spec("cache", services("redis")),
 			spec("db", image("debian:13"), digest("2"), cpus(8)),
 			spec("idle"),
-			spec("lab", func(s *provider.Spec) {
-				s.Virtualization, s.HomeMount, s.Kernel = true, provider.HomeNone, "/acme/vmlinuz"
+			spec("lab", func(s *machine.Spec) {
+				s.Virtualization, s.HomeMount, s.Kernel = true, machine.HomeNone, "/acme/vmlinuz"
 			}),
 			spec("lost"),
 			spec("same"),
 			spec("tiny", disk(32)),
 		},
-		[]provider.Machine{
+		[]machine.Machine{
 			running(spec("api")), running(spec("cache")), running(spec("db")), stopped(spec("idle")),
 			unreadable("lost"), same, stopped(spec("tiny")), stopped(spec("unwanted")),
 		})
 	tests := map[string]Plan{
 		"mixed":   mixed,
-		"nothing": mustDiff(t, []provider.Spec{same.Spec}, []provider.Machine{same}),
-		"halt":    Halt(situation(nil, []provider.Machine{same})),
+		"nothing": mustDiff(t, []machine.Spec{same.Spec}, []machine.Machine{same}),
+		"halt":    Halt(situation(nil, []machine.Machine{same})),
 	}
 	for name, plan := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-func mustDiff(t *testing.T, want []provider.Spec, have []provider.Machine) Plan {
+func mustDiff(t *testing.T, want []machine.Spec, have []machine.Machine) Plan {
 	t.Helper()
 	plan, err := Diff(situation(want, have))
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // savedVersion is the form of saved plans. They are for the same program a little later,
@@ -55,7 +55,7 @@ func (e *StaleError) Remedy() string {
 
 // Fresh plans again for the host as it is now. A [*StaleError] says that something else
 // came out than what was saved.
-func (s *Saved) Fresh(have []provider.Machine, applied map[string]provider.Applied) (Plan, error) {
+func (s *Saved) Fresh(have []machine.Machine, applied map[string]machine.Applied) (Plan, error) {
 	now := s.Situation
 	now.Have, now.Applied = have, applied
 	plan, err := Diff(now)

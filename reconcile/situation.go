@@ -3,12 +3,12 @@ package reconcile
 import (
 	"slices"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // Wanted is a machine as a project wants it.
 type Wanted struct {
-	provider.Spec
+	machine.Spec
 	Stopped   bool     // it exists and does not run
 	KeepImage bool     // another image makes no other machine of it
 	After     []string // IDs of machines that have to be there, and up, before it
@@ -16,11 +16,12 @@ type Wanted struct {
 
 // Situation is all that a plan depends on.
 type Situation struct {
-	Owner   provider.Owner              // who plans
-	Want    []Wanted                    // every machine of the project
-	Have    []provider.Machine          // every machine of the host
-	Applied map[string]provider.Applied // by ID, how the owner's last apply left its machines
-	Moved   map[string]string           // names that machines had before, by their new ones
+	Owner     machine.Owner              // who plans
+	Want      []Wanted                   // every machine of the project
+	Have      []machine.Machine          // every machine of the host
+	Applied   map[string]machine.Applied // by ID, how the owner's last apply left its machines
+	Moved     map[string]string          // names that machines had before, by their new ones
+	FileOrder []string                   // IDs of Want as they stand in the file; no plan depends on it
 
 	Target    []string // plan these only, and what they depend on; empty: all
 	Replace   []string // make these anew, whatever they are
@@ -28,12 +29,12 @@ type Situation struct {
 }
 
 // found is what the host has, by ID and under the new names of what has moved.
-type found map[string]*provider.Machine
+type found map[string]*machine.Machine
 
 func (s *Situation) found() (found, error) {
 	f := found{}
 	for _, m := range s.Have {
-		if m.State != provider.Absent {
+		if m.State != machine.Absent {
 			f[m.ID] = &m
 		}
 	}
@@ -57,7 +58,7 @@ func (s *Situation) found() (found, error) {
 // ours tells whether a machine is the owner's to take down. Before the first apply in a
 // moved folder that holds for the machines of the file alone: others of the project's name
 // may be another copy's.
-func (s *Situation) ours(m *provider.Machine) bool {
+func (s *Situation) ours(m *machine.Machine) bool {
 	return m.Owner == s.Owner || s.wanted(m.ID) != nil && moved(s.Owner, m)
 }
 

@@ -8,11 +8,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // wish is a wanted machine of acme.
-func wish(s provider.Spec, edits ...func(*Wanted)) Wanted {
+func wish(s machine.Spec, edits ...func(*Wanted)) Wanted {
 	w := Wanted{Spec: s}
 	for _, edit := range edits {
 		edit(&w)
@@ -20,10 +20,10 @@ func wish(s provider.Spec, edits ...func(*Wanted)) Wanted {
 	return w
 }
 
-func off(w *Wanted)            { w.Stopped = true }
-func keepImage(w *Wanted)      { w.KeepImage = true }
-func protected(w *Wanted)      { w.PreventDestroy = true }
-func protect(s *provider.Spec) { s.PreventDestroy = true }
+func off(w *Wanted)           { w.Stopped = true }
+func keepImage(w *Wanted)     { w.KeepImage = true }
+func protected(w *Wanted)     { w.PreventDestroy = true }
+func protect(s *machine.Spec) { s.PreventDestroy = true }
 func after(ids ...string) func(*Wanted) {
 	return func(w *Wanted) { w.After = ids }
 }
@@ -41,31 +41,31 @@ func plans(p Plan) []string {
 
 func TestDiffOfAMachineThatIsNotToRun(t *testing.T) {
 	dev := spec("dev")
-	booting := in(provider.Booting, running(dev))
+	booting := in(machine.Booting, running(dev))
 	tests := map[string]struct {
 		want   Wanted
-		have   []provider.Machine
+		have   []machine.Machine
 		action Action
 		attrs  string
 		steps  []string
 	}{
 		"it is created and not started": {wish(dev, off), nil, Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create"}},
-		"stopped it is left alone":      {wish(dev, off), []provider.Machine{stopped(dev)}, None, "", nil},
-		"running it is stopped":         {wish(dev, off), []provider.Machine{running(dev)}, Stop, "", []string{"stop"}},
-		"booting it is stopped":         {wish(dev, off), []provider.Machine{booting}, Stop, "", []string{"stop"}},
+		"stopped it is left alone":      {wish(dev, off), []machine.Machine{stopped(dev)}, None, "", nil},
+		"running it is stopped":         {wish(dev, off), []machine.Machine{running(dev)}, Stop, "", []string{"stop"}},
+		"booting it is stopped":         {wish(dev, off), []machine.Machine{booting}, Stop, "", []string{"stop"}},
 		"its settings are written, and it is not started": {
-			wish(spec("dev", cpus(4)), off), []provider.Machine{stopped(dev)}, Reconfigure, "cpus 2 -> 4", []string{"configure"},
+			wish(spec("dev", cpus(4)), off), []machine.Machine{stopped(dev)}, Reconfigure, "cpus 2 -> 4", []string{"configure"},
 		},
 		"its settings are written before it stops": {
-			wish(spec("dev", cpus(4)), off), []provider.Machine{running(dev)}, Stop, "cpus 2 -> 4", []string{"configure", "stop"},
+			wish(spec("dev", cpus(4)), off), []machine.Machine{running(dev)}, Stop, "cpus 2 -> 4", []string{"configure", "stop"},
 		},
 		"settings that were written already only need the stop": {
-			wish(spec("dev", cpus(4)), off), []provider.Machine{set(running(dev), cpus(4))}, Stop, "", []string{"stop"},
+			wish(spec("dev", cpus(4)), off), []machine.Machine{set(running(dev), cpus(4))}, Stop, "", []string{"stop"},
 		},
 		"it is made anew and not started": {
-			wish(spec("dev", disk(32)), off), []provider.Machine{running(dev)}, Replace, "disk 64G -> 32G  # forces replacement", []string{"replace"},
+			wish(spec("dev", disk(32)), off), []machine.Machine{running(dev)}, Replace, "disk 64G -> 32G  # forces replacement", []string{"replace"},
 		},
-		"it is repaired and not started": {wish(dev, off), []provider.Machine{in(provider.Broken, stopped(dev))}, Repair, "", []string{"repair"}},
+		"it is repaired and not started": {wish(dev, off), []machine.Machine{in(machine.Broken, stopped(dev))}, Repair, "", []string{"repair"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -93,16 +93,16 @@ func TestAKeptImageMakesNoOtherMachine(t *testing.T) {
 	other := spec("dev", image("debian:13"), digest("2"))
 	tests := map[string]struct {
 		want Wanted
-		have []provider.Machine
+		have []machine.Machine
 		plan []string
 		made string // the digest that the change is about
 	}{
-		"another image is nothing":             {wish(other, keepImage), []provider.Machine{running(dev)}, nil, dev.Digest},
-		"other settings are still a restart":   {wish(spec("dev", digest("2"), cpus(4)), keepImage), []provider.Machine{running(dev)}, []string{"restart dev"}, dev.Digest},
+		"another image is nothing":             {wish(other, keepImage), []machine.Machine{running(dev)}, nil, dev.Digest},
+		"other settings are still a restart":   {wish(spec("dev", digest("2"), cpus(4)), keepImage), []machine.Machine{running(dev)}, []string{"restart dev"}, dev.Digest},
 		"a new machine is of the new image":    {wish(other, keepImage), nil, []string{"create dev"}, other.Digest},
-		"and so is one that is made anew":      {wish(spec("dev", digest("2"), disk(32)), keepImage), []provider.Machine{running(dev)}, []string{"replace dev"}, other.Digest},
-		"or of which nothing can be read":      {wish(other, keepImage), []provider.Machine{unreadable("dev")}, []string{"repair dev"}, other.Digest},
-		"a broken one keeps its image as well": {wish(other, keepImage), []provider.Machine{in(provider.Broken, stopped(dev))}, []string{"repair dev"}, dev.Digest},
+		"and so is one that is made anew":      {wish(spec("dev", digest("2"), disk(32)), keepImage), []machine.Machine{running(dev)}, []string{"replace dev"}, other.Digest},
+		"or of which nothing can be read":      {wish(other, keepImage), []machine.Machine{unreadable("dev")}, []string{"repair dev"}, other.Digest},
+		"a broken one keeps its image as well": {wish(other, keepImage), []machine.Machine{in(machine.Broken, stopped(dev))}, []string{"repair dev"}, dev.Digest},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -126,13 +126,13 @@ func TestADiskThatMustNotBeLostStopsThePlan(t *testing.T) {
 		s       Situation
 		allowed bool
 	}{
-		"a replacement is refused":                  {s: Situation{Want: []Wanted{wish(spec("dev", digest("2")), protected)}, Have: []provider.Machine{guarded}}},
-		"one that was asked for, too":               {s: Situation{Want: []Wanted{wish(spec("dev"), protected)}, Have: []provider.Machine{guarded}, Replace: []string{"dev"}}},
-		"and so is a machine that left the file":    {s: Situation{Have: []provider.Machine{guarded}}},
-		"the file may take the protection away":     {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", digest("2")))}, Have: []provider.Machine{guarded}}},
-		"and may give it while the machine is kept": {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev"), protected)}, Have: []provider.Machine{running(spec("dev"))}}},
-		"a restart loses nothing":                   {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", cpus(4)), protected)}, Have: []provider.Machine{guarded}}},
-		"another target is none of its business":    {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", digest("2")), protected), wish(spec("web"))}, Have: []provider.Machine{guarded}, Target: []string{"web"}}},
+		"a replacement is refused":                  {s: Situation{Want: []Wanted{wish(spec("dev", digest("2")), protected)}, Have: []machine.Machine{guarded}}},
+		"one that was asked for, too":               {s: Situation{Want: []Wanted{wish(spec("dev"), protected)}, Have: []machine.Machine{guarded}, Replace: []string{"dev"}}},
+		"and so is a machine that left the file":    {s: Situation{Have: []machine.Machine{guarded}}},
+		"the file may take the protection away":     {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", digest("2")))}, Have: []machine.Machine{guarded}}},
+		"and may give it while the machine is kept": {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev"), protected)}, Have: []machine.Machine{running(spec("dev"))}}},
+		"a restart loses nothing":                   {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", cpus(4)), protected)}, Have: []machine.Machine{guarded}}},
+		"another target is none of its business":    {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", digest("2")), protected), wish(spec("web"))}, Have: []machine.Machine{guarded}, Target: []string{"web"}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestADiskThatMustNotBeLostStopsThePlan(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Destroy(Situation{Owner: acme, Have: []provider.Machine{guarded, running(spec("web"))}}); err == nil {
+	if _, err := Destroy(Situation{Owner: acme, Have: []machine.Machine{guarded, running(spec("web"))}}); err == nil {
 		t.Error("destroy takes a disk that must not be lost")
 	}
 }
@@ -159,7 +159,7 @@ func TestAPlanCanBeLimited(t *testing.T) {
 	want := []Wanted{
 		wish(spec("db", cpus(4))), wish(spec("web", cpus(4)), after("db")), wish(spec("lab", cpus(4))),
 	}
-	have := []provider.Machine{running(spec("db")), running(spec("web")), running(spec("lab")), running(spec("old"))}
+	have := []machine.Machine{running(spec("db")), running(spec("web")), running(spec("lab")), running(spec("old"))}
 	tests := map[string]struct {
 		edit func(*Situation)
 		want []string
@@ -186,7 +186,7 @@ func TestAPlanCanBeLimited(t *testing.T) {
 	}
 	var unknown *UnknownError
 	for _, s := range []Situation{{Target: []string{"nobody"}}, {Replace: []string{"theirs"}}} {
-		s.Owner, s.Want, s.Have = acme, want, []provider.Machine{running(spec("theirs", owner(provider.Owner{})))}
+		s.Owner, s.Want, s.Have = acme, want, []machine.Machine{running(spec("theirs", owner(machine.Owner{})))}
 		if _, err := Diff(s); !errors.As(err, &unknown) || unknown.Remedy() == "" {
 			t.Errorf("Diff = %v, want an UnknownError", err)
 		}
@@ -195,7 +195,7 @@ func TestAPlanCanBeLimited(t *testing.T) {
 
 func TestARestartThatWaitsIsNotPlannedAgainAndAgain(t *testing.T) {
 	want := spec("dev", cpus(4), services())
-	s := situation([]provider.Spec{want}, []provider.Machine{running(spec("dev"))})
+	s := situation([]machine.Spec{want}, []machine.Machine{running(spec("dev"))})
 	s.NoRestart = true
 	plan, err := Diff(s)
 	if err != nil {
@@ -205,7 +205,7 @@ func TestARestartThatWaitsIsNotPlannedAgainAndAgain(t *testing.T) {
 		t.Errorf("the plan is %v (%s)", plan.Changes[0].Action, got)
 	}
 	written := set(running(spec("dev", services())), cpus(4)) // as it was left by that plan
-	s.Have = []provider.Machine{written}
+	s.Have = []machine.Machine{written}
 	if plan, err = Diff(s); err != nil || !plan.Empty() || !strings.Contains(Text(plan), "wait for a restart") {
 		t.Errorf("the next plan is %v, %v, %q", plans(plan), err, Text(plan))
 	}
@@ -217,7 +217,7 @@ func TestARestartThatWaitsIsNotPlannedAgainAndAgain(t *testing.T) {
 
 func TestMachinesComeUpAfterWhatTheyNeedAndGoDownBeforeIt(t *testing.T) {
 	want := []Wanted{wish(spec("db")), wish(spec("api"), after("db")), wish(spec("web"), after("api", "db"))}
-	have := []provider.Machine{running(spec("db")), running(spec("api")), running(spec("web"))}
+	have := []machine.Machine{running(spec("db")), running(spec("api")), running(spec("web"))}
 	orders := func(p Plan) map[string][]string {
 		m := map[string][]string{}
 		for _, c := range p.Changes {
@@ -256,31 +256,31 @@ func TestMachinesComeUpAfterWhatTheyNeedAndGoDownBeforeIt(t *testing.T) {
 
 func TestDriftIsWhatSomebodyElseDid(t *testing.T) {
 	dev, made := spec("dev"), time.Unix(1e9, 0)
-	born := func(m provider.Machine) provider.Machine { m.Created = made; return m }
+	born := func(m machine.Machine) machine.Machine { m.Created = made; return m }
 	other := born(running(dev))
 	other.Created = made.Add(time.Hour)
 	tests := map[string]struct {
 		want  Wanted
-		have  []provider.Machine
+		have  []machine.Machine
 		drift string // of dev
 		only  bool   // the change is for the drift alone
 	}{
-		"nothing happened":                 {wish(dev), []provider.Machine{born(running(dev))}, "", false},
-		"the file changed":                 {wish(spec("dev", cpus(4))), []provider.Machine{born(running(dev))}, "", false},
-		"somebody set the cpus":            {wish(dev), []provider.Machine{born(set(running(dev), cpus(8)))}, "cpus 2 -> 8", true},
-		"somebody set them, the file too":  {wish(spec("dev", cpus(4))), []provider.Machine{born(set(running(dev), cpus(8)))}, "cpus 2 -> 8", false},
-		"somebody set what the file wants": {wish(spec("dev", cpus(4))), []provider.Machine{born(set(running(dev), cpus(4)))}, "", false},
-		"somebody stopped it":              {wish(dev), []provider.Machine{born(stopped(dev))}, "was stopped", true},
-		"the file stopped it":              {wish(dev, off), []provider.Machine{born(running(dev))}, "", false},
+		"nothing happened":                 {wish(dev), []machine.Machine{born(running(dev))}, "", false},
+		"the file changed":                 {wish(spec("dev", cpus(4))), []machine.Machine{born(running(dev))}, "", false},
+		"somebody set the cpus":            {wish(dev), []machine.Machine{born(set(running(dev), cpus(8)))}, "cpus 2 -> 8", true},
+		"somebody set them, the file too":  {wish(spec("dev", cpus(4))), []machine.Machine{born(set(running(dev), cpus(8)))}, "cpus 2 -> 8", false},
+		"somebody set what the file wants": {wish(spec("dev", cpus(4))), []machine.Machine{born(set(running(dev), cpus(4)))}, "", false},
+		"somebody stopped it":              {wish(dev), []machine.Machine{born(stopped(dev))}, "was stopped", true},
+		"the file stopped it":              {wish(dev, off), []machine.Machine{born(running(dev))}, "", false},
 		"somebody removed it":              {wish(dev), nil, "was removed", true},
-		"somebody made another one":        {wish(dev), []provider.Machine{other}, "was made anew", false},
-		"somebody broke its files":         {wish(dev), []provider.Machine{in(provider.Broken, stopped(dev))}, "cannot be read", true},
+		"somebody made another one":        {wish(dev), []machine.Machine{other}, "was made anew", false},
+		"somebody broke its files":         {wish(dev), []machine.Machine{in(machine.Broken, stopped(dev))}, "cannot be read", true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			plan, err := Diff(Situation{
 				Owner: acme, Want: []Wanted{tt.want}, Have: tt.have,
-				Applied: map[string]provider.Applied{"dev": {Spec: dev, Created: made}, "gone": {Spec: spec("gone")}},
+				Applied: map[string]machine.Applied{"dev": {Spec: dev, Created: made}, "gone": {Spec: spec("gone")}},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -307,7 +307,7 @@ func TestDriftIsWhatSomebodyElseDid(t *testing.T) {
 func TestUpAndDownDoNotWaitForEachOther(t *testing.T) {
 	// a goes down and needs b, which comes up and needs c, which goes down.
 	want := []Wanted{wish(spec("a"), off, after("b", "c")), wish(spec("b"), after("c")), wish(spec("c"), off)}
-	plan, err := Diff(Situation{Owner: acme, Want: want, Have: []provider.Machine{running(spec("a")), stopped(spec("b")), running(spec("c"))}})
+	plan, err := Diff(Situation{Owner: acme, Want: want, Have: []machine.Machine{running(spec("a")), stopped(spec("b")), running(spec("c"))}})
 	if err != nil {
 		t.Fatal(err)
 	}

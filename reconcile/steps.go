@@ -3,7 +3,7 @@ package reconcile
 import (
 	"context"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // change takes the steps of c in their order.
@@ -61,13 +61,13 @@ type step struct {
 }
 
 // withSpec is a step that takes what is wanted.
-func withSpec(name, news string, call func(Provider, context.Context, provider.Spec) error) step {
+func withSpec(name, news string, call func(Provider, context.Context, machine.Spec) error) step {
 	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, *c.Want) }}
 }
 
 // withFound is a step that turns the machine that the plan was made for into what is
 // wanted.
-func withFound(name, news string, call func(Provider, context.Context, provider.Spec, *provider.Identity) error) step {
+func withFound(name, news string, call func(Provider, context.Context, machine.Spec, *machine.Identity) error) step {
 	return step{name, news, func(ctx context.Context, prov Provider, c Change) error {
 		return call(prov, ctx, *c.Want, c.Have.Identity())
 	}}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/reconcile"
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
@@ -121,8 +121,8 @@ func (r *watching) heard(want ...string) {
 	}
 }
 
-// machine is a wanted one, changed by edits.
-func machine(id string, edits ...func(*reconcile.Wanted)) reconcile.Wanted {
+// declaredMachine is a wanted one, changed by edits.
+func declaredMachine(id string, edits ...func(*reconcile.Wanted)) reconcile.Wanted {
 	w := reconcile.Wanted{Spec: spec(id)}
 	for _, edit := range edits {
 		edit(&w)
@@ -140,11 +140,11 @@ func after(id string) func(*reconcile.Wanted) {
 
 func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("db"), machine("dev")}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("db"), declaredMachine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create db create dev")
 
-		w.want = []reconcile.Wanted{machine("db", withDigest("sha256:2")), machine("dev", withCPUs(4))}
+		w.want = []reconcile.Wanted{declaredMachine("db", withDigest("sha256:2")), declaredMachine("dev", withCPUs(4))}
 		r.saved()
 		r.heard("waits replace db", "applies restart dev")
 
@@ -153,14 +153,14 @@ func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
 		r.pass(time.Hour)
 		r.heard()
 
-		w.want = []reconcile.Wanted{machine("db", withDigest("sha256:2"))}
+		w.want = []reconcile.Wanted{declaredMachine("db", withDigest("sha256:2"))}
 		r.saved()
 		r.heard("waits delete dev")
 		if got := w.host.Machines()[0].Digest; got != "sha256:1" {
 			t.Errorf("the machine was replaced: it has %s", got)
 		}
 
-		w.want = []reconcile.Wanted{machine("db"), machine("dev", withCPUs(4))}
+		w.want = []reconcile.Wanted{declaredMachine("db"), declaredMachine("dev", withCPUs(4))}
 		r.saved()
 		r.heard()
 		w.want = w.want[:1]
@@ -171,13 +171,13 @@ func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
 
 func TestMachinesWaitWithTheOnesTheyDependOnUnlessTheyRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("db"), machine("api", after("db"))}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("db"), declaredMachine("api", after("db"))}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create api create db")
 
 		w.want = []reconcile.Wanted{
-			machine("db", withDigest("sha256:2")), machine("api", after("db"), withCPUs(4)),
-			machine("web", after("db")), machine("web-test", after("web")), machine("tools"),
+			declaredMachine("db", withDigest("sha256:2")), declaredMachine("api", after("db"), withCPUs(4)),
+			declaredMachine("web", after("db")), declaredMachine("web-test", after("web")), declaredMachine("tools"),
 		}
 		r.saved()
 		r.heard("waits replace db create web create web-test", "applies restart api create tools")
@@ -187,7 +187,7 @@ func TestMachinesWaitWithTheOnesTheyDependOnUnlessTheyRun(t *testing.T) {
 func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
 	for repair, want := range map[bool]string{false: "waits start dev", true: "applies start dev"} {
 		synctest.Test(t, func(t *testing.T) {
-			w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+			w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev")}}
 			r := watch(t, w, reconcile.WatchOptions{RepairDrift: repair})
 			r.heard("applies create dev")
 			r.pass(time.Minute)
@@ -198,9 +198,9 @@ func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
 			r.heard()
 
 			// What the file asks for is done, whatever else has happened.
-			w.want = []reconcile.Wanted{machine("dev", withCPUs(4))}
+			w.want = []reconcile.Wanted{declaredMachine("dev", withCPUs(4))}
 			r.saved()
-			if m := w.host.Machines()[0]; m.State != provider.Running || m.Booted.CPUs != 4 {
+			if m := w.host.Machines()[0]; m.State != machine.Running || m.Booted.CPUs != 4 {
 				t.Errorf("dev is %v with %+v", m.State, m.Booted)
 			}
 		})
@@ -209,8 +209,8 @@ func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
 
 func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dev := machine("dev")
-		found := provider.Machine{Spec: dev.Spec, State: provider.Running, Booted: &dev.Settings}
+		dev := declaredMachine("dev")
+		found := machine.Machine{Spec: dev.Spec, State: machine.Running, Booted: &dev.Settings}
 		w := &watched{host: reconciletest.New(found), want: []reconcile.Wanted{dev}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard()
@@ -219,9 +219,9 @@ func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
 		r.heard("waits start dev")
 
 		// Somebody configures it, and then writes that down.
-		_ = w.host.Configure(t.Context(), machine("dev", withCPUs(4)).Spec, nil)
+		_ = w.host.Configure(t.Context(), declaredMachine("dev", withCPUs(4)).Spec, nil)
 		_ = w.host.Start(t.Context(), "dev")
-		w.want = []reconcile.Wanted{machine("dev", withCPUs(4))}
+		w.want = []reconcile.Wanted{declaredMachine("dev", withCPUs(4))}
 		r.saved()
 		r.heard()
 		_ = w.host.Configure(t.Context(), dev.Spec, nil)
@@ -232,7 +232,7 @@ func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
 
 func TestABrokenFileIsShownOnceAndKeepsTheMachines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create dev")
 
@@ -248,7 +248,7 @@ func TestABrokenFileIsShownOnceAndKeepsTheMachines(t *testing.T) {
 			t.Errorf("there are %d machines", n)
 		}
 
-		w.err, w.want = nil, append(w.want, machine("web"))
+		w.err, w.want = nil, append(w.want, declaredMachine("web"))
 		r.saved()
 		r.heard("mended", "applies create web")
 		w.err = errors.New("line 2")
@@ -291,7 +291,7 @@ func TestTheEndOfAWatchLeavesTheRunningStepWhole(t *testing.T) {
 			t.Errorf("an idle watch ends with %v", err)
 		}
 
-		w = &watched{host: reconciletest.New(), want: []reconcile.Wanted{machine("dev")}}
+		w = &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev")}}
 		started := make(chan struct{})
 		w.host.Fail = func(op, _ string) error {
 			if op == "create" {
@@ -306,7 +306,7 @@ func TestTheEndOfAWatchLeavesTheRunningStepWhole(t *testing.T) {
 		if err := <-r.ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("a watch that was cut short ends with %v", err)
 		}
-		if m := w.host.Machines(); len(m) != 1 || m[0].State != provider.Stopped {
+		if m := w.host.Machines(); len(m) != 1 || m[0].State != machine.Stopped {
 			t.Errorf("there is %+v", m)
 		}
 	})

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/config"
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/reconcile"
 	"github.com/stead-vm/stead/reconcile/follow"
 	"github.com/stead-vm/stead/reconcile/reconciletest"
@@ -41,8 +42,8 @@ func (d *onDisk) Look(context.Context) (reconcile.Plan, error) {
 		return reconcile.Plan{}, err
 	}
 	want, err := reconcile.Desired(p, reconcile.Defaults{
-		Settings: provider.Settings{CPUs: 1, Memory: 1 << 30, Disk: 1 << 30, HomeMount: provider.HomeReadWrite},
-		Digest:   func(_, _ string) (string, error) { return "sha256:1", nil },
+		Settings: machine.Settings{CPUs: 1, Memory: 1 << 30, Disk: 1 << 30, HomeMount: machine.HomeReadWrite},
+		Digest:   func(string, platform.Platform) (string, error) { return "sha256:1", nil },
 	})
 	if err != nil {
 		return reconcile.Plan{}, err

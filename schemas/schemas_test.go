@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 func compile(t *testing.T) *jsonschema.Schema {
@@ -68,12 +68,12 @@ func TestBootConfigSchema(t *testing.T) {
 
 // A setting that is not in the schema is one that nobody outside can know.
 func TestBootConfigSchemaHasEverySetting(t *testing.T) {
-	keys := map[string]string{ // field of provider.Settings: key of the file
+	keys := map[string]string{ // field of machine.Settings: key of the file
 		"CPUs": "cpus", "Memory": "memory", "HomeMount": "homeMount", "Virtualization": "virtualization",
 		"Kernel": "kernelPath", "Disk": "disk", "Services": "services",
 	}
 	var fields []string
-	settings := reflect.TypeFor[provider.Settings]()
+	settings := reflect.TypeFor[machine.Settings]()
 	for i := range settings.NumField() {
 		fields = append(fields, settings.Field(i).Name)
 	}

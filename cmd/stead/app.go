@@ -13,12 +13,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stead-vm/stead/cmd/stead/project"
+
 	"github.com/charmbracelet/fang"
 	"github.com/charmbracelet/log"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/local"
 )
 
 // app is what the commands share.
@@ -28,20 +30,20 @@ type app struct {
 
 	cause    func() error // why the program is to end; nil while it is not
 	debug    bool
-	level    log.Level          // what is logged at least
-	provider *provider.Provider // opened by open
-	warned   bool               // that machines are emulated
+	level    log.Level       // the least that is logged
+	provider *local.Provider // opened by open
+	warned   bool            // a warning was printed
 
 	command     string        // the words of the command line that name the command
-	lockTimeout time.Duration // see provider.Options
+	lockTimeout time.Duration // see local.Options
 }
 
-// brief has the garbage of a command that only looks lie for longer: it is gone with the
-// process soon, and a quarter of the time of a large plan would go into collecting it.
-func brief() { debug.SetGCPercent(400) }
+// collectLessGarbage is for commands that only look: their process ends soon, and a quarter
+// of the time of a large plan would go into the garbage collector.
+func collectLessGarbage() { debug.SetGCPercent(400) }
 
-// exitError ends the program with a code and without a message, as when a command in
-// a machine failed: it has said its own.
+// exitError ends the program with a code and without a message, as when a command in a
+// machine failed, which has printed its own.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
@@ -83,7 +85,7 @@ func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
 	}
 }
 
-// interrupted tells whether nothing but an interrupt went wrong.
+// interrupted reports whether err is an interrupt only.
 func (a *app) interrupted(err error) bool {
 	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is asked
 		return !slices.ContainsFunc(all.Unwrap(), func(e error) bool { return !a.interrupted(e) })
@@ -92,7 +94,7 @@ func (a *app) interrupted(err error) bool {
 	return errors.Is(err, context.Canceled) || cause != nil && errors.Is(err, cause)
 }
 
-// remedies collects what each joined error says to do about it, each once.
+// remedies returns the hints of an error and those joined in it, each once.
 func remedies(err error) []string {
 	var found []string
 	seen := map[string]bool{}
@@ -120,8 +122,17 @@ func remedies(err error) []string {
 	return found
 }
 
-// open gives the provider of this user's state folder.
-func (a *app) open() (*provider.Provider, error) {
+// host returns this computer as the project commands want it.
+func (a *app) host() (project.Host, error) {
+	p, err := a.open()
+	if err != nil {
+		return nil, err
+	}
+	return project.LocalHost(p), nil
+}
+
+// open returns the provider of this user's state directory.
+func (a *app) open() (*local.Provider, error) {
 	if a.provider != nil {
 		return a.provider, nil
 	}
@@ -129,18 +140,18 @@ func (a *app) open() (*provider.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.provider, err = provider.New(o)
+	a.provider, err = local.New(o)
 	return a.provider, err
 }
 
-// options are those of this user's provider.
-func (a *app) options() (provider.Options, error) {
-	home, err := stateFolder()
+// options returns those of this user's provider.
+func (a *app) options() (local.Options, error) {
+	home, err := stateDir()
 	if err != nil {
-		return provider.Options{}, err
+		return local.Options{}, err
 	}
 	exe, err := os.Executable()
-	return provider.Options{
+	return local.Options{
 		Home: home, Exe: exe, Version: version(), Accel: os.Getenv("STEAD_ACCEL"), Builder: os.Getenv("STEAD_BUILDER"), Log: a.logger(),
 		Command: a.command, LockTimeout: a.lockTimeout,
 	}, err
@@ -154,36 +165,36 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(log.NewWithOptions(a.err, log.Options{Level: level, ReportTimestamp: level < log.WarnLevel}))
 }
 
-// stateFolder is $STEAD_HOME, else the system's place for a program's data.
-func stateFolder() (string, error) {
+// stateDir returns $STEAD_HOME, else the system's place for a program's data.
+func stateDir() (string, error) {
 	if dir := os.Getenv("STEAD_HOME"); dir != "" {
 		return dir, nil
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("where to keep machines: %w; set STEAD_HOME", err)
+		return "", fmt.Errorf("state directory: %w; set STEAD_HOME", err)
 	}
-	return filepath.Join(dataFolder(home), "stead"), nil
+	return filepath.Join(dataDir(home), "stead"), nil
 }
 
-// isTerminal reports whether a person reads what is written to w.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// target is the machine that a command means: the named one, else the default, else
-// the only one.
-func (a *app) target(ctx context.Context, name string) (*provider.Provider, string, error) {
+// target returns the machine that a command is about: the named one, else the default,
+// else the only one.
+func (a *app) target(ctx context.Context, name string) (*local.Provider, string, error) {
 	p, err := a.open()
 	if err != nil || name != "" {
 		return p, name, err
 	}
-	id, err := p.Default()
+	id, err := p.Bundles.Default()
 	if err != nil || id != "" {
 		return p, id, err
 	}
-	machines, err := p.Observe(ctx)
+	machines, err := p.Machines.List(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -197,20 +208,20 @@ type noTargetError struct{ machines int }
 
 func (e *noTargetError) Error() string {
 	if e.machines == 0 {
-		return "there is no machine yet"
+		return "there are no machines"
 	}
-	return fmt.Sprintf("there are %d machines and none is the default: say which one", e.machines)
+	return fmt.Sprintf("there are %d machines and no default: name one", e.machines)
 }
 
 func (e *noTargetError) Remedy() string {
 	if e.machines == 0 {
-		return `write a machines.hcl and run "stead apply", or "stead machine create IMAGE"`
+		return `write a machines.hcl and run "stead apply", or run "stead machine create IMAGE"`
 	}
-	return `name it, as in "stead run -n NAME"; "stead ls" lists them`
+	return `name the machine, as in "stead run -n NAME"; "stead ls" lists them`
 }
 
-// onTarget is the work of a command that takes a machine's name or means the default.
-func (a *app) onTarget(work func(ctx context.Context, p *provider.Provider, id string) error) func(*cobra.Command, []string) error {
+// onTarget returns the function of a command that takes an optional machine name.
+func (a *app) onTarget(work func(ctx context.Context, p *local.Provider, id string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		name := ""
 		if len(args) > 0 {
@@ -230,7 +241,7 @@ func (a *app) nameArg(cmd *cobra.Command, _ []string, _ string) ([]string, cobra
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	machines, err := p.Observe(cmd.Context())
+	machines, err := p.Machines.List(cmd.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -7,151 +7,125 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/cmd/stead/project"
 	"github.com/stead-vm/stead/reconcile"
 )
 
+// applyFlags are the flags of the commands that apply plans.
+type applyFlags struct {
+	approved    bool
+	json        bool
+	parallelism int
+}
+
+func (f *applyFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.approved, "auto-approve", false, "apply the plan without asking")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines; requires --auto-approve")
+	cmd.Flags().IntVar(&f.parallelism, "parallelism", 4, "number of machines to work on at the same time, memory permitting")
+}
+
+// check refuses flags that conflict.
+func (f *applyFlags) check() error {
+	switch {
+	case f.json && !f.approved:
+		return errors.New("--json requires --auto-approve: a program cannot be asked for approval")
+	case f.parallelism < 1:
+		return fmt.Errorf("--parallelism must be at least 1, not %d", f.parallelism)
+	}
+	return nil
+}
+
+// options are what the flags mean for a project.
+func (f *applyFlags) options(a *app) project.ApplyOptions {
+	o := project.ApplyOptions{View: a.view(f.json), Parallelism: f.parallelism}
+	if !f.approved {
+		o.Approve = a.approve
+	}
+	return o
+}
+
 func newApplyCmd(a *app) *cobra.Command {
-	var o projectOptions
-	var how applyOptions
+	var o projectFlags
+	var how applyFlags
 	var wait bool
 	cmd := &cobra.Command{
 		Use:   "apply [PLANFILE]",
-		Short: "Make the machines be as the project file says",
-		Long: "Make the machines be as the project file says: create, reconfigure, restart or remove them.\n" +
-			"The plan is shown first and needs the literal answer yes. A machine is done when you can be in\n" +
-			"it; its services may still be starting unless --wait is given. From planning to the end, your\n" +
-			"answer included, no other command changes the project.\n\n" +
-			"PLANFILE is what \"stead plan -o PLANFILE\" saved: it is carried out without asking, and refused\n" +
-			"when something has changed since.",
+		Short: "Create or update machines to match machines.hcl",
+		Long: "Create or update machines to match machines.hcl: create, reconfigure, restart, replace or\n" +
+			"delete them. Shows the plan first and asks for approval; only the answer yes approves it.\n\n" +
+			"A machine is done when you can open a shell in it. Its services may still be starting; --wait\n" +
+			"waits for them. No other command can change the project until apply has ended.\n\n" +
+			"PLANFILE is a plan that \"stead plan -o PLANFILE\" saved. It is applied without asking, and\n" +
+			"refused if something has changed since.",
+		Example: "stead apply\n" +
+			"stead apply --target dev --auto-approve\n" +
+			"stead plan -o plan.bin && stead apply plan.bin",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := how.check(); err != nil {
 				return err
 			}
-			var err error
-			var pr *project
+			apply := func() (*project.Project, error) { return a.applyFile(cmd.Context(), o, how) }
 			if len(args) == 1 {
-				pr, err = a.applySaved(cmd, args[0], how)
-			} else {
-				pr, err = a.applyFile(cmd.Context(), o, how)
+				apply = func() (*project.Project, error) { return a.applySaved(cmd, args[0], how) }
 			}
+			pr, err := apply()
 			if err != nil || !wait {
 				return err
 			}
-			return pr.waitServices(cmd.Context())
+			return pr.WaitServices(cmd.Context())
 		},
 	}
-	o.flags(cmd)
-	o.planFlags(cmd)
-	how.flags(cmd)
+	o.add(cmd)
+	o.addPlanning(cmd)
+	how.add(cmd)
 	a.lockFlag(cmd)
-	cmd.Flags().BoolVar(&wait, "wait", false, "return when the declared services are up")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the declared services are running")
 	return cmd
 }
 
-// applyFile plans for the project file and carries the plan out.
-func (a *app) applyFile(ctx context.Context, o projectOptions, how applyOptions) (*project, error) {
-	pr, unlock, err := a.loadAlone(ctx, o)
+// applyFile plans for the project file and applies the plan.
+func (a *app) applyFile(ctx context.Context, o projectFlags, how applyFlags) (*project.Project, error) {
+	pr, unlock, err := a.loadLocked(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	s, err := pr.situation(ctx, o)
+	plan, s, err := pr.Plan(ctx, o.Options)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := o.diff(s)
-	if err != nil {
-		return nil, err
+	if o.RefreshOnly {
+		return pr, a.acceptDrift(ctx, pr, s, plan, how)
 	}
-	if o.refreshOnly {
-		return pr, a.accept(ctx, pr, s, plan, how)
-	}
-	return pr, a.carryOutFirst(ctx, pr, plan, how)
+	return pr, pr.ApplyFirst(ctx, plan, s.FileOrder, how.options(a))
 }
 
-// accept takes drift for what was applied, so that no plan tells of it again.
-func (a *app) accept(ctx context.Context, pr *project, s reconcile.Situation, plan reconcile.Plan, how applyOptions) error {
+// acceptDrift asks whether to make the drift the new baseline, and does so.
+func (a *app) acceptDrift(ctx context.Context, pr *project.Project, s reconcile.Situation, plan reconcile.Plan, how applyFlags) error {
 	v := a.view(how.json)
-	v.plan(plan)
+	v.Plan(plan)
 	if len(plan.Drift) == 0 {
 		return nil
 	}
 	if !how.approved {
-		if err := a.ask(ctx, "Take this for what was applied? No machine is changed."); err != nil {
+		if err := a.ask(ctx, "Accept this drift as the new baseline? No machine is changed."); err != nil {
 			return err
 		}
 	}
-	return reconcile.Accept(ctx, host{pr.provider, pr.owner(), v}, s, plan)
+	return pr.AcceptDrift(ctx, s, plan, v)
 }
 
-// carryOutFirst is carryOut for commands that may make a host's first machines: as they
-// are made side by side, the first in the file becomes the default.
-func (a *app) carryOutFirst(ctx context.Context, pr *project, plan reconcile.Plan, how applyOptions) error {
-	before, err := pr.provider.Default()
-	if err != nil {
-		return err
-	}
-	if err := a.carryOut(ctx, pr, plan, how); err != nil {
-		return err
-	}
-	if first := pr.first(); before == "" && first != "" && !plan.Empty() {
-		return pr.provider.SetDefault(first)
-	}
-	return nil
-}
-
-// applySaved carries out a saved plan. Whoever names the file has approved it.
-func (a *app) applySaved(cmd *cobra.Command, path string, how applyOptions) (*project, error) {
+// applySaved applies a saved plan.
+func (a *app) applySaved(cmd *cobra.Command, path string, how applyFlags) (*project.Project, error) {
 	for _, name := range []string{"file", "pull", "target", "replace", "refresh-only", "no-restart"} {
 		if cmd.Flags().Changed(name) {
-			return nil, fmt.Errorf("--%s is for making a plan, and %s is one", name, path)
+			return nil, fmt.Errorf("--%s cannot be used with a saved plan (%s)", name, path)
 		}
 	}
-	saved, err := loadPlan(path)
+	h, err := a.host()
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.open()
-	if err != nil {
-		return nil, err
-	}
-	owner := saved.Situation.Owner
-	unlock, err := p.LockProject(cmd.Context(), owner.File)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	pr := &project{Project: &config.Project{Name: owner.Project, File: owner.File}, provider: p}
-	if pr.found, err = p.Observe(cmd.Context()); err != nil {
-		return nil, err
-	}
-	applied, err := p.Applied(owner)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := saved.Fresh(pr.found, applied)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range saved.Situation.Want {
-		pr.Machines = append(pr.Machines, config.Machine{Name: w.ID, Stopped: w.Stopped})
-	}
-	how.approved = true
-	return pr, a.carryOutFirst(cmd.Context(), pr, plan, how)
-}
-
-// waitServices returns when the declared services of the machines that run are up.
-func (pr *project) waitServices(ctx context.Context) error {
-	var errs []error
-	for _, m := range pr.Machines {
-		if m.Stopped {
-			continue
-		}
-		if err := pr.provider.WaitServices(ctx, m.Name); err != nil {
-			errs = append(errs, fmt.Errorf("machine %s: %w", m.Name, err))
-		}
-	}
-	return errors.Join(errs...)
+	return project.ApplySaved(cmd.Context(), h, path, how.options(a))
 }

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stead-vm/stead/provider/image"
+	"github.com/stead-vm/stead/provider/platform"
 )
 
 // makeDisk is a process of its own, started as "make-disk STATE IMAGE": it makes the
@@ -29,11 +29,11 @@ func convertStored(state, reference string) (seconds, memory float64, err error)
 	if err != nil {
 		return 0, 0, err
 	}
-	img, err := p.Images().Pull(ctx, reference, image.HostPlatform(), nil)
+	img, err := p.Images.Pull(ctx, reference, platform.Host(), nil)
 	if err != nil {
 		return 0, 0, err
 	}
-	seconds = timed(func() { _, err = p.Images().Disk(ctx, img, benchDisk, nil) })
+	seconds = timed(func() { _, err = p.Images.Disk(ctx, img, benchDisk, nil) })
 	if err != nil {
 		return 0, 0, err
 	}
@@ -69,7 +69,7 @@ func (b *bench) oneLayer() {
 	p, err := open(b.state)
 	b.must(err)
 	const plain = "bench/plain:1"
-	_, err = p.Images().Import(b.ctx, plain, b.tar, nil)
+	_, err = p.Images.Import(b.ctx, plain, b.tar, nil)
 	b.must(err)
 	b.convert(plain)
 	b.convert(b.reference())

@@ -6,16 +6,16 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stead-vm/stead/provider/image"
+	"github.com/stead-vm/stead/provider/platform"
 )
 
 // cacheDisk makes the disk of which machines get a clone.
 func (b *bench) cacheDisk() {
 	p, err := open(b.state)
 	b.must(err)
-	img, err := p.Images().Pull(b.ctx, b.reference(), image.HostPlatform(), nil)
+	img, err := p.Images.Pull(b.ctx, b.reference(), platform.Host(), nil)
 	b.must(err)
-	_, err = p.Images().Disk(b.ctx, img, benchDisk, nil)
+	_, err = p.Images.Disk(b.ctx, img, benchDisk, nil)
 	b.must(err)
 }
 
@@ -72,7 +72,7 @@ func (b *bench) steadLatency() {
 func (b *bench) steadMemory() {
 	p, err := open(b.state)
 	b.must(err)
-	st, err := p.Wait(b.ctx, "dev", "")
+	st, err := p.Machines.Supervisor("dev").Status(b.ctx, "")
 	b.must(err)
 	b.table.add(rowQEMU, byStead, b.memory(st.VMPID, "VmRSS"))
 	b.table.add(rowSupervisor, byStead, b.memory(st.PID, "VmRSS"))

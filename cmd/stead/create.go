@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
 
+	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/size"
+
 	"github.com/spf13/cobra"
 
-	"github.com/stead-vm/stead/provider"
 	"github.com/stead-vm/stead/provider/image"
 )
 
@@ -23,28 +28,26 @@ func newCreateCmd(a *app) *cobra.Command {
 	var o createOptions
 	cmd := &cobra.Command{
 		Use:   "create IMAGE",
-		Short: "Make a machine from an image and boot it",
-		Long: "Make a machine that belongs to no project, and boot it. IMAGE is a registry's reference,\n" +
-			"oci:DIR[:tag], oci-archive:FILE, docker-archive:FILE or the name of an imported image.",
-		Args: cobra.ExactArgs(1),
+		Short: "Create a machine from an image and boot it",
+		Long: "Create a machine that belongs to no project, and boot it. IMAGE is a reference in a registry,\n" +
+			"oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or the name of an imported image.",
+		Example: "stead machine create debian:12\nstead machine create --name dev --cpus 4 --memory 8G local/dev:1",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("cpus") {
-				o.cpus = provider.DefaultSettings().CPUs
-			}
 			return a.create(cmd.Context(), o, args[0])
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.name, "name", "", "its name; default: the image's name and tag")
+	f.StringVar(&o.name, "name", "", "name of the machine (default: the image's name and tag)")
 	f.BoolVar(&o.setDefault, "set-default", false, "make it the default machine")
-	f.BoolVar(&o.noBoot, "no-boot", false, "do not boot it")
-	f.IntVar(&o.cpus, "cpus", 0, "processors")
-	f.StringVar(&o.memory, "memory", "", "memory, such as 4G")
-	f.StringVar(&o.disk, "disk", "", "size of its disk, such as 64G; only what is used takes space")
-	f.StringVar(&o.homeMount, "home-mount", "", "your home inside: rw, ro or none")
-	f.BoolVar(&o.virtualization, "virtualization", false, "give it /dev/kvm")
-	f.StringVar(&o.kernel, "kernel", "", "kernel to boot; default: that of this system")
-	f.StringVar(&o.platform, "platform", "", "platform of the image, such as linux/amd64")
+	f.BoolVar(&o.noBoot, "no-boot", false, "do not boot the machine")
+	f.IntVar(&o.cpus, "cpus", host.DefaultSettings().CPUs, "number of processors")
+	f.StringVar(&o.memory, "memory", "", "memory, such as 4G (default: half of the host's)")
+	f.StringVar(&o.disk, "disk", "", "size of the disk; only used blocks take space on the host (default: 64G)")
+	f.StringVar(&o.homeMount, "home-mount", "", "how to mount your home directory: rw, ro or none (default: rw)")
+	f.BoolVar(&o.virtualization, "virtualization", false, "provide /dev/kvm in the machine")
+	f.StringVar(&o.kernel, "kernel", "", "kernel to boot (default: the host's newest)")
+	f.StringVar(&o.platform, "platform", "", "platform of the image (default: linux and the host's architecture)")
 	f.StringVar(&o.arch, "arch", "", "architecture of the image")
 	f.StringVar(&o.os, "os", "", "operating system of the image")
 	cmd.MarkFlagsMutuallyExclusive("platform", "arch")
@@ -69,7 +72,7 @@ func (a *app) create(ctx context.Context, o createOptions, reference string) err
 		return err
 	}
 	if o.setDefault {
-		if err := p.SetDefault(spec.ID); err != nil {
+		if err := p.Bundles.SetDefault(spec.ID); err != nil {
 			return err
 		}
 	}
@@ -82,53 +85,56 @@ func (a *app) create(ctx context.Context, o createOptions, reference string) err
 	return err
 }
 
-// spec is the machine that the flags describe.
-func (o createOptions) spec(reference string) (provider.Spec, error) {
-	user, err := provider.HostUser()
-	if err != nil {
-		return provider.Spec{}, err
+// imagePlatform returns the platform that the flags name, else the host's.
+func (o createOptions) imagePlatform() (platform.Platform, error) {
+	if o.platform != "" {
+		return platform.Parse(o.platform)
 	}
-	s := provider.Spec{ID: o.name, User: user, Settings: provider.DefaultSettings()}
+	p := platform.Host()
+	p.Architecture = cmp.Or(o.arch, p.Architecture)
+	p.OS = cmp.Or(o.os, p.OS)
+	return p, nil
+}
+
+// spec returns the machine that the flags describe.
+func (o createOptions) spec(reference string) (machine.Spec, error) {
+	user, err := host.User()
+	if err != nil {
+		return machine.Spec{}, err
+	}
+	s := machine.Spec{ID: o.name, User: user, Settings: host.DefaultSettings()}
 	if s.ID == "" {
-		if s.ID, err = provider.NameFor(reference); err != nil {
-			return provider.Spec{}, err
+		if s.ID, err = machine.NameFor(reference); err != nil {
+			return machine.Spec{}, err
 		}
 	}
 	if s.Image, err = image.Absolute(reference); err != nil {
-		return provider.Spec{}, err
+		return machine.Spec{}, err
 	}
-	platform := image.HostPlatform()
-	if o.arch != "" {
-		platform.Architecture = o.arch
-	}
-	if o.os != "" {
-		platform.OS = o.os
-	}
-	s.Platform = platform.String()
-	if o.platform != "" {
-		s.Platform = o.platform
+	if s.Platform, err = o.imagePlatform(); err != nil {
+		return machine.Spec{}, err
 	}
 	s.CPUs = o.cpus
 	if o.homeMount != "" {
-		s.HomeMount = provider.HomeMount(o.homeMount)
+		s.HomeMount = machine.HomeMount(o.homeMount)
 	}
 	s.Virtualization = o.virtualization
 	if o.kernel != "" {
 		if s.Kernel, err = filepath.Abs(o.kernel); err != nil {
-			return provider.Spec{}, err
+			return machine.Spec{}, err
 		}
 	}
 	return s, setSizes(&s.Settings, o.memory, o.disk)
 }
 
-func setSizes(s *provider.Settings, memory, disk string) (err error) {
+func setSizes(s *machine.Settings, memory, disk string) (err error) {
 	if memory != "" {
-		if s.Memory, err = provider.ParseSize(memory); err != nil {
+		if s.Memory, err = size.Parse(memory); err != nil {
 			return fmt.Errorf("--memory: %w", err)
 		}
 	}
 	if disk != "" {
-		if s.Disk, err = provider.ParseSize(disk); err != nil {
+		if s.Disk, err = size.Parse(disk); err != nil {
 			return fmt.Errorf("--disk: %w", err)
 		}
 	}

@@ -7,31 +7,32 @@ import (
 )
 
 func newDestroyCmd(a *app) *cobra.Command {
-	var o projectOptions
-	var how applyOptions
+	var o projectFlags
+	var how applyFlags
 	cmd := &cobra.Command{
-		Use:   "destroy",
-		Short: "Remove the project's machines and their disks",
-		Args:  cobra.NoArgs,
+		Use:     "destroy",
+		Short:   "Delete the project's machines and their disks",
+		Example: "stead destroy\nstead destroy --target test",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := how.check(); err != nil {
 				return err
 			}
-			pr, unlock, err := a.loadAlone(cmd.Context(), o)
+			pr, unlock, err := a.loadLocked(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
 			defer unlock()
-			plan, err := reconcile.Destroy(pr.ending(o))
+			plan, err := reconcile.Destroy(pr.TeardownSituation(o.Options))
 			if err != nil {
 				return err
 			}
-			return a.carryOut(cmd.Context(), pr, plan, how)
+			return pr.Apply(cmd.Context(), plan, how.options(a))
 		},
 	}
-	o.flags(cmd)
-	cmd.Flags().StringSliceVar(&o.target, "target", nil, "remove this machine, and those that depend on it, alone")
-	how.flags(cmd)
+	o.add(cmd)
+	cmd.Flags().StringSliceVar(&o.Target, "target", nil, "delete only this machine and those that depend on it")
+	how.add(cmd)
 	a.lockFlag(cmd)
 	return cmd
 }

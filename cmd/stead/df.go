@@ -6,10 +6,11 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/spf13/cobra"
+	"github.com/stead-vm/stead/provider/size"
+	"github.com/stead-vm/stead/provider/space"
+	"github.com/stead-vm/stead/provider/usage"
 
-	"github.com/stead-vm/stead/provider"
-	"github.com/stead-vm/stead/provider/image"
+	"github.com/spf13/cobra"
 )
 
 // dfReport is `df --format json`; schemas/df.schema.json describes it. Sizes are bytes.
@@ -45,19 +46,20 @@ func newDfCmd(a *app) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:   "df",
-		Short: "Show what machines and images take on this host",
-		Long: "Show what everything in the state folder takes: SIZE as it looks, REAL in allocated blocks.\n" +
-			"Disks are sparse, so that REAL is what counts. Where the file system clones files, a machine's\n" +
-			"disk shares blocks with the cached disk that it was made from; they count in both, and freeing\n" +
-			"one then frees only what is not shared. Layers that images share count once in their sum.\n\n" +
-			"RECLAIMABLE is what \"stead image prune --disks --all\" frees at most.",
-		Args: cobra.NoArgs,
+		Short: "Show the disk usage of machines and images",
+		Long: "Show how much space everything in the state directory uses. SIZE is the apparent size, REAL the\n" +
+			"allocated blocks; disks are sparse, so REAL is what counts. Where the file system supports\n" +
+			"clones, a machine's disk shares blocks with the cached disk that it was created from: shared\n" +
+			"blocks count in both. Layers that images share count once in the total.\n\n" +
+			"RECLAIMABLE is the most that \"stead image prune --disks --all\" can free.",
+		Example: "stead df\nstead df -v",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.open()
 			if err != nil {
 				return err
 			}
-			u, err := p.Usage(cmd.Context())
+			u, err := p.Usage().Measure(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -70,26 +72,26 @@ func newDfCmd(a *app) *cobra.Command {
 			return unknownFormat(format)
 		},
 	}
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "each machine, image and file")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list each machine, image and file")
 	formatFlag(cmd, &format)
 	return cmd
 }
 
-func usageTable(w io.Writer, u provider.Usage, verbose bool) error {
+func usageTable(w io.Writer, u usage.Report, verbose bool) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	header := "WHAT\tCOUNT\tSIZE\tREAL\tRECLAIMABLE"
+	header := "TYPE\tCOUNT\tSIZE\tREAL\tRECLAIMABLE"
 	if verbose {
-		header += "\tOF"
+		header += "\tUSED BY"
 	}
 	fmt.Fprintln(t, header)
-	row := func(name, count string, s image.Space, reclaimable int64, of string) {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s", name, count, size(s.Size), size(s.Real), size(reclaimable))
+	row := func(name, count string, s space.Space, reclaimable int64, of string) {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s", name, count, size.Measured(s.Size), size.Measured(s.Real), size.Measured(reclaimable))
 		if verbose {
 			fmt.Fprintf(t, "\t%s", of)
 		}
 		fmt.Fprintln(t)
 	}
-	var all provider.UsageGroup
+	var all usage.Group
 	for _, g := range u.Groups {
 		row(g.Kind, fmt.Sprint(g.Count), g.Space, g.Reclaimable, "")
 		all.Space, all.Reclaimable = all.Plus(g.Space), all.Reclaimable+g.Reclaimable
@@ -99,18 +101,18 @@ func usageTable(w io.Writer, u provider.Usage, verbose bool) error {
 			}
 		}
 	}
-	row("all", "", all.Space, all.Reclaimable, "")
+	row("total", "", all.Space, all.Reclaimable, "")
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	if all.Reclaimable > 0 {
-		fmt.Fprintf(w, "\n\"stead image prune\" frees %s that nothing needs; with --disks and --all up to %s.\n",
-			size(u.Unneeded), size(all.Reclaimable))
+		fmt.Fprintf(w, "\n\"stead image prune\" frees %s of unused data; with --disks and --all it frees up to %s.\n",
+			size.Measured(u.Unneeded), size.Measured(all.Reclaimable))
 	}
 	return nil
 }
 
-func report(u provider.Usage) dfReport {
+func report(u usage.Report) dfReport {
 	r := dfReport{Version: 1, Home: u.Home, Unneeded: u.Unneeded}
 	for _, g := range u.Groups {
 		group := dfGroup{Kind: g.Kind, Count: g.Count, dfSpace: dfSpace{g.Size, g.Real, g.Reclaimable}, Items: []dfItem{}}

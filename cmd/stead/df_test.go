@@ -6,28 +6,29 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stead-vm/stead/provider/space"
+	"github.com/stead-vm/stead/provider/usage"
+
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/stead-vm/stead/provider"
-	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/schemas"
 )
 
 // someUsage has something of everything that can be in it.
-func someUsage() provider.Usage {
-	return provider.Usage{Home: "/home/me/.local/share/stead", Unneeded: 4096, Groups: []provider.UsageGroup{
+func someUsage() usage.Report {
+	return usage.Report{Home: "/home/me/.local/share/stead", Unneeded: 4096, Groups: []usage.Group{
 		{
-			Kind: provider.UsedByImages, Count: 1, Space: image.Space{Size: 10 << 20, Real: 9 << 20}, Reclaimable: 1 << 20,
-			Items: []provider.UsageItem{{
+			Kind: usage.Images, Count: 1, Space: space.Space{Size: 10 << 20, Real: 9 << 20}, Reclaimable: 1 << 20,
+			Items: []usage.Item{{
 				Name: "docker.io/library/debian:12", Users: []string{"api", "dev"},
-				Space: image.Space{Size: 8 << 20, Real: 8 << 20},
+				Space: space.Space{Size: 8 << 20, Real: 8 << 20},
 			}},
 		},
 		{
-			Kind: provider.UsedByMachines, Count: 1, Space: image.Space{Size: 64 << 30, Real: 3 << 30},
-			Items: []provider.UsageItem{{Name: "dev", Owner: "acme", Space: image.Space{Size: 64 << 30, Real: 3 << 30}}},
+			Kind: usage.Machines, Count: 1, Space: space.Space{Size: 64 << 30, Real: 3 << 30},
+			Items: []usage.Item{{Name: "dev", Owner: "acme", Space: space.Space{Size: 64 << 30, Real: 3 << 30}}},
 		},
-		{Kind: provider.UsedByKernels},
+		{Kind: usage.Kernels},
 	}}
 }
 

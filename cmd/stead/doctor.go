@@ -6,11 +6,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/stead-vm/stead/provider/doctor"
+	"github.com/stead-vm/stead/provider/local"
+
 	"github.com/charmbracelet/log"
 	"github.com/spf13/cobra"
-
-	"github.com/stead-vm/stead/provider"
-	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
 // doctorReport is `doctor --json`; schemas/doctor.schema.json describes it.
@@ -31,18 +31,19 @@ func newDoctorCmd(a *app) *cobra.Command {
 	var json bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Tell whether machines can run on this host, and how well",
-		Long: "Look at what machines need of this host, and say what is wrong and what to do about it. No machine\n" +
-			"is changed. The first time a small one may be booted for a moment, to see whether KVM runs guests.\n\n" +
-			"The exit code is 1 when machines cannot run.",
-		Args: cobra.NoArgs,
+		Short: "Check that this host can run machines",
+		Long: "Check everything that machines need on this host, and say how to fix what is wrong. Changes no\n" +
+			"machine. The first run may boot a small test VM for a moment, to find out whether KVM works.\n\n" +
+			"Exits with 1 if machines cannot run.",
+		Example: "stead doctor\nstead doctor --json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a.level = log.InfoLevel // the hypervisor tells what takes it long
+			a.level = log.InfoLevel // the hypervisor logs what takes long
 			o, err := a.options()
 			if err != nil {
 				return err
 			}
-			findings := provider.Examine(cmd.Context(), o)
+			findings := local.Examine(cmd.Context(), o)
 			if err := a.cause(); err != nil {
 				return err
 			}
@@ -51,34 +52,26 @@ func newDoctorCmd(a *app) *cobra.Command {
 			} else {
 				err = printFindings(a.out, styles(a.out), findings)
 			}
-			if err == nil && worst(findings) == hypervisor.Bad {
+			if err == nil && doctor.Worst(findings) == doctor.Bad {
 				err = exitError(1)
 			}
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&json, "json", false, "print it as JSON")
+	cmd.Flags().BoolVar(&json, "json", false, "print the findings as JSON")
 	return cmd
 }
 
-func worst(findings []hypervisor.Finding) hypervisor.Verdict {
-	w := hypervisor.Good
-	for _, f := range findings {
-		w = max(w, f.Verdict)
-	}
-	return w
-}
-
-func diagnosis(findings []hypervisor.Finding) doctorReport {
-	r := doctorReport{Version: 1, Verdict: worst(findings).String(), Findings: []doctorFinding{}}
+func diagnosis(findings []doctor.Finding) doctorReport {
+	r := doctorReport{Version: 1, Verdict: doctor.Worst(findings).String(), Findings: []doctorFinding{}}
 	for _, f := range findings {
 		r.Findings = append(r.Findings, doctorFinding{f.Topic, f.Verdict.String(), f.Detail, f.Remedy})
 	}
 	return r
 }
 
-// printFindings prints a line for each, with what to do beneath, and what it all means.
-func printFindings(w io.Writer, style palette, findings []hypervisor.Finding) error {
+// printFindings prints a line for each finding, its remedy beneath, and the verdict.
+func printFindings(w io.Writer, style palette, findings []doctor.Finding) error {
 	width := 0
 	for _, f := range findings {
 		width = max(width, utf8.RuneCountInString(f.Topic))
@@ -91,28 +84,28 @@ func printFindings(w io.Writer, style palette, findings []hypervisor.Finding) er
 			fmt.Fprintf(w, "%s%s %s\n", margin, style.hint("Hint:"), f.Remedy)
 		}
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", style.bold(sentence(worst(findings))))
+	_, err := fmt.Fprintf(w, "\n%s\n", style.bold(sentence(doctor.Worst(findings))))
 	return err
 }
 
-func mark(style palette, v hypervisor.Verdict) string {
+func mark(style palette, v doctor.Verdict) string {
 	switch v {
-	case hypervisor.Good:
+	case doctor.Good:
 		return style.add("✓")
-	case hypervisor.Poor:
+	case doctor.Poor:
 		return style.change("!")
 	default:
 		return style.remove("✗")
 	}
 }
 
-func sentence(v hypervisor.Verdict) string {
+func sentence(v doctor.Verdict) string {
 	switch v {
-	case hypervisor.Good:
-		return "Machines run on this host."
-	case hypervisor.Poor:
-		return "Machines run on this host, though not all of them or not as well as they could: see the lines with a !."
+	case doctor.Good:
+		return "This host can run machines."
+	case doctor.Poor:
+		return "This host can run machines, with the limits marked !."
 	default:
-		return "Machines cannot run on this host before the lines with a ✗ are mended."
+		return "This host cannot run machines. Fix the problems marked ✗ first."
 	}
 }

@@ -6,36 +6,37 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stead-vm/stead/provider/doctor"
+
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/schemas"
 )
 
 var (
-	goodFinding = hypervisor.Finding{Topic: "home folder", Detail: "/home/me"}
-	poorFinding = hypervisor.Finding{Topic: "KVM", Verdict: hypervisor.Poor, Detail: "machines are emulated", Remedy: "enable it"}
-	badFinding  = hypervisor.Finding{Topic: "kernel", Verdict: hypervisor.Bad, Detail: "none boots:\n  /boot/a is text", Remedy: "install one"}
+	goodFinding = doctor.Finding{Topic: "home folder", Detail: "/home/me"}
+	poorFinding = doctor.Finding{Topic: "KVM", Verdict: doctor.Poor, Detail: "machines are emulated", Remedy: "enable it"}
+	badFinding  = doctor.Finding{Topic: "kernel", Verdict: doctor.Bad, Detail: "none boots:\n  /boot/a is text", Remedy: "install one"}
 )
 
 func TestFindingsAreShownWithTheirRemediesAndWhatTheyMean(t *testing.T) {
 	tests := map[string]struct {
-		findings []hypervisor.Finding
+		findings []doctor.Finding
 		want     string
 	}{
-		"all is well": {[]hypervisor.Finding{goodFinding}, `
+		"all is well": {[]doctor.Finding{goodFinding}, `
 ✓ home folder  /home/me
 
 Machines run on this host.
 `},
-		"it could be better": {[]hypervisor.Finding{goodFinding, poorFinding}, `
+		"it could be better": {[]doctor.Finding{goodFinding, poorFinding}, `
 ✓ home folder  /home/me
 ! KVM          machines are emulated
                Hint: enable it
 
 Machines run on this host, though not all of them or not as well as they could: see the lines with a !.
 `},
-		"it does not work": {[]hypervisor.Finding{poorFinding, badFinding, goodFinding}, `
+		"it does not work": {[]doctor.Finding{poorFinding, badFinding, goodFinding}, `
 ! KVM          machines are emulated
                Hint: enable it
 ✗ kernel       none boots:
@@ -60,7 +61,7 @@ Machines cannot run on this host before the lines with a ✗ are mended.
 }
 
 func TestDoctorIsWhatItsSchemaSays(t *testing.T) {
-	for verdict, findings := range map[string][]hypervisor.Finding{
+	for verdict, findings := range map[string][]doctor.Finding{
 		"good": {goodFinding},
 		"poor": {goodFinding, poorFinding},
 		"bad":  {badFinding, poorFinding, goodFinding},

@@ -8,12 +8,18 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/stead-vm/stead/provider/size"
+
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 )
 
 func newImageCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "image", Short: "Images that machines are made from"}
+	cmd := &cobra.Command{
+		Use:     "image",
+		Short:   "Manage images",
+		Example: "stead image import local/dev:1 image.tar\nstead image prune",
+	}
 	cmd.AddCommand(newImageImportCmd(a), newImageLsCmd(a), newImageRmCmd(a), newImagePruneCmd(a))
 	return cmd
 }
@@ -21,17 +27,18 @@ func newImageCmd(a *app) *cobra.Command {
 func newImageImportCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "import NAME FILE",
-		Short: "Take an image from a file under a name",
-		Long: "Take an image from FILE and call it NAME, such as local/dev:1. FILE is an archive of\n" +
-			"docker save, an OCI archive or layout folder, or a tarball of a root file system.",
-		Args: cobra.ExactArgs(2),
+		Short: "Import an image from a file",
+		Long: "Import an image from FILE under NAME, such as local/dev:1. FILE is an archive that docker save\n" +
+			"wrote, an OCI archive, the directory of an OCI layout, or a tarball of a root file system.",
+		Example: "stead image import local/dev:1 image.tar",
+		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.open()
 			if err != nil {
 				return err
 			}
 			bars := a.newProgress()
-			img, err := p.Images().Import(cmd.Context(), args[0], args[1], bars.event(args[0]))
+			img, err := p.Images.Import(cmd.Context(), args[0], args[1], bars.event(args[0]))
 			bars.wait()
 			if err != nil {
 				return err
@@ -62,6 +69,7 @@ func newImageLsCmd(a *app) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List the images of this host",
+		Example: "stead image ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			items, err := a.images(cmd.Context())
@@ -81,7 +89,7 @@ func newImageLsCmd(a *app) *cobra.Command {
 			return unknownFormat(format)
 		},
 	}
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "only names")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only names")
 	formatFlag(cmd, &format)
 	return cmd
 }
@@ -91,11 +99,11 @@ func (a *app) images(ctx context.Context) ([]imageItem, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := p.Images().List(ctx)
+	entries, err := p.Images.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	made, err := p.MadeFrom()
+	made, err := p.Bundles.MadeFrom()
 	items := make([]imageItem, 0, len(entries))
 	for _, e := range entries {
 		items = append(items, imageItem{
@@ -115,23 +123,24 @@ func imageTable(w io.Writer, items []imageItem) error {
 			created = units.HumanDuration(time.Since(i.CreatedDate)) + " ago"
 		}
 		fmt.Fprintf(t, "%s\t%.19s\t%s\t%s\t%s\t%s\t%s\n", i.Reference, i.Digest, i.Platform,
-			size(i.Size), size(i.DiskSize), created, dash(strings.Join(i.UsedBy, ", ")))
+			size.Measured(i.Size), size.Measured(i.DiskSize), created, dash(strings.Join(i.UsedBy, ", ")))
 	}
 	return t.Flush()
 }
 
 func newImageRmCmd(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "rm NAME...",
-		Short: "Remove images and what only they used; machines keep their disks",
-		Args:  cobra.MinimumNArgs(1),
+		Use:     "rm NAME...",
+		Short:   "Remove images; machines keep their disks",
+		Example: "stead image rm local/dev:1",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.open()
 			if err != nil {
 				return err
 			}
 			for _, name := range args {
-				if _, err := p.Images().Remove(cmd.Context(), name); err != nil {
+				if _, err := p.Images.Remove(cmd.Context(), name); err != nil {
 					return err
 				}
 				fmt.Fprintln(a.out, name)

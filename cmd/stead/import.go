@@ -10,10 +10,15 @@ import (
 	"os"
 	"time"
 
+	"github.com/stead-vm/stead/cmd/stead/project"
+	"github.com/stead-vm/stead/provider/apple"
+	"github.com/stead-vm/stead/provider/local"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
+
 	"github.com/spf13/cobra"
 
 	"github.com/stead-vm/stead/config"
-	"github.com/stead-vm/stead/provider"
 	"github.com/stead-vm/stead/reconcile"
 )
 
@@ -31,12 +36,12 @@ func newImportCmd(a *app) *cobra.Command {
 	var o importOptions
 	cmd := &cobra.Command{
 		Use:   "import [NAME...]",
-		Short: "Write existing machines as a project file",
-		Long: "Write existing machines as a project file: the named ones, or all that belong to no project.\n" +
-			"A project with that file takes them over by \"stead adopt\", and has nothing to change then.\n\n" +
-			"With --apple, machines of Apple's container become machines of stead first: with disks of their\n" +
-			"own, which share space with the originals where the file system can. The originals, which must\n" +
-			"be stopped, are only read.",
+		Short: "Write a project file for existing machines",
+		Long: "Write a project file that declares existing machines: the named ones, or all that belong to no\n" +
+			"project. After \"stead adopt\", a project with that file has nothing to change.\n\n" +
+			"--apple first imports machines of Apple's container: each gets a copy of the disk, which shares\n" +
+			"space with the original where the file system supports clones. The originals must be stopped\n" +
+			"and are only read.",
 		Example: "stead import -o machines.hcl && stead adopt dev\n" +
 			"stead import --apple ubuntu --name dev",
 		ValidArgsFunction: a.nameArg,
@@ -45,7 +50,7 @@ func newImportCmd(a *app) *cobra.Command {
 			if !o.apple {
 				for _, flag := range []string{"from", "name", "force"} {
 					if cmd.Flags().Changed(flag) {
-						return fmt.Errorf("--%s goes with --apple", flag)
+						return fmt.Errorf("--%s requires --apple", flag)
 					}
 				}
 			}
@@ -53,12 +58,12 @@ func newImportCmd(a *app) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "write to this new file instead of standard output")
+	f.StringVarP(&o.output, "output", "o", "", "write to this file, which must not exist, instead of standard output")
 	f.BoolVar(&o.apple, "apple", false, "import machines of Apple's container")
-	f.StringVar(&o.from, "from", "", "folder of their bundles (default: where container keeps them)")
-	f.StringVar(&o.name, "name", "", "what the machine is called here, when it is one")
+	f.StringVar(&o.from, "from", "", "directory of Apple's bundles (default: the one that container uses)")
+	f.StringVar(&o.name, "name", "", "name for the imported machine, when there is only one")
 	a.lockFlag(cmd)
-	f.BoolVar(&o.force, "force", false, "also while its disk may be in use: it is then as after a power cut, and may be damaged")
+	f.BoolVar(&o.force, "force", false, "import a disk that may be in use, as after a power cut; it may be damaged")
 	return cmd
 }
 
@@ -74,14 +79,14 @@ func (a *app) importMachines(ctx context.Context, o importOptions) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, digestTimeout)
 	defer cancel()
-	d, err := hostDefaults(asking, p, false)
+	d, err := project.LocalHost(p).Defaults(asking, machine.Owner{}, false)
 	if err != nil {
 		return err
 	}
-	var machines []provider.Machine
+	var machines []machine.Machine
 	if o.apple {
-		// What its references mean is Apple's to know.
-		d.Digest = func(_, _ string) (string, error) { return "", errors.ErrUnsupported }
+		// Only Apple's container knows what its references refer to.
+		d.Digest = func(string, platform.Platform) (string, error) { return "", errors.ErrUnsupported }
 		machines, err = a.importApple(ctx, p, o)
 	} else {
 		machines, err = a.known(ctx, p, o.ids)
@@ -92,21 +97,21 @@ func (a *app) importMachines(ctx context.Context, o importOptions) error {
 	var declared []config.Declared
 	for _, m := range machines {
 		block := reconcile.Declare(m, d)
-		block.Stopped = block.Stopped && !o.apple // it is wanted for something
+		block.Stopped = block.Stopped && !o.apple // a machine that is imported is meant to be used
 		declared = append(declared, block)
 	}
 	return errors.Join(err, a.writeProject(o.output, declared))
 }
 
-// known are the named machines, or all that belong to no project.
-func (a *app) known(ctx context.Context, p *provider.Provider, ids []string) ([]provider.Machine, error) {
-	var machines []provider.Machine
+// known returns the named machines, or all that belong to no project.
+func (a *app) known(ctx context.Context, p *local.Provider, ids []string) ([]machine.Machine, error) {
+	var machines []machine.Machine
 	for _, id := range ids {
-		m, err := p.Machine(ctx, id)
+		m, err := p.Machines.Get(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if m.State == provider.Broken {
+		if m.State == machine.Broken {
 			return nil, &brokenError{m}
 		}
 		machines = append(machines, m)
@@ -114,11 +119,11 @@ func (a *app) known(ctx context.Context, p *provider.Provider, ids []string) ([]
 	if len(ids) > 0 {
 		return machines, nil
 	}
-	all, err := p.Observe(ctx)
+	all, err := p.Machines.List(ctx)
 	for _, m := range all {
 		switch {
-		case m.Owner != (provider.Owner{}) && !m.OwnerGone:
-		case m.State == provider.Broken:
+		case m.Owner != (machine.Owner{}) && !m.OwnerGone:
+		case m.State == machine.Broken:
 			fmt.Fprintf(a.err, "%s %v\n", styles(a.err).change("Warning:"), &brokenError{m})
 		default:
 			machines = append(machines, m)
@@ -127,42 +132,42 @@ func (a *app) known(ctx context.Context, p *provider.Provider, ids []string) ([]
 	return machines, err
 }
 
-// importApple makes machines of bundles of Apple's. All are looked at before the first is
-// copied.
-func (a *app) importApple(ctx context.Context, p *provider.Provider, o importOptions) ([]provider.Machine, error) {
+// importApple imports bundles of Apple's. It checks all before it copies the first.
+func (a *app) importApple(ctx context.Context, p *local.Provider, o importOptions) ([]machine.Machine, error) {
 	dir := o.from
 	if dir == "" {
 		var err error
-		if dir, err = provider.AppleMachinesDir(); err != nil {
+		if dir, err = apple.MachinesDir(); err != nil {
 			return nil, err
 		}
 	}
 	ids := o.ids
 	if len(ids) == 0 {
 		var err error
-		if ids, err = provider.AppleMachines(dir); err != nil {
+		if ids, err = apple.Machines(dir); err != nil {
 			return nil, err
 		}
 	}
 	if o.name != "" && len(ids) != 1 {
-		return nil, fmt.Errorf("--name is for one machine, and these are %d", len(ids))
+		return nil, fmt.Errorf("--name requires exactly one machine, not %d", len(ids))
 	}
+	importer := apple.Importer{Bundles: p.Bundles, Version: version(), Platform: p.Loader.CheckPlatform}
 	var errs []error
 	for _, id := range ids {
-		errs = append(errs, p.CheckImport(ctx, provider.AppleImport{Dir: dir, ID: id, Name: o.name, Force: o.force}))
+		errs = append(errs, importer.Check(ctx, apple.Import{Dir: dir, ID: id, Name: o.name, Force: o.force}))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	var machines []provider.Machine
+	var machines []machine.Machine
 	for _, id := range ids {
 		if isTerminal(a.err) {
 			fmt.Fprintf(a.err, "Copying the disk of %s ...\n", id)
 		}
-		if err := p.Import(ctx, provider.AppleImport{Dir: dir, ID: id, Name: o.name, Force: o.force}); err != nil {
-			return machines, err // with those that are there by now
+		if err := importer.Import(ctx, apple.Import{Dir: dir, ID: id, Name: o.name, Force: o.force}); err != nil {
+			return machines, err // with those that were imported
 		}
-		m, err := p.Machine(ctx, cmp.Or(o.name, id))
+		m, err := p.Machines.Get(ctx, cmp.Or(o.name, id))
 		if err != nil {
 			return machines, err
 		}
@@ -194,23 +199,23 @@ func (a *app) writeProject(file string, machines []config.Declared) error {
 	return err
 }
 
-// digestTimeout bounds the questions to registries of an import, which can do without.
+// digestTimeout bounds the requests to registries, whose answers an import can do without.
 const digestTimeout = 10 * time.Second
 
 type fileExistsError struct{ file string }
 
-func (e *fileExistsError) Error() string { return e.file + " is there already" }
+func (e *fileExistsError) Error() string { return e.file + " already exists" }
 
 func (e *fileExistsError) Remedy() string {
-	return "name a new file, or leave -o out and add the blocks to that one"
+	return "choose another file, or leave out -o and add the blocks to the existing file"
 }
 
-type brokenError struct{ provider.Machine }
+type brokenError struct{ machine.Machine }
 
 func (e *brokenError) Error() string {
 	return fmt.Sprintf("machine %q is broken: %s", e.ID, e.Problem)
 }
 
 func (e *brokenError) Remedy() string {
-	return "declare it with its image: applying that repairs it and keeps its disk"
+	return "declare it with its image and run \"stead apply\": that repairs the machine and keeps its disk"
 }

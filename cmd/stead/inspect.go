@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/stead-vm/stead/provider/local"
+	"github.com/stead-vm/stead/provider/machine"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/spf13/cobra"
 )
 
 // inspectItem is one machine in inspect's array: Apple's keys, then ours.
@@ -21,16 +21,16 @@ type inspectItem struct {
 		OS           string `json:"os"`
 		Architecture string `json:"architecture"`
 	} `json:"platform"`
-	Status      string             `json:"status"`
-	Problem     string             `json:"problem,omitempty"`
-	StartedDate time.Time          `json:"startedDate,omitzero"`
-	CreatedDate time.Time          `json:"createdDate"`
-	ContainerID string             `json:"containerId"`
-	CPUs        int                `json:"cpus"`
-	Memory      int64              `json:"memory"` // bytes
-	HomeMount   provider.HomeMount `json:"homeMount"`
-	DiskSize    int64              `json:"diskSize"` // bytes that it occupies
-	IPAddress   string             `json:"ipAddress,omitempty"`
+	Status      string            `json:"status"`
+	Problem     string            `json:"problem,omitempty"`
+	StartedDate time.Time         `json:"startedDate,omitzero"`
+	CreatedDate time.Time         `json:"createdDate"`
+	ContainerID string            `json:"containerId"`
+	CPUs        int               `json:"cpus"`
+	Memory      int64             `json:"memory"` // bytes
+	HomeMount   machine.HomeMount `json:"homeMount"`
+	DiskSize    int64             `json:"diskSize"` // bytes that it occupies
+	IPAddress   string            `json:"ipAddress,omitempty"`
 
 	DiskLimit      int64    `json:"diskLimit"` // bytes it may grow to
 	Kernel         string   `json:"kernel,omitempty"`
@@ -44,11 +44,12 @@ type inspectItem struct {
 func newInspectCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "inspect [NAME]",
-		Short:             "Show all about a machine, as JSON",
+		Short:             "Show the details of a machine as JSON",
 		Args:              cobra.MaximumNArgs(1),
+		Example:           "stead machine inspect dev",
 		ValidArgsFunction: a.nameArg,
-		RunE: a.onTarget(func(ctx context.Context, p *provider.Provider, id string) error {
-			m, err := p.Machine(ctx, id)
+		RunE: a.onTarget(func(ctx context.Context, p *local.Provider, id string) error {
+			m, err := p.Machines.Get(ctx, id)
 			if err != nil {
 				return err
 			}
@@ -57,7 +58,7 @@ func newInspectCmd(a *app) *cobra.Command {
 	}
 }
 
-func inspect(m provider.Machine) inspectItem {
+func inspect(m machine.Machine) inspectItem {
 	i := inspectItem{
 		ID: m.ID, Status: m.State.String(), Problem: m.Problem, StartedDate: m.Started, CreatedDate: m.Created,
 		ContainerID: m.ID, CPUs: m.CPUs, Memory: m.Memory, HomeMount: m.HomeMount, DiskSize: m.DiskUsed,
@@ -65,6 +66,6 @@ func inspect(m provider.Machine) inspectItem {
 		Services: append([]string{}, m.Services...), Project: m.Owner.Project, File: m.Owner.File, Default: m.Default,
 	}
 	i.Image.Reference, i.Image.Digest = m.Image, m.Digest
-	i.Platform.OS, i.Platform.Architecture, _ = strings.Cut(m.Platform, "/")
+	i.Platform.OS, i.Platform.Architecture = m.Platform.OS, m.Platform.Architecture
 	return i
 }

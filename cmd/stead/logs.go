@@ -6,37 +6,39 @@ import (
 	"os"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/local"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/spf13/cobra"
 )
 
 func newLogsCmd(a *app) *cobra.Command {
 	var supervisor, follow bool
 	cmd := &cobra.Command{
 		Use:               "logs [NAME]",
-		Short:             "Show a machine's console",
+		Short:             "Show the boot console of a machine",
+		Example:           "stead logs dev\nstead logs -f --supervisor dev",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.nameArg,
-		RunE: a.onTarget(func(ctx context.Context, p *provider.Provider, id string) error {
-			which := provider.ConsoleLog
+		RunE: a.onTarget(func(ctx context.Context, p *local.Provider, id string) error {
+			which := bundle.ConsoleLog
 			if supervisor {
-				which = provider.SupervisorLog
+				which = bundle.SupervisorLog
 			}
-			path, err := p.LogPath(id, which)
+			b, err := p.Bundles.Existing(id)
 			if err != nil {
 				return err
 			}
-			return show(ctx, a.out, path, follow)
+			return show(ctx, a.out, b.Path(which), follow)
 		}),
 	}
-	cmd.Flags().BoolVar(&supervisor, "supervisor", false, "show what its supervisor did instead")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as it grows")
+	cmd.Flags().BoolVar(&supervisor, "supervisor", false, "show the log of its supervisor instead")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "keep printing as the log grows")
 	return cmd
 }
 
-// show copies the file to w and, when told to follow, what is added until ctx ends. A
-// machine that never ran has no log and shows nothing.
+// show copies the file to w and, with follow, what is added until ctx ends. A machine that
+// never ran has no log.
 func show(ctx context.Context, w io.Writer, path string, follow bool) error {
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {

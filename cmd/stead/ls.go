@@ -7,10 +7,11 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/size"
+
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
-
-	"github.com/stead-vm/stead/provider"
 )
 
 // lsItem is one machine in `ls --format json` (Apple's keys).
@@ -32,13 +33,14 @@ func newLsCmd(a *app) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List the machines of this host",
+		Example: "stead ls\nstead ls --format json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.open()
 			if err != nil {
 				return err
 			}
-			machines, err := p.Observe(cmd.Context())
+			machines, err := p.Machines.List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -56,21 +58,21 @@ func newLsCmd(a *app) *cobra.Command {
 			return unknownFormat(format)
 		},
 	}
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "only names")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only names")
 	formatFlag(cmd, &format)
 	return cmd
 }
 
 // formatFlag is for the commands that list things.
 func formatFlag(cmd *cobra.Command, format *string) {
-	cmd.Flags().StringVar(format, "format", "table", "table or json")
+	cmd.Flags().StringVar(format, "format", "table", "output format: table or json")
 }
 
 func unknownFormat(format string) error {
-	return fmt.Errorf("--format %s: it must be table or json", format)
+	return fmt.Errorf("--format must be table or json, not %s", format)
 }
 
-func listTable(w io.Writer, machines []provider.Machine) error {
+func listTable(w io.Writer, machines []machine.Machine) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tCREATED\tIP\tCPUS\tMEMORY\tDISK\tSTATE\tDEFAULT")
 	for _, m := range machines {
@@ -82,7 +84,7 @@ func listTable(w io.Writer, machines []provider.Machine) error {
 			mark = "*"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", m.ID, created, dash(m.Address),
-			m.CPUs, size(m.Memory), size(m.DiskUsed), m.State, mark)
+			m.CPUs, size.Setting(m.Memory), size.Measured(m.DiskUsed), m.State, mark)
 	}
 	return t.Flush()
 }
@@ -94,12 +96,7 @@ func dash(s string) string {
 	return s
 }
 
-// size shows bytes for a person, in binary units.
-func size(n int64) string {
-	return units.CustomSize("%.4g%s", float64(n), 1024, []string{"B", "K", "M", "G", "T", "P"})
-}
-
-func listJSON(w io.Writer, machines []provider.Machine) error {
+func listJSON(w io.Writer, machines []machine.Machine) error {
 	items := make([]lsItem, 0, len(machines))
 	for _, m := range machines {
 		items = append(items, lsItem{

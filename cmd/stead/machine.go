@@ -5,35 +5,41 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/stead-vm/stead/cmd/stead/project"
+	"github.com/stead-vm/stead/provider/local"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/supervisor"
+
 	"github.com/spf13/cobra"
 
-	"github.com/stead-vm/stead/provider"
-	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/reconcile"
 )
 
 // newMachineCmd is the group of imperative commands, named as in Apple's `container
-// machine`. Those used every day have short forms at the top.
+// machine`. The most used ones have short forms at the top level.
 func newMachineCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "machine",
 		Aliases: []string{"m"},
-		Short:   "Make and handle single machines by hand",
+		Short:   "Manage individual machines",
+		Long: "Create and manage machines that belong to no project. The commands and flags are those of\n" +
+			"Apple's `container machine`.",
+		Example: "stead machine create debian:12\nstead machine inspect debian-12",
 	}
 	cmd.AddCommand(newCreateCmd(a), newRunCmd(a), newLsCmd(a), newInspectCmd(a),
 		newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a))
 	return cmd
 }
 
-// startOne boots a machine that may be running already, telling a person what takes
-// the time.
-func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) error {
-	m, err := p.Machine(ctx, id)
+// startOne boots a machine, which may be running already, and shows what takes time.
+func (a *app) startOne(ctx context.Context, p *local.Provider, id string) error {
+	m, err := p.Machines.Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	if m.State != provider.Running {
-		if err := a.warnEmulation(ctx, p, m.Platform); err != nil {
+	if m.State != machine.Running {
+		if err := a.warnOfSpeed(ctx, p, m.Platform); err != nil {
 			return err
 		}
 		if isTerminal(a.err) {
@@ -49,30 +55,31 @@ func (a *app) startOne(ctx context.Context, p *provider.Provider, id string) err
 	return nil
 }
 
-// warnEmulation says once per command what makes machines for a platform slow on this host.
-func (a *app) warnEmulation(ctx context.Context, p *provider.Provider, platform string) error {
-	want, err := image.ParsePlatform(platform)
-	if err != nil {
-		return err
+// warnOfSpeed warns of what makes machines for a platform slow on this host.
+func (a *app) warnOfSpeed(ctx context.Context, p *local.Provider, want platform.Platform) error {
+	warning, err := p.Loader.SpeedWarning(ctx, want)
+	if err == nil && warning != "" {
+		a.warn(warning)
 	}
-	caps, err := p.Capabilities(ctx)
-	if err != nil {
-		return err
-	}
-	if warning := caps.WarningFor(want.Architecture); warning != "" && !a.warned {
+	return err
+}
+
+// warn prints a line that a user should know of, once per command.
+func (a *app) warn(text string) {
+	if !a.warned {
 		a.warned = true
-		fmt.Fprintf(a.err, "%s %s\n", styles(a.err).change("Warning:"), warning)
+		fmt.Fprintf(a.err, "%s %s\n", styles(a.err).change("Warning:"), text)
 	}
-	return nil
 }
 
 func newStartCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "start [NAME]",
 		Short:             "Boot a machine",
+		Example:           "stead start\nstead start dev",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.nameArg,
-		RunE: a.onTarget(func(ctx context.Context, p *provider.Provider, id string) error {
+		RunE: a.onTarget(func(ctx context.Context, p *local.Provider, id string) error {
 			if err := a.startOne(ctx, p, id); err != nil {
 				return err
 			}
@@ -85,10 +92,10 @@ func newStartCmd(a *app) *cobra.Command {
 }
 
 func newStopCmd(a *app) *cobra.Command {
-	var how provider.StopOptions
-	var o projectOptions
+	var how local.StopOptions
+	var o projectFlags
 	var all bool
-	stopOne := a.onTarget(func(ctx context.Context, p *provider.Provider, id string) error {
+	stopOne := a.onTarget(func(ctx context.Context, p *local.Provider, id string) error {
 		if err := p.Stop(ctx, id, how); err != nil {
 			return err
 		}
@@ -97,38 +104,38 @@ func newStopCmd(a *app) *cobra.Command {
 	})
 	cmd := &cobra.Command{
 		Use:               "stop [NAME]",
-		Short:             "Shut a machine down; its disk stays",
+		Short:             "Shut down a machine and keep its disk",
+		Example:           "stead stop dev\nstead stop --project",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case all && len(args) > 0:
-				return errors.New("--project means all machines of the file: leave the name out")
+				return errors.New("--project stops all machines of the project: leave out the name")
 			case all:
 				return a.stopProject(cmd.Context(), o)
-			case o.file != "":
-				return errors.New("--file goes with --project; to cut a machine's power use --force")
+			case o.File != "":
+				return errors.New("--file requires --project; to cut a machine's power use --force")
 			}
 			return stopOne(cmd, args)
 		},
 	}
-	cmd.Flags().DurationVarP(&how.Grace, "time", "t", 0, "how long its init may take before the power button (default 1m)")
-	cmd.Flags().BoolVar(&how.Force, "force", false, "cut the power")
-	cmd.Flags().BoolVar(&all, "project", false, "stop all machines of the project file")
-	o.flags(cmd)
+	cmd.Flags().DurationVarP(&how.Grace, "time", "t", supervisor.DefaultGrace, "how long its init may take before the power button is pressed")
+	cmd.Flags().BoolVar(&how.Force, "force", false, "cut the power at once")
+	cmd.Flags().BoolVar(&all, "project", false, "stop all machines of the project")
+	o.add(cmd)
 	a.lockFlag(cmd)
 	return cmd
 }
 
 // stopProject stops every machine that the project owns.
-func (a *app) stopProject(ctx context.Context, o projectOptions) error {
-	pr, unlock, err := a.loadAlone(ctx, o)
+func (a *app) stopProject(ctx context.Context, o projectFlags) error {
+	pr, unlock, err := a.loadLocked(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	plan := reconcile.Halt(pr.ending(o))
-	return a.apply(ctx, pr, plan, a.view(false), applyOptions{})
+	return pr.CarryOut(ctx, reconcile.Halt(pr.TeardownSituation(o.Options)), project.ApplyOptions{View: a.view(false)})
 }
 
 func newRmCmd(a *app) *cobra.Command {
@@ -136,6 +143,7 @@ func newRmCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "rm NAME...",
 		Short:             "Remove stopped machines and their disks",
+		Example:           "stead rm old",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -143,14 +151,14 @@ func newRmCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// All are looked at before the first is removed.
+			// Check all before removing the first.
 			for _, id := range args {
-				m, err := p.Machine(cmd.Context(), id)
+				m, err := p.Machines.Get(cmd.Context(), id)
 				if err != nil {
 					return err
 				}
-				if (m.State == provider.Running || m.State == provider.Booting) && !force {
-					return &provider.RunningError{ID: id}
+				if (m.State == machine.Running || m.State == machine.Booting) && !force {
+					return &machine.RunningError{ID: id}
 				}
 			}
 			for _, id := range args {

@@ -1,7 +1,9 @@
-// Command stead keeps a project's Linux machines the way its machines.hcl says.
+// Command stead keeps a project's Linux machines in the state that its machines.hcl
+// declares.
 //
-// This folder is the shell around the engine: flags, terminals, views. What a machine
-// is and what must change is decided in config, reconcile and provider.
+// This directory is the terminal: flags, prompts, views, one file per command. What the
+// project commands do is in package project beneath; what a machine is and what must
+// change is decided in config, reconcile and provider.
 package main
 
 import (

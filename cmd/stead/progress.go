@@ -6,28 +6,30 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stead-vm/stead/provider/size"
+	"github.com/stead-vm/stead/provider/transfer"
+
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// progress shows what takes time: bars for a person, a line for each finished step
-// otherwise.
+// progress shows what takes time: bars on a terminal, a line for each finished step
+// elsewhere.
 type progress struct {
 	w           io.Writer
 	bars        *mpb.Progress    // nil: lines
-	interrupted func(error) bool // tells whether it is for an interrupt that something failed
+	interrupted func(error) bool // reports whether an interrupt made something fail
 
 	mu       sync.Mutex
 	open     map[string]*mpb.Bar
-	machines map[string]*working
+	machines map[string]*machineLine
 	last     sync.Map // of a build, by its key in open: the line that its builder printed last
 }
 
 func (a *app) newProgress() *progress {
-	p := &progress{w: a.err, interrupted: a.interrupted, open: map[string]*mpb.Bar{}, machines: map[string]*working{}}
+	p := &progress{w: a.err, interrupted: a.interrupted, open: map[string]*mpb.Bar{}, machines: map[string]*machineLine{}}
 	if isTerminal(p.w) {
 		p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(48))
 	}
@@ -35,8 +37,8 @@ func (a *app) newProgress() *progress {
 }
 
 // event shows the events of one machine or image.
-func (p *progress) event(name string) image.Progress {
-	return func(e image.Event) {
+func (p *progress) event(name string) transfer.Progress {
+	return func(e transfer.Event) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.bars == nil {
@@ -47,7 +49,7 @@ func (p *progress) event(name string) image.Progress {
 		p.last.Store(key, e.Text)
 		bar := p.open[key]
 		if bar == nil {
-			bar = p.bar(key, name+": "+string(e.Action)+" "+e.ID+" ", e)
+			bar = p.bar(key, name+": "+doing(e)+" ", e)
 			p.open[key] = bar
 		}
 		bar.SetTotal(e.Total, false)
@@ -61,9 +63,9 @@ func (p *progress) event(name string) image.Progress {
 
 // bar begins to show something that takes time: how much of it is done, or, of a build,
 // what its builder says.
-func (p *progress) bar(key, title string, e image.Event) *mpb.Bar {
+func (p *progress) bar(key, title string, e transfer.Event) *mpb.Bar {
 	head := mpb.PrependDecorators(decor.Name(title))
-	if e.Action != image.ActionBuild {
+	if e.Action != transfer.ActionBuild {
 		return p.bars.AddBar(e.Total, mpb.BarRemoveOnComplete(), head,
 			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
 	}
@@ -77,19 +79,46 @@ func (p *progress) bar(key, title string, e image.Event) *mpb.Bar {
 
 // eventLine shows an event where there are no bars: what is done, and all that a builder
 // says.
-func (p *progress) eventLine(name string, e image.Event) {
+func (p *progress) eventLine(name string, e transfer.Event) {
 	switch {
 	case e.Text != "":
-		fmt.Fprintf(p.w, "%s: %s: %s\n", name, e.Action, e.Text)
-	case e.Done && e.Action == image.ActionBuild:
-		fmt.Fprintf(p.w, "%s: %s by %s done\n", name, e.Action, e.ID)
+		fmt.Fprintf(p.w, "%s: %s: %s\n", name, e.ID, e.Text)
+	case e.Done && e.Action == transfer.ActionBuild:
+		fmt.Fprintf(p.w, "%s: %s\n", name, done(e))
 	case e.Done:
-		fmt.Fprintf(p.w, "%s: %s %s (%s)\n", name, e.Action, e.ID, size(e.Total))
+		fmt.Fprintf(p.w, "%s: %s (%s)\n", name, done(e), size.Measured(e.Total))
 	}
 }
 
-// working is a machine that the engine works on.
-type working struct {
+// doing says what an event is about while it goes on, and done when it has ended.
+func doing(e transfer.Event) string {
+	switch e.Action {
+	case transfer.ActionPull:
+		return "pulling " + e.ID
+	case transfer.ActionDisk:
+		return "creating disk"
+	case transfer.ActionBuild:
+		return "building with " + e.ID
+	case transfer.ActionKeep:
+	}
+	return "checking " + e.ID
+}
+
+func done(e transfer.Event) string {
+	switch e.Action {
+	case transfer.ActionPull:
+		return "pulled " + e.ID
+	case transfer.ActionDisk:
+		return "created disk"
+	case transfer.ActionBuild:
+		return "built with " + e.ID
+	case transfer.ActionKeep:
+	}
+	return "already pulled " + e.ID
+}
+
+// machineLine is the line of a machine that the engine works on.
+type machineLine struct {
 	bar    *mpb.Bar // nil where there are no bars
 	action reconcile.Action
 	since  time.Time
@@ -99,7 +128,7 @@ type working struct {
 }
 
 // text is the machine's line: what is being done, and for how long already.
-func (w *working) text(id string) string {
+func (w *machineLine) text(id string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return fmt.Sprintf("%s: %s (%s)", id, w.step, took(w.since))
@@ -113,7 +142,7 @@ func (p *progress) engineEvent(e reconcile.Event) {
 	p.mu.Lock()
 	w := p.machines[e.ID]
 	if w == nil {
-		w = &working{action: e.Action, since: time.Now(), step: e.Action.String()}
+		w = &machineLine{action: e.Action, since: time.Now(), step: e.Action.String()}
 		p.machines[e.ID] = w
 		if p.bars != nil {
 			w.bar = p.bars.New(0, mpb.NopStyle(), mpb.BarRemoveOnComplete(),
@@ -142,7 +171,7 @@ func (p *progress) engineEvent(e reconcile.Event) {
 }
 
 // end takes a machine's line away and leaves one that says how it ended.
-func (p *progress) end(id string, w *working, how string) {
+func (p *progress) end(id string, w *machineLine, how string) {
 	if w.bar != nil {
 		w.bar.SetTotal(-1, true)
 	}

@@ -10,7 +10,7 @@ import (
 func TestImagesThatOnlyAFileBringsBackAreMarked(t *testing.T) {
 	var out strings.Builder
 	a := &app{out: &out}
-	err := a.showGoing([]image.Entry{
+	err := a.listUnused([]image.Entry{
 		{Image: image.Image{Reference: "docker.io/library/debian:12", Size: 3 << 20}},
 		{Image: image.Image{Reference: "local/build:0123456789abcdef", Size: 2 << 20}, Imported: true},
 		{Image: image.Image{Reference: "local/dev:1", Size: 1 << 20}, Imported: true},

@@ -6,23 +6,26 @@ func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stead",
 		Short: "Persistent Linux machines, checked in",
-		Long: "stead makes the Linux machines that a project's machines.hcl declares, and keeps them so.\n" +
-			"A machine is a persistent VM from an OCI image: its own init, your home folder, and you in it.",
-		Example: "stead apply            # make the machines of ./machines.hcl\n" +
-			"stead shell            # be in one\n" +
-			"stead run make test    # or run one command there",
+		Long: "Create and keep the Linux machines that a project declares in machines.hcl.\n" +
+			"A machine is a persistent VM made from an OCI image. It runs the image's own init,\n" +
+			"mounts your home directory, and has a user with your name.",
+		Example: "stead apply            # create or update the machines of ./machines.hcl\n" +
+			"stead shell            # open a login shell in the default machine\n" +
+			"stead run make test    # run a command there, in this directory",
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { a.command = cmd.CommandPath() },
 	}
-	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "say what is being done, on standard error")
+	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "log what stead does to standard error")
 	root.AddGroup(
+		&cobra.Group{ID: "daily", Title: "Every day"},
 		&cobra.Group{ID: "project", Title: "Project"},
-		&cobra.Group{ID: "inside", Title: "Being inside"},
-		&cobra.Group{ID: "machines", Title: "Machines and images"},
+		&cobra.Group{ID: "machines", Title: "Machines"},
+		&cobra.Group{ID: "host", Title: "Images and this host"},
 	)
-	group(root, "project", newPlanCmd(a), newApplyCmd(a), newWatchCmd(a), newStatusCmd(a), newDestroyCmd(a), newAdoptCmd(a))
-	group(root, "inside", newRunCmd(a), newShellCmd(a))
-	group(root, "machines", newMachineCmd(a), newLsCmd(a), newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a), newImportCmd(a), newImageCmd(a), newDfCmd(a))
-	root.AddCommand(newDoctorCmd(a), newVersionCmd(), newSuperviseCmd(a))
+	group(root, "daily", newPlanCmd(a), newApplyCmd(a), newStatusCmd(a), newRunCmd(a), newShellCmd(a))
+	group(root, "project", newWatchCmd(a), newDestroyCmd(a), newAdoptCmd(a), newImportCmd(a))
+	group(root, "machines", newLsCmd(a), newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a), newMachineCmd(a))
+	group(root, "host", newImageCmd(a), newDfCmd(a), newDoctorCmd(a), newVersionCmd())
+	root.AddCommand(newSuperviseCmd(a))
 	root.AddCommand(systemCommands(a)...)
 	return root
 }

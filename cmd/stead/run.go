@@ -5,15 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/machine"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/stead-vm/stead/provider"
 	"github.com/stead-vm/stead/provider/guest"
 )
 
@@ -22,7 +25,7 @@ type runOptions struct {
 	name, user, cwd, envFile string
 	root, detach, tty        bool
 	interactive              bool
-	uid, gid                 int
+	uid, gid                 idFlag
 	env                      []string
 }
 
@@ -30,12 +33,12 @@ func newRunCmd(a *app) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run [-n NAME] [CMD...]",
-		Short: "Run a command in a machine, or a shell without one",
-		Long: "Run a command in a machine, booting it if it is stopped. CMD's words are joined by spaces and\n" +
-			"run by your shell there; the exit code is the command's. Without CMD a login shell runs.\n" +
-			"The working directory is the host's where the machine mounts it. A terminal is given when\n" +
-			"standard input and output are one; standard input is passed on to its end.",
-		Example: "stead run uname -a\nstead run 'echo $HOME'\ntar c src | stead run -n test tar t",
+		Short: "Run a command in a machine",
+		Long: "Run a command in a machine, which is booted if it is stopped. CMD is joined by spaces and run by\n" +
+			"your shell there; stead exits with its exit code. Without CMD a login shell opens.\n\n" +
+			"The working directory is the same as on the host if the machine mounts it. CMD gets a terminal\n" +
+			"if standard input and output are one.",
+		Example: "stead run make test\nstead run -n test 'echo $HOME'\ntar c src | stead run tar t",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runInside(cmd.Context(), o, args)
 		},
@@ -43,17 +46,17 @@ func newRunCmd(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SetInterspersed(false)
-	f.StringVarP(&o.name, "name", "n", "", "the machine; default: the default machine")
-	f.BoolVarP(&o.detach, "detach", "d", false, "start CMD and leave it running")
+	f.StringVarP(&o.name, "name", "n", "", "machine to run in (default: the default machine)")
+	f.BoolVarP(&o.detach, "detach", "d", false, "start CMD and leave it running in the background")
 	f.BoolVar(&o.root, "root", false, "run as root")
-	f.StringVarP(&o.user, "user", "u", "", "run as this user (name or uid[:gid])")
-	f.IntVar(&o.uid, "uid", -1, "run as this uid")
-	f.IntVar(&o.gid, "gid", -1, "run with this primary gid")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "set KEY=VALUE, or pass KEY on")
-	f.StringVar(&o.envFile, "env-file", "", "set the KEY=VALUE lines of this file")
+	f.StringVarP(&o.user, "user", "u", "", "run as this user: NAME or UID[:GID]")
+	f.Var(&o.uid, "uid", "run as this user id")
+	f.Var(&o.gid, "gid", "run with this primary group id")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "set KEY=VALUE, or pass on the host's KEY")
+	f.StringVar(&o.envFile, "env-file", "", "read KEY=VALUE lines from this file")
 	f.StringVarP(&o.cwd, "cwd", "w", "", "working directory in the machine")
-	f.BoolVarP(&o.interactive, "interactive", "i", true, "pass standard input on")
-	f.BoolVarP(&o.tty, "tty", "t", false, "give CMD a terminal even when output goes elsewhere")
+	f.BoolVarP(&o.interactive, "interactive", "i", true, "pass on standard input")
+	f.BoolVarP(&o.tty, "tty", "t", false, "give CMD a terminal even if output is redirected")
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "workdir" {
 			name = "cwd"
@@ -67,23 +70,24 @@ func newRunCmd(a *app) *cobra.Command {
 func newShellCmd(a *app) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "shell [-n NAME]",
-		Short: "Be in a machine: a login shell",
-		Args:  cobra.NoArgs,
+		Use:     "shell [-n NAME]",
+		Short:   "Open a login shell in a machine",
+		Example: "stead shell\nstead shell -n test --root",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.interactive, o.uid, o.gid = true, -1, -1
+			o.interactive = true
 			return a.runInside(cmd.Context(), o, nil)
 		},
 	}
-	cmd.Flags().StringVarP(&o.name, "name", "n", "", "the machine; default: the default machine")
-	cmd.Flags().BoolVar(&o.root, "root", false, "be root")
+	cmd.Flags().StringVarP(&o.name, "name", "n", "", "machine to run in (default: the default machine)")
+	cmd.Flags().BoolVar(&o.root, "root", false, "open the shell as root")
 	_ = cmd.RegisterFlagCompletionFunc("name", a.nameArg)
 	return cmd
 }
 
 func (a *app) runInside(ctx context.Context, o runOptions, args []string) error {
 	if o.detach && len(args) == 0 {
-		return errors.New("--detach needs a command to leave running")
+		return errors.New("--detach requires a command")
 	}
 	env, err := o.environment()
 	if err != nil {
@@ -95,7 +99,7 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 	}
 	defer client.Close()
 	if env[guest.EnvCwd] == "" {
-		if dir := a.mappedDir(ctx, id); dir != "" {
+		if dir := a.mappedDir(id); dir != "" {
 			env[guest.EnvCwd] = dir
 		}
 	}
@@ -113,8 +117,8 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 	return a.attach(client, s)
 }
 
-// environment is what the guest is told: the variables asked for and the reserved names
-// that direct the session.
+// environment returns the variables for the guest: those asked for, and the reserved
+// names that direct the session.
 func (o runOptions) environment() (map[string]string, error) {
 	env := map[string]string{}
 	lines := o.env
@@ -128,7 +132,7 @@ func (o runOptions) environment() (map[string]string, error) {
 	for _, line := range lines {
 		name, value, ok := strings.Cut(line, "=")
 		if name == "" || strings.HasPrefix(name, "STEAD_") {
-			return nil, fmt.Errorf("--env %s: write KEY=VALUE, and keep off names that begin with STEAD_", line)
+			return nil, fmt.Errorf("--env %s: want KEY=VALUE, with a KEY that does not begin with STEAD_", line)
 		}
 		if !ok {
 			value, ok = os.LookupEnv(name)
@@ -149,31 +153,30 @@ func (o runOptions) environment() (map[string]string, error) {
 
 // identity adds who the command runs as.
 func (o runOptions) identity(env map[string]string) error {
-	user, uid, gid := o.user, o.uid, o.gid
+	user, uid, gid := o.user, o.uid.text, o.gid.text
 	if name, group, ok := strings.Cut(user, ":"); ok {
-		n, err := strconv.Atoi(group)
-		if err != nil {
+		if _, err := strconv.Atoi(group); err != nil {
 			return fmt.Errorf("--user %s: the group must be a number", o.user)
 		}
-		user, gid = name, n
+		user, gid = name, group
 	}
-	if n, err := strconv.Atoi(user); err == nil {
-		user, uid = "", n
+	if _, err := strconv.Atoi(user); err == nil {
+		user, uid = "", user
 	}
 	if o.root {
-		if user != "" || uid > 0 {
-			return errors.New("--root and another user cannot both be meant")
+		if user != "" || uid != "" && uid != "0" {
+			return errors.New("--root conflicts with --user and --uid")
 		}
 		user = "root"
 	}
 	if user != "" {
 		env[guest.EnvUser] = user
 	}
-	if uid >= 0 {
-		env[guest.EnvUID] = strconv.Itoa(uid)
+	if uid != "" {
+		env[guest.EnvUID] = uid
 	}
-	if gid >= 0 {
-		env[guest.EnvGID] = strconv.Itoa(gid)
+	if gid != "" {
+		env[guest.EnvGID] = gid
 	}
 	return nil
 }
@@ -194,9 +197,9 @@ func readEnvFile(path string) ([]string, error) {
 	return lines, s.Err()
 }
 
-// mappedDir is the host's working directory if the machine mounts it, else "".
-func (a *app) mappedDir(ctx context.Context, id string) string {
-	home, err := provider.HostHome()
+// mappedDir returns the host's working directory if the machine mounts it, else "".
+func (a *app) mappedDir(id string) string {
+	home, err := host.Home()
 	if err != nil {
 		return ""
 	}
@@ -210,9 +213,24 @@ func (a *app) mappedDir(ctx context.Context, id string) string {
 	if cwd != home && !strings.HasPrefix(cwd, home+"/") {
 		return ""
 	}
-	m, err := a.provider.Machine(ctx, id)
-	if err != nil || m.Booted == nil || m.Booted.HomeMount == provider.HomeNone {
+	// The machine runs, so this one file says what it runs with.
+	booted, err := a.provider.Bundles.Bundle(id).Booted()
+	if err != nil || booted == nil || booted.HomeMount == machine.HomeNone {
 		return ""
 	}
 	return cwd
+}
+
+// idFlag is a user or group id that may be left out.
+type idFlag struct{ text string }
+
+func (f *idFlag) String() string { return f.text }
+func (f *idFlag) Type() string   { return "id" }
+
+func (f *idFlag) Set(text string) error {
+	if n, err := strconv.ParseUint(text, 10, 32); err != nil || n == math.MaxUint32 { // chown(2) means "none" by it
+		return errors.New("must be a number from 0 to 4294967294")
+	}
+	f.text = text
+	return nil
 }

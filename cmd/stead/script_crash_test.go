@@ -8,10 +8,11 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/stead-vm/stead/provider/local"
+
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/stead-vm/stead/config"
-	"github.com/stead-vm/stead/provider"
 )
 
 // cut (cut TEXT COMMAND...) runs a program and kills it when it says TEXT, which it must.
@@ -45,11 +46,11 @@ func cut(ts *testscript.TestScript, _ bool, args []string) {
 // holdProject (hold-project FILE WHO) is another command, named WHO, that changes the
 // project until the script ends.
 func holdProject(ts *testscript.TestScript, _ bool, args []string) {
-	p, err := provider.New(provider.Options{Home: ts.Getenv("STEAD_HOME"), Exe: "/nonexistent", Command: args[1]})
+	p, err := local.New(local.Options{Home: ts.Getenv("STEAD_HOME"), Exe: "/nonexistent", Command: args[1]})
 	ts.Check(err)
 	file, err := config.Path(ts.MkAbs(args[0]))
 	ts.Check(err)
-	unlock, err := p.LockProject(context.Background(), file)
+	unlock, err := p.Bundles.Locks().Project(context.Background(), file)
 	ts.Check(err)
 	ts.Defer(unlock)
 }

@@ -15,9 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stead-vm/stead/provider/local"
+	"github.com/stead-vm/stead/provider/machine"
+
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/stead-vm/stead/provider"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
@@ -119,17 +121,17 @@ func killAll(state string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	machines, err := p.Observe(ctx)
+	machines, err := p.Machines.List(ctx)
 	if err != nil {
 		return
 	}
 	for _, m := range machines {
-		_ = p.Stop(ctx, m.ID, provider.StopOptions{Force: true})
+		_ = p.Stop(ctx, m.ID, local.StopOptions{Force: true})
 	}
 }
 
-func open(state string) (*provider.Provider, error) {
-	return provider.New(provider.Options{Home: state, Exe: "/nonexistent"})
+func open(state string) (*local.Provider, error) {
+	return local.New(local.Options{Home: state, Exe: "/nonexistent"})
 }
 
 // commands are what scripts can do beyond testscript's own.
@@ -152,10 +154,10 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 }
 
 // status asks the supervisor of the script's machine.
-func status(ts *testscript.TestScript, id string) (*provider.Provider, supervisor.Status) {
+func status(ts *testscript.TestScript, id string) (*local.Provider, supervisor.Status) {
 	p, err := open(ts.Getenv("STEAD_HOME"))
 	ts.Check(err)
-	st, err := p.Wait(context.Background(), id, "")
+	st, err := p.Machines.Supervisor(id).Status(context.Background(), "")
 	ts.Check(err)
 	return p, st
 }
@@ -181,9 +183,9 @@ func waitStopped(ts *testscript.TestScript, _ bool, args []string) {
 	p, err := open(ts.Getenv("STEAD_HOME"))
 	ts.Check(err)
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		m, err := p.Machine(context.Background(), args[0])
+		m, err := p.Machines.Get(context.Background(), args[0])
 		ts.Check(err)
-		if m.State == provider.Stopped {
+		if m.State == machine.Stopped {
 			return
 		}
 		if time.Now().After(end) {

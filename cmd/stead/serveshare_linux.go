@@ -9,13 +9,13 @@ import (
 // systemCommands are the commands that only this system has.
 func systemCommands(a *app) []*cobra.Command { return []*cobra.Command{newServeShareCmd(a)} }
 
-// newServeShareCmd is the file server of one shared folder. A supervisor re-executes
-// the program with it; a person never needs to.
+// newServeShareCmd is the file server of one shared directory. A supervisor re-executes
+// the program with it; users never need it.
 func newServeShareCmd(a *app) *cobra.Command {
 	var o share.Options
 	cmd := &cobra.Command{
 		Use:    "serve-share",
-		Short:  "Serve one folder to a machine",
+		Short:  "Serve one directory to a machine",
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -23,7 +23,7 @@ func newServeShareCmd(a *app) *cobra.Command {
 			return share.Serve(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.Dir, "dir", "", "folder to serve")
+	cmd.Flags().StringVar(&o.Dir, "dir", "", "directory to serve")
 	cmd.Flags().StringVar(&o.Socket, "socket", "", "unix socket to listen on")
 	cmd.Flags().BoolVar(&o.ReadOnly, "read-only", false, "refuse every change")
 	return cmd

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/stead-vm/stead/provider/supervisor"
+
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/term"
@@ -23,14 +25,14 @@ type session struct {
 	tty     bool
 }
 
-// output passes on what a session writes, until that fails; then it ends the session.
+// output passes on what a session writes. When that fails it ends the session.
 type output struct {
 	end func() // safe to call twice
 	mu  sync.Mutex
 	err error // the first failure
 }
 
-// failure is what kept output from being passed on.
+// failure returns why output could not be passed on.
 func (o *output) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -118,7 +120,7 @@ func exitCode(err error) error {
 	if !errors.As(err, &exit) {
 		var missing *ssh.ExitMissingError
 		if errors.As(err, &missing) {
-			return errors.New("the machine went away")
+			return errors.New("the connection to the machine was lost")
 		}
 		return err
 	}
@@ -173,7 +175,7 @@ func forwardAgent(client *ssh.Client, sess *ssh.Session) error {
 		return nil
 	}
 	if _, err := os.Stat(socket); err != nil {
-		return nil // an agent that is gone is no reason to fail
+		return nil // an agent that is gone must not fail the command
 	}
 	if err := agent.ForwardToRemote(client, socket); err != nil {
 		return err
@@ -182,15 +184,16 @@ func forwardAgent(client *ssh.Client, sess *ssh.Session) error {
 	return err
 }
 
-// connect opens SSH into the machine, which it boots first when it is stopped.
+// connect opens an SSH connection into the machine, which it boots first when it is stopped.
 func (a *app) connect(ctx context.Context, name string) (*ssh.Client, string, error) {
 	p, id, err := a.target(ctx, name)
 	if err != nil {
 		return nil, "", err
 	}
-	// The common case asks nothing but the socket.
-	if client, err := p.SSH(ctx, id); err == nil {
-		if _, err := p.Wait(ctx, id, "ready"); err == nil {
+	sup := p.Machines.Supervisor(id)
+	// The common case needs only the sockets of a machine that runs.
+	if client, err := sup.SSH(ctx); err == nil {
+		if st, err := sup.Status(ctx, supervisor.WaitReady); err == nil && st.State == supervisor.StateRunning {
 			return client, id, nil
 		}
 		client.Close()
@@ -198,6 +201,6 @@ func (a *app) connect(ctx context.Context, name string) (*ssh.Client, string, er
 	if err := a.startOne(ctx, p, id); err != nil {
 		return nil, "", err
 	}
-	client, err := p.SSH(ctx, id)
+	client, err := sup.SSH(ctx)
 	return client, id, err
 }

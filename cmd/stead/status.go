@@ -2,47 +2,52 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/cmd/stead/project"
+	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/reconcile"
 )
 
 func newStatusCmd(a *app) *cobra.Command {
-	var o projectOptions
+	var o projectFlags
 	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show the project's machines and what is pending",
-		Args:  cobra.NoArgs,
+		Use:     "status",
+		Short:   "Show the project's machines and pending changes",
+		Example: "stead status",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			brief()
-			pr, err := a.load(cmd.Context(), o)
+			collectLessGarbage()
+			h, err := a.host()
 			if err != nil {
 				return err
 			}
-			plan, err := pr.plan(cmd.Context(), o)
+			pr, err := project.Load(cmd.Context(), h, o.Options)
 			if err != nil {
 				return err
 			}
-			return a.showStatus(pr, plan)
+			plan, _, err := pr.Plan(cmd.Context(), o.Options)
+			if err != nil {
+				return err
+			}
+			return a.showStatus(h, pr, plan)
 		},
 	}
-	o.flags(cmd)
+	o.add(cmd)
 	return cmd
 }
 
 // showStatus lists each machine that the project declares or owns.
-func (a *app) showStatus(pr *project, plan reconcile.Plan) error {
+func (a *app) showStatus(h project.Host, pr *project.Project, plan reconcile.Plan) error {
 	fmt.Fprintf(a.out, "Project %s, %s\n\n", styles(a.out).bold(pr.Name), pr.File)
 	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "MACHINE\tSTATE\tPENDING\tIMAGE\tPROBLEM")
 	for _, c := range plan.Changes {
-		var m provider.Machine
-		if i := slices.IndexFunc(pr.found, func(m provider.Machine) bool { return m.ID == c.ID }); i >= 0 {
-			m = pr.found[i]
+		m := pr.Find(c.ID)
+		if m == nil {
+			m = &machine.Machine{}
 		}
 		image := m.Image
 		if image == "" && c.Want != nil {
@@ -57,11 +62,11 @@ func (a *app) showStatus(pr *project, plan reconcile.Plan) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if by, held := pr.provider.ProjectHolder(pr.File); held {
-		fmt.Fprintf(a.out, "\nIt is being changed by %s.\n", by)
+	if by, held := h.ProjectHolder(pr.File); held {
+		fmt.Fprintf(a.out, "\nThe project is being changed by %s.\n", by)
 	}
 	if !plan.Empty() {
-		fmt.Fprintf(a.out, "\n\"stead plan\" shows what is pending, \"stead apply\" does it.\n")
+		fmt.Fprintf(a.out, "\nRun \"stead plan\" to see the pending changes, \"stead apply\" to apply them.\n")
 	}
 	return nil
 }

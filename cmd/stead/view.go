@@ -5,48 +5,42 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stead-vm/stead/provider/image"
+	"github.com/stead-vm/stead/cmd/stead/project"
+	"github.com/stead-vm/stead/provider/transfer"
+
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// view shows what is planned and done. There is one for people and one for programs.
-type view interface {
-	// plan shows what would change.
-	plan(p reconcile.Plan)
-	// event and progress show what happens. They are called by several goroutines.
-	event(e reconcile.Event)
-	progress(id string) image.Progress
-	// interrupted says that the running steps are being ended.
-	interrupted()
-	// outcome says what was done, what was not, and how to go on. Errors are printed
-	// elsewhere.
-	outcome(p reconcile.Plan, did reconcile.Outcome, err error)
-}
-
-// view is the one that the user wants.
-func (a *app) view(json bool) view {
+// view returns the view for a terminal or, with json, for a program.
+func (a *app) view(json bool) project.View {
 	if json {
-		return &jsonView{w: a.out, now: time.Now}
+		return &jsonView{w: a.out, now: time.Now, warn: a.warn}
 	}
 	return &humanView{app: a, bars: a.newProgress()}
 }
 
-// humanView writes plans and outcomes to standard output, and what passes to standard
-// error.
+// humanView writes plans and outcomes to standard output, and progress to standard error.
 type humanView struct {
 	app  *app
 	bars *progress
 }
 
-func (v *humanView) event(e reconcile.Event)           { v.bars.engineEvent(e) }
-func (v *humanView) progress(id string) image.Progress { return v.bars.event(id) }
+// Event implements [project.View].
+func (v *humanView) Event(e reconcile.Event) { v.bars.engineEvent(e) }
 
-func (v *humanView) interrupted() {
-	v.bars.line("Interrupted: ending the running steps. Interrupt again to stop at once; the next apply continues from there.")
+// Progress implements [project.View].
+func (v *humanView) Progress(id string) transfer.Progress { return v.bars.event(id) }
+
+// Warn implements [project.View].
+func (v *humanView) Warn(text string) { v.app.warn(text) }
+
+// Interrupted implements [project.View].
+func (v *humanView) Interrupted() {
+	v.bars.line("Interrupted: finishing or undoing the running steps. Press Ctrl-C again to stop at once; the next apply continues from there.")
 }
 
-// plan prints the plan in the colours of its symbols.
-func (v *humanView) plan(plan reconcile.Plan) {
+// Plan prints the plan in the colours of its symbols.
+func (v *humanView) Plan(plan reconcile.Plan) {
 	style := styles(v.app.out)
 	for line := range strings.Lines(reconcile.Text(plan)) {
 		text, end := strings.CutSuffix(line, "\n")
@@ -66,7 +60,8 @@ func (v *humanView) plan(plan reconcile.Plan) {
 	}
 }
 
-func (v *humanView) outcome(plan reconcile.Plan, did reconcile.Outcome, err error) {
+// Outcome implements [project.View].
+func (v *humanView) Outcome(plan reconcile.Plan, did reconcile.Outcome, err error) {
 	v.bars.wait()
 	if plan.Empty() {
 		return
@@ -95,12 +90,12 @@ func (v *humanView) outcome(plan reconcile.Plan, did reconcile.Outcome, err erro
 		fmt.Fprintf(v.app.out, "%s %s.\n", style.remove(how), strings.Join(ids, ", "))
 	}
 	if ids := did.NotBegun(plan); len(ids) > 0 {
-		fmt.Fprintf(v.app.out, "%s %s.\n", style.change("Not begun:"), strings.Join(ids, ", "))
+		fmt.Fprintf(v.app.out, "%s %s.\n", style.change("Not started:"), strings.Join(ids, ", "))
 	}
-	fmt.Fprintf(v.app.out, "\"stead apply\" continues from here; \"stead plan\" shows what is left.\n")
+	fmt.Fprintf(v.app.out, "Run \"stead apply\" to continue, \"stead plan\" to see what is left.\n")
 }
 
-// doneWords say what was done, an action a word.
+// doneWords are the words for actions that were done.
 var doneWords = []struct {
 	word    string
 	actions []reconcile.Action

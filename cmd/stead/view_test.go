@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/cmd/stead/project"
+
+	"github.com/stead-vm/stead/provider/machine"
+
 	"github.com/stead-vm/stead/reconcile"
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 	"github.com/stead-vm/stead/schemas"
@@ -16,12 +19,12 @@ import (
 
 // disturbed is a project of which a machine was set by hand, and whose plan partly fails.
 func disturbed() (reconcile.Situation, *reconciletest.Host) {
-	owner := provider.Owner{Project: "acme", File: "/acme/machines.hcl"}
-	spec := func(id string, cpus int) provider.Spec {
-		return provider.Spec{ID: id, Image: "debian:12", Digest: "sha256:1", Owner: owner, Settings: provider.Settings{CPUs: cpus, Memory: 1 << 30, Disk: 1 << 30}}
+	owner := machine.Owner{Project: "acme", File: "/acme/machines.hcl"}
+	spec := func(id string, cpus int) machine.Spec {
+		return machine.Spec{ID: id, Image: "debian:12", Digest: "sha256:1", Owner: owner, Settings: machine.Settings{CPUs: cpus, Memory: 1 << 30, Disk: 1 << 30}}
 	}
-	running := func(s provider.Spec) provider.Machine {
-		return provider.Machine{Spec: s, State: provider.Running, Booted: &s.Settings, DiskUsed: 1 << 20}
+	running := func(s machine.Spec) machine.Machine {
+		return machine.Machine{Spec: s, State: machine.Running, Booted: &s.Settings, DiskUsed: 1 << 20}
 	}
 	api, db := spec("api", 2), spec("db", 2)
 	h := reconciletest.New(running(spec("api", 8)), running(spec("old", 1)))
@@ -34,26 +37,26 @@ func disturbed() (reconcile.Situation, *reconciletest.Host) {
 	return reconcile.Situation{
 		Owner: owner, Have: h.Machines(),
 		Want:    []reconcile.Wanted{{Spec: api}, {Spec: db}, {Spec: spec("web", 1), After: []string{"db"}}},
-		Applied: map[string]provider.Applied{"api": {Spec: api}},
+		Applied: map[string]machine.Applied{"api": {Spec: api}},
 	}, h
 }
 
 // present plans and applies with a view.
-func present(t *testing.T, v view) {
+func present(t *testing.T, v project.View) {
 	t.Helper()
 	s, h := disturbed()
 	plan, err := reconcile.Diff(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.plan(plan)
+	v.Plan(plan)
 	var did reconcile.Outcome
 	err = reconcile.Apply(context.Background(), h, plan, reconcile.Options{Events: func(e reconcile.Event) {
 		did.Add(e)
-		v.event(e)
+		v.Event(e)
 	}})
-	v.interrupted()
-	v.outcome(plan, did, err)
+	v.Interrupted()
+	v.Outcome(plan, did, err)
 }
 
 func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {

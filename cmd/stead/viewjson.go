@@ -6,18 +6,20 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stead-vm/stead/provider/image"
+	"github.com/stead-vm/stead/provider/transfer"
+
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// eventsVersion is the form of what --json prints: schemas/events.schema.json. Keys may be
-// added within a version; what is there keeps its meaning.
+// eventsVersion is the version of what --json prints: schemas/events.schema.json. Keys may
+// be added within a version; existing keys keep their meaning.
 const eventsVersion = 1
 
-// jsonView prints a JSON object for each thing that is planned or happens, each on a line.
+// jsonView prints a line with a JSON object for each thing that is planned or happens.
 type jsonView struct {
-	w   io.Writer
-	now func() time.Time
+	w    io.Writer
+	now  func() time.Time
+	warn func(text string) // prints to standard error
 
 	mu    sync.Mutex
 	begun bool
@@ -66,6 +68,9 @@ func jsonAttrs(attrs []reconcile.AttrChange) []jsonAttr {
 	return list
 }
 
+// Warn implements [project.View].
+func (v *jsonView) Warn(text string) { v.warn(text) }
+
 func (v *jsonView) print(e jsonEvent) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -78,10 +83,11 @@ func (v *jsonView) print(e jsonEvent) {
 
 func (v *jsonView) write(e jsonEvent) {
 	e.Time = v.now().UTC()
-	_ = json.NewEncoder(v.w).Encode(e) // who reads may be gone; that ends the program elsewhere
+	_ = json.NewEncoder(v.w).Encode(e) // the reader may be gone; that ends the program elsewhere
 }
 
-func (v *jsonView) plan(p reconcile.Plan) {
+// Plan implements [project.View].
+func (v *jsonView) Plan(p reconcile.Plan) {
 	for _, d := range p.Drift {
 		v.print(jsonEvent{Type: "drift", Machine: d.ID, What: d.What, Attrs: jsonAttrs(d.Attrs)})
 	}
@@ -99,7 +105,8 @@ func (v *jsonView) plan(p reconcile.Plan) {
 	v.print(jsonEvent{Type: "plan_summary", Changes: changes})
 }
 
-func (v *jsonView) event(e reconcile.Event) {
+// Event implements [project.View].
+func (v *jsonView) Event(e reconcile.Event) {
 	line := jsonEvent{Machine: e.ID, Action: &e.Action, Step: e.Step}
 	switch e.Kind {
 	case reconcile.Began:
@@ -114,12 +121,14 @@ func (v *jsonView) event(e reconcile.Event) {
 	v.print(line)
 }
 
-// progress prints nothing: what a step is busy with is for people.
-func (v *jsonView) progress(string) image.Progress { return nil }
+// Progress prints nothing: the steps' progress is for terminals.
+func (v *jsonView) Progress(string) transfer.Progress { return nil }
 
-func (v *jsonView) interrupted() { v.print(jsonEvent{Type: "interrupted"}) }
+// Interrupted implements [project.View].
+func (v *jsonView) Interrupted() { v.print(jsonEvent{Type: "interrupted"}) }
 
-func (v *jsonView) outcome(p reconcile.Plan, did reconcile.Outcome, err error) {
+// Outcome implements [project.View].
+func (v *jsonView) Outcome(p reconcile.Plan, did reconcile.Outcome, err error) {
 	e := jsonEvent{Type: "apply_summary", Changes: map[string]int{}, Failed: did.Failed()}
 	for _, c := range p.Changes {
 		if n := did.Count(c.Action); n > 0 {

@@ -12,6 +12,8 @@ import (
 	"net"
 	"os"
 	"slices"
+
+	"github.com/stead-vm/stead/provider/doctor"
 )
 
 // ErrUnsupported marks a feature that this driver or host does not have.
@@ -92,7 +94,7 @@ type Driver interface {
 	NetworkSettings() NetworkSettings
 	// Examine looks at what the driver needs of the host. Like Capabilities it may take
 	// seconds the first time.
-	Examine(ctx context.Context) []Finding
+	Examine(ctx context.Context) []doctor.Finding
 }
 
 // NetworkSettings are the settings of the guest's network card.

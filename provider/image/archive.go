@@ -11,6 +11,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // files is a folder tree that an image lies in: a real one, or the members of a tarball.
@@ -96,7 +98,7 @@ func spool(ctx context.Context, r io.Reader, tmp string) (*os.File, error) {
 	}
 	err = os.Remove(f.Name())
 	if err == nil {
-		_, err = io.Copy(f, readerWithContext{ctx, r})
+		_, err = io.Copy(f, transfer.Reader(ctx, r))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -157,16 +159,3 @@ func (t *tarFile) open(name string) (io.ReadCloser, int64, error) {
 
 // Close gives up the file.
 func (t *tarFile) Close() error { return t.f.Close() }
-
-// readerWithContext stops when its context does.
-type readerWithContext struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r readerWithContext) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
-}

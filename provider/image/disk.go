@@ -13,12 +13,13 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/stead-vm/stead/provider/durable"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // Disk is the path of a disk of size bytes with the files of img on it. It is made when
 // it is missing, once for all who want the same, and must not be written to: machines
 // get clones. img must have been pulled or imported.
-func (s *Store) Disk(ctx context.Context, img Image, size int64, progress Progress) (string, error) {
+func (s *Store) Disk(ctx context.Context, img Image, size int64, progress transfer.Progress) (string, error) {
 	h, err := v1.NewHash(img.Digest)
 	if err != nil {
 		return "", fmt.Errorf("image %s: %w", img.Reference, err)
@@ -46,7 +47,7 @@ func (s *Store) Disk(ctx context.Context, img Image, size int64, progress Progre
 	if err != nil {
 		return "", err
 	}
-	if err := s.convert(ctx, f, path, size, progress.oneAtATime()); err != nil {
+	if err := s.convert(ctx, f, path, size, progress.Serial()); err != nil {
 		return "", s.explain(fmt.Errorf("disk of image %s: %w", img.Reference, err))
 	}
 	return path, nil
@@ -61,12 +62,12 @@ func diskPrefix(h v1.Hash, format int) string { return fmt.Sprintf("%s-v%d-", h.
 
 // convert makes a disk beside its place and moves it there when it is whole and every
 // layer has proved to be what the image's config says.
-func (s *Store) convert(ctx context.Context, f found, path string, size int64, progress Progress) error {
+func (s *Store) convert(ctx context.Context, f found, path string, size int64, progress transfer.Progress) error {
 	_, c, err := s.documents(ctx, storeSource{s}, f.desc)
 	if err != nil {
 		return err
 	}
-	meter := &meter{Event: Event{ID: "disk", Action: ActionDisk, Total: f.Size}, report: progress}
+	meter := &transfer.Meter{Event: transfer.Event{ID: "disk", Action: transfer.ActionDisk, Total: f.Size}, Report: progress}
 	layers := make([]Layer, len(f.manifest.Layers))
 	checks := make([]*check, len(layers))
 	for i, d := range f.manifest.Layers {
@@ -96,7 +97,7 @@ func (s *Store) convert(ctx context.Context, f found, path string, size int64, p
 	if err := out.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	meter.done()
+	meter.Finish()
 	return durable.SyncDir(s.disksDir())
 }
 
@@ -112,7 +113,7 @@ type check struct {
 	store *Store
 	blob  v1.Descriptor
 	want  v1.Hash // of the uncompressed layer
-	meter *meter
+	meter *transfer.Meter
 
 	mu       sync.Mutex
 	counted  bool
@@ -140,7 +141,7 @@ func (k *check) metered(f *os.File) io.Reader {
 		return f
 	}
 	k.counted = true
-	return metered{f, k.meter}
+	return k.meter.Reader(f)
 }
 
 // fail notes the first failure.
@@ -167,7 +168,7 @@ func (k *check) result(done bool) error {
 // damaged finds out whose fault a bad layer is. A blob that has changed on our disk is
 // thrown away, so that the next pull fetches it again.
 func (k *check) damaged(cause error) error {
-	e := &BlobError{Digest: k.blob.Digest.String(), Source: "the image", Err: cause}
+	e := &transfer.BlobError{Digest: k.blob.Digest.String(), Source: "the image", Err: cause}
 	if k.store.intact(k.blob) {
 		return e
 	}

@@ -13,6 +13,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // imported puts a sample image into a new store.
@@ -31,7 +33,7 @@ func imported(t *testing.T) (s *Store, dir string, img Image) {
 func TestADiskIsMadeOnceForEachSize(t *testing.T) {
 	s, dir, img := imported(t)
 	var made atomic.Int32
-	var events []Event
+	var events []transfer.Event
 	s.makeDisk = func(ctx context.Context, f *os.File, layers []Layer, size int64, digest string) error {
 		made.Add(1)
 		if digest != img.Digest || len(layers) != 3 {
@@ -41,7 +43,7 @@ func TestADiskIsMadeOnceForEachSize(t *testing.T) {
 	}
 	paths := map[string]bool{}
 	for _, size := range []int64{1 << 20, 1 << 20, 2 << 20} {
-		path, err := s.Disk(t.Context(), img, size, func(e Event) { events = append(events, e) })
+		path, err := s.Disk(t.Context(), img, size, func(e transfer.Event) { events = append(events, e) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +55,7 @@ func TestADiskIsMadeOnceForEachSize(t *testing.T) {
 	if made.Load() != 2 || len(paths) != 2 {
 		t.Errorf("%d disks were made at %v, want one for each size", made.Load(), paths)
 	}
-	if last := events[len(events)-1]; !last.Done || last.Action != ActionDisk || last.Current != img.Size {
+	if last := events[len(events)-1]; !last.Done || last.Action != transfer.ActionDisk || last.Current != img.Size {
 		t.Errorf("the last event is %+v", last)
 	}
 	wantNothingHalf(t, dir)

@@ -58,7 +58,7 @@ func (d *dockerSource) roots(context.Context) ([]v1.Descriptor, error) {
 	return []v1.Descriptor{d.root}, nil
 }
 
-func (d *dockerSource) open(_ context.Context, desc v1.Descriptor) (io.ReadCloser, error) {
+func (d *dockerSource) Open(_ context.Context, desc v1.Descriptor) (io.ReadCloser, error) {
 	if raw, ok := d.docs[desc.Digest]; ok {
 		return io.NopCloser(bytes.NewReader(raw)), nil
 	}

@@ -14,17 +14,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // published is a file on a server, which serve may misbehave for.
-func published(t *testing.T, content string, serve http.HandlerFunc) File {
+func published(t *testing.T, content string, serve http.HandlerFunc) transfer.File {
 	t.Helper()
 	if serve == nil {
 		serve = serveFile(content)
 	}
 	srv := httptest.NewServer(serve)
 	t.Cleanup(srv.Close)
-	return File{Name: "thing", URL: srv.URL + "/thing", Digest: fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(content)))}
+	return transfer.File{Name: "thing", URL: srv.URL + "/thing", Digest: fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(content)))}
 }
 
 func serveFile(content string) http.HandlerFunc {
@@ -34,7 +36,7 @@ func serveFile(content string) http.HandlerFunc {
 }
 
 // fetched is what WithFile hands out.
-func fetched(t *testing.T, s *Store, f File, progress Progress) (string, error) {
+func fetched(t *testing.T, s *Store, f transfer.File, progress transfer.Progress) (string, error) {
 	t.Helper()
 	var got bytes.Buffer
 	err := s.WithFile(t.Context(), f, func(r io.Reader) error {
@@ -57,8 +59,8 @@ func TestAFileIsHandedOutWholeAndNotKept(t *testing.T) {
 	for name, serve := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			var last Event
-			got, err := fetched(t, newStore(t, dir), published(t, content, serve), func(e Event) { last = e })
+			var last transfer.Event
+			got, err := fetched(t, newStore(t, dir), published(t, content, serve), func(e transfer.Event) { last = e })
 			if err != nil || got != content {
 				t.Fatalf("got %d bytes, %v", len(got), err)
 			}
@@ -168,7 +170,7 @@ func TestADownloadThatFailsSaysWhyAndLeavesNoFile(t *testing.T) {
 		"nothing there": {http.NotFound, []string{"/thing was not given (404)"}, isDownload(404)},
 		"another file": {serveFile("tampered with"), []string{
 			fmt.Sprintf("%x", sha256.Sum256([]byte("good"))), fmt.Sprintf("has the digest sha256:%x", sha256.Sum256([]byte("tampered with"))),
-		}, func(err error) bool { var e *BlobError; return errors.As(err, &e) }},
+		}, func(err error) bool { var e *transfer.BlobError; return errors.As(err, &e) }},
 		"endless": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Range", "bytes 0-0/99999999999999")
 			w.WriteHeader(http.StatusPartialContent)
@@ -186,7 +188,7 @@ func TestADownloadThatFailsSaysWhyAndLeavesNoFile(t *testing.T) {
 				w.WriteHeader(http.StatusPartialContent)
 			}
 			io.WriteString(w, "good")
-		}, []string{"cut off: 4 bytes of 10"}, func(err error) bool { var e *BlobError; return errors.As(err, &e) }},
+		}, []string{"cut off: 4 bytes of 10"}, func(err error) bool { var e *transfer.BlobError; return errors.As(err, &e) }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -213,7 +215,7 @@ func TestADownloadThatFailsSaysWhyAndLeavesNoFile(t *testing.T) {
 
 func isDownload(status int) func(error) bool {
 	return func(err error) bool {
-		var e *DownloadError
+		var e *transfer.DownloadError
 		return errors.As(err, &e) && e.Status == status && e.Remedy() != ""
 	}
 }

@@ -1,11 +1,12 @@
 package image
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-	"syscall"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/space"
 )
 
 // ReferenceError reports text that is no image reference.
@@ -102,8 +103,8 @@ func (e *AmbiguousError) Remedy() string {
 // PlatformError reports an image that is not made for the wanted platform.
 type PlatformError struct {
 	Reference string
-	Want      Platform
-	Have      []Platform
+	Want      platform.Platform
+	Have      []platform.Platform
 }
 
 func (e *PlatformError) Error() string {
@@ -119,7 +120,7 @@ func (e *PlatformError) Remedy() string {
 	return remedy
 }
 
-func joinPlatforms(ps []Platform) string {
+func joinPlatforms(ps []platform.Platform) string {
 	if len(ps) == 0 {
 		return "no platform"
 	}
@@ -130,56 +131,5 @@ func joinPlatforms(ps []Platform) string {
 	return strings.Join(words, ", ")
 }
 
-// BlobError reports a blob that cannot be used: tampered with, cut off, or not what
-// its description says.
-type BlobError struct {
-	Digest string
-	Source string // where it came from
-	Hint   string // the remedy; default: to try again
-	Err    error
-}
-
-func (e *BlobError) Error() string {
-	return fmt.Sprintf("blob %s from %s: %v", e.Digest, e.Source, e.Err)
-}
-
-// Unwrap gives the cause.
-func (e *BlobError) Unwrap() error { return e.Err }
-
-// Remedy says what may help.
-func (e *BlobError) Remedy() string {
-	if e.Hint != "" {
-		return e.Hint
-	}
-	return fmt.Sprintf("nothing of it was kept; retry, and if it stays so make the image in %s anew", e.Source)
-}
-
-// SpaceError reports that the host's disk is full.
-type SpaceError struct {
-	Dir string
-	Err error
-}
-
-func (e *SpaceError) Error() string { return fmt.Sprintf("no space left in %s: %v", e.Dir, e.Err) }
-
-// Unwrap gives the cause.
-func (e *SpaceError) Unwrap() error { return e.Err }
-
-// Remedy says what may be freed.
-func (e *SpaceError) Remedy() string {
-	return "free some space: \"stead df\" shows what takes it, \"stead image prune\" frees what nothing needs (with --disks and --all " +
-		"also what can be made or pulled again), \"stead rm NAME\" a machine with its disk"
-}
-
-// noSpace tells whether err means a full disk, or a used up quota.
-func noSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
 // explain gives errors that have a common cause its remedy.
-func (s *Store) explain(err error) error {
-	if noSpace(err) {
-		return &SpaceError{Dir: s.dir, Err: err}
-	}
-	return err
-}
+func (s *Store) explain(err error) error { return space.Explain(err, s.dir) }

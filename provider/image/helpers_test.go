@@ -20,9 +20,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
-var amd64 = Platform{OS: "linux", Architecture: "amd64"}
+var amd64 = platform.Platform{OS: "linux", Architecture: "amd64"}
 
 // newStore opens a store whose disks are the layers one after the other.
 func newStore(t *testing.T, dir string) *Store {
@@ -31,7 +34,7 @@ func newStore(t *testing.T, dir string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.retry = policy{tries: 3, wait: time.Millisecond, stall: time.Minute}
+	s.retry = transfer.Policy{Tries: 3, Wait: time.Millisecond, Stall: time.Minute}
 	return s
 }
 
@@ -85,7 +88,7 @@ func layerOf(t testing.TB, files ...string) v1.Layer {
 }
 
 // imageOf makes an image of the given layers.
-func imageOf(t testing.TB, p Platform, layers ...v1.Layer) v1.Image {
+func imageOf(t testing.TB, p platform.Platform, layers ...v1.Layer) v1.Image {
 	t.Helper()
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	img, err := mutate.AppendLayers(img, layers...)
@@ -114,7 +117,7 @@ func sample(t testing.TB, word string) v1.Image {
 }
 
 // multiArch is an index of one image for each platform.
-func multiArch(t testing.TB, ps ...Platform) v1.ImageIndex {
+func multiArch(t testing.TB, ps ...platform.Platform) v1.ImageIndex {
 	t.Helper()
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range ps {
@@ -125,7 +128,7 @@ func multiArch(t testing.TB, ps ...Platform) v1.ImageIndex {
 	}
 	// What buildkit adds beside each image.
 	return mutate.AppendManifests(index, mutate.IndexAddendum{
-		Add:        imageOf(t, Platform{OS: "unknown", Architecture: "unknown"}, static.NewLayer([]byte("{}"), "application/vnd.in-toto+json")),
+		Add:        imageOf(t, platform.Platform{OS: "unknown", Architecture: "unknown"}, static.NewLayer([]byte("{}"), "application/vnd.in-toto+json")),
 		Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}},
 	})
 }
@@ -248,11 +251,11 @@ func blobFile(dir string, h v1.Hash) string {
 	return filepath.Join(dir, "blobs", h.Algorithm, h.Hex)
 }
 
-func platforms(words ...string) []Platform {
-	ps := make([]Platform, len(words))
+func platforms(words ...string) []platform.Platform {
+	ps := make([]platform.Platform, len(words))
 	for i, w := range words {
 		var err error
-		if ps[i], err = ParsePlatform(w); err != nil {
+		if ps[i], err = platform.Parse(w); err != nil {
 			panic(fmt.Sprintf("test: %v", err))
 		}
 	}

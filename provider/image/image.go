@@ -26,13 +26,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // Image is an image for one platform, known by its digest.
 type Image struct {
 	Reference string // in full: "docker.io/library/debian:12", "oci:/srv/layout:debian"
 	Digest    string // of the manifest for Platform, "sha256:…"
-	Platform  Platform
+	Platform  platform.Platform
 	Config    Config
 	Size      int64 // bytes of all blobs, compressed as they are
 	Created   time.Time
@@ -77,7 +80,7 @@ type Store struct {
 	log        *slog.Logger
 	keychain   authn.Keychain
 	transport  http.RoundTripper
-	retry      policy
+	retry      transfer.Policy
 }
 
 // New validates o and opens the store, making its folders where they are missing.
@@ -96,7 +99,7 @@ func New(o Options) (*Store, error) {
 		log:        cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		keychain:   o.Keychain,
 		transport:  o.Transport,
-		retry:      defaultPolicy,
+		retry:      transfer.DefaultPolicy,
 	}
 	if s.keychain == nil {
 		s.keychain = authn.DefaultKeychain
@@ -112,7 +115,7 @@ func newImage(reference string, digest v1.Hash, m *v1.Manifest, c *v1.ConfigFile
 	img := Image{
 		Reference: reference,
 		Digest:    digest.String(),
-		Platform:  Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant},
+		Platform:  platform.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant},
 		Created:   c.Created.Time,
 		Size:      m.Config.Size,
 		Config: Config{

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // UnknownFormatError reports a file that is no image in any form.
@@ -37,7 +40,7 @@ func (e *UnknownFormatError) Remedy() string {
 // What the file is shows in its content: a tarball of "docker save", an OCI layout as
 // a folder or a tarball, or a tarball of a root file system. Any of the tarballs may be
 // compressed. An earlier image of that name is replaced.
-func (s *Store) Import(ctx context.Context, name, file string, progress Progress) (Image, error) {
+func (s *Store) Import(ctx context.Context, name, file string, progress transfer.Progress) (Image, error) {
 	as, err := importName(name)
 	if err != nil {
 		return Image{}, err
@@ -51,7 +54,7 @@ func (s *Store) Import(ctx context.Context, name, file string, progress Progress
 		return Image{}, err
 	}
 	defer leave()
-	img, err := s.importAs(ctx, as.String(), path, progress.oneAtATime())
+	img, err := s.importAs(ctx, as.String(), path, progress.Serial())
 	return img, s.explain(err)
 }
 
@@ -70,7 +73,7 @@ func importName(s string) (reference, error) {
 	return r, nil
 }
 
-func (s *Store) importAs(ctx context.Context, as, path string, progress Progress) (Image, error) {
+func (s *Store) importAs(ctx context.Context, as, path string, progress transfer.Progress) (Image, error) {
 	src, err := s.recognize(ctx, path)
 	if err != nil {
 		return Image{}, err
@@ -86,7 +89,7 @@ func (s *Store) importAs(ctx context.Context, as, path string, progress Progress
 // only is the image for this host or, if there is but one, that one: whoever imports it
 // knows why.
 func (s *Store) only(ctx context.Context, src source, as string) (found, error) {
-	want := HostPlatform()
+	want := platform.Host()
 	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
 		return found{}, err

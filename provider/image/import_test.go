@@ -8,10 +8,12 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stead-vm/stead/provider/platform"
 )
 
 func TestImportTakesEveryFormAsWhatItIs(t *testing.T) {
-	p := HostPlatform()
+	p := platform.Host()
 	want := imageOf(t, p, layerOf(t, "bin/sh", "sh"), layerOf(t, "etc/passwd", "root"))
 	rootfs := tarOf(t, "bin/sh", "sh", "etc/passwd", "root", "manifest.d/x", "x")
 	forms := map[string]struct{ file, disk []byte }{
@@ -46,7 +48,7 @@ func checkImport(t *testing.T, file string, disk []byte) {
 	if err != nil || second.Digest != first.Digest {
 		t.Errorf("imported again it is %s (%v), not %s", second.Digest, err, first.Digest)
 	}
-	img, err := s.Pull(t.Context(), "local/thing", HostPlatform(), nil)
+	img, err := s.Pull(t.Context(), "local/thing", platform.Host(), nil)
 	if err != nil || img.Digest != first.Digest || img.Reference != "local/thing:latest" {
 		t.Fatalf("by name: %+v, %v", img, err)
 	}
@@ -90,12 +92,12 @@ func TestAnImageOfAnotherProcessorCanBeImportedButNotUsed(t *testing.T) {
 	if runtime.GOARCH == foreign {
 		foreign = "amd64"
 	}
-	dir := layoutOf(t, map[string]v1.Image{"": imageOf(t, Platform{OS: "linux", Architecture: foreign}, layerOf(t, "a", "b"))})
+	dir := layoutOf(t, map[string]v1.Image{"": imageOf(t, platform.Platform{OS: "linux", Architecture: foreign}, layerOf(t, "a", "b"))})
 	s := newStore(t, t.TempDir())
 	if _, err := s.Import(t.Context(), "local/foreign:1", dir, nil); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.Resolve(t.Context(), "local/foreign:1", HostPlatform(), false)
+	_, err := s.Resolve(t.Context(), "local/foreign:1", platform.Host(), false)
 	wantError(t, err, runtime.GOARCH, "local/foreign:1 is for linux/"+foreign)
 }
 
@@ -149,7 +151,7 @@ func TestImportRefusesWhatIsNoImage(t *testing.T) {
 }
 
 func FuzzImport(f *testing.F) {
-	img := imageOf(f, HostPlatform(), layerOf(f, "bin/sh", "sh"))
+	img := imageOf(f, platform.Host(), layerOf(f, "bin/sh", "sh"))
 	seeds := [][]byte{
 		nil, []byte("BZh9"), tarOf(f, "etc/passwd", "root"), tarOf(f, "manifest.json", "[{}]"),
 		tarOf(f, "manifest.json", `[{"Config":"c","Layers":["l"]}]`, "c", `{"rootfs":{"diff_ids":["sha256:00"]}}`, "l", ""),

@@ -12,6 +12,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // layoutSource is an OCI image layout, as a folder or in a tarball.
@@ -102,10 +104,10 @@ func (l *layoutSource) ambiguous(ds []v1.Descriptor) error {
 	return e
 }
 
-func (l *layoutSource) open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+func (l *layoutSource) Open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	rc, _, err := l.files.open("blobs/" + d.Digest.Algorithm + "/" + d.Digest.Hex)
 	if err != nil {
-		return nil, &BlobError{Digest: d.Digest.String(), Source: l.String(), Err: err}
+		return nil, &transfer.BlobError{Digest: d.Digest.String(), Source: l.String(), Err: err}
 	}
 	return rc, nil
 }

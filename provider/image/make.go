@@ -14,13 +14,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/renameio/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // Make makes sure that an image of this name is in the store. Where there is none, write
 // is called to make one in a file, in any form that [Store.Import] takes. Of several who
 // want the same image one makes it and the others wait. The folder of the file is free
 // for scratch files; it is gone afterwards.
-func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Context, file string) error, progress Progress) (Image, error) {
+func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Context, file string) error, progress transfer.Progress) (Image, error) {
 	r, err := importName(name)
 	if err != nil {
 		return Image{}, err
@@ -36,7 +39,7 @@ func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Co
 		return Image{}, err
 	}
 	defer unlock()
-	img, _, err := s.stored(ctx, r, HostPlatform())
+	img, _, err := s.stored(ctx, r, platform.Host())
 	if f, ok := s.whole(ctx, r, img); err == nil && ok {
 		return f.Image, nil
 	}
@@ -46,7 +49,7 @@ func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Co
 	}
 	file := filepath.Join(dir, "image")
 	if err = write(ctx, file); err == nil {
-		img, err = s.importAs(ctx, r.String(), file, progress.oneAtATime())
+		img, err = s.importAs(ctx, r.String(), file, progress.Serial())
 	}
 	return img, s.explain(errors.Join(err, os.RemoveAll(dir)))
 }

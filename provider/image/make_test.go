@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"github.com/stead-vm/stead/provider/platform"
 )
 
 // writeRootFS makes an image in the form of a root file system.
@@ -39,7 +41,7 @@ func TestAnImageIsMadeOnceForAllWhoWantIt(t *testing.T) {
 	if n := made.Load(); n != 1 {
 		t.Errorf("the image was made %d times", n)
 	}
-	if img, err := newStore(t, dir).Resolve(t.Context(), "local/build:1", HostPlatform(), true); err != nil || img.Digest == "" {
+	if img, err := newStore(t, dir).Resolve(t.Context(), "local/build:1", platform.Host(), true); err != nil || img.Digest == "" {
 		t.Errorf("Resolve = %v, %v", img, err)
 	}
 }

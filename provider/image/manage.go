@@ -7,14 +7,17 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/space"
 )
 
 // Entry is an image in the store.
 type Entry struct {
 	Image
-	Imported bool   // it came from a file; no registry is asked about it
-	Disks    Space  // its cached disks
-	Problem  string // why it cannot be used; empty when it can
+	Imported bool        // it came from a file; no registry is asked about it
+	Disks    space.Space // its cached disks
+	Problem  string      // why it cannot be used; empty when it can
 }
 
 // List tells what is in the store, ordered by name and platform.
@@ -49,9 +52,9 @@ func byName(a, b Entry) int {
 }
 
 func (s *Store) entry(ctx context.Context, d v1.Descriptor) (Entry, error) {
-	p := HostPlatform()
+	p := platform.Host()
 	if d.Platform != nil {
-		p = Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}
+		p = platform.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}
 	}
 	name := d.Annotations[ocispec.AnnotationRefName]
 	e := Entry{

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/stead-vm/stead/provider/space"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 func TestListTellsWhatIsThere(t *testing.T) {
@@ -34,7 +37,7 @@ func TestListTellsWhatIsThere(t *testing.T) {
 	if first.Reference != ref || first.Size != pulled.Size || first.Imported || first.Disks.Real == 0 || first.Disks.Size != 1<<20 {
 		t.Errorf("first is %+v", first)
 	}
-	if second.Reference != "local/z:1" || !second.Imported || second.Disks != (Space{}) || second.Problem != "" {
+	if second.Reference != "local/z:1" || !second.Imported || second.Disks != (space.Space{}) || second.Problem != "" {
 		t.Errorf("second is %+v", second)
 	}
 }
@@ -99,7 +102,7 @@ func TestRemoveFreesWhatNobodyElseNeeds(t *testing.T) {
 		t.Error("the removed image still makes disks")
 	}
 
-	if _, err := s.Remove(t.Context(), shortID(images[1].Digest)); err != nil {
+	if _, err := s.Remove(t.Context(), transfer.ShortID(images[1].Digest)); err != nil {
 		t.Errorf("by short digest: %v", err)
 	}
 	if blobs, _ := os.ReadDir(filepath.Join(dir, "blobs", "sha256")); len(blobs) != 0 {

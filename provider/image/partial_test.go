@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // bigBlob is an image in a registry with a layer of some hundred KiB.
@@ -32,7 +34,7 @@ func interrupted(t *testing.T, r *fakeRegistry, dir, ref string, layer v1.Hash, 
 	t.Helper()
 	r.cutAfter(layer, n, nil)
 	s := newStore(t, dir)
-	s.retry.tries = 1
+	s.retry.Tries = 1
 	_, err := s.Pull(t.Context(), ref, amd64, nil)
 	wantError(t, err, "what came of it is kept", layer.String())
 	if info, err := os.Stat(partOf(dir, layer)); err != nil || info.Size() != n {
@@ -53,9 +55,9 @@ func TestAPullGoesOnInTheMiddleOfABlob(t *testing.T) {
 	interrupted(t, r, dir, ref, layer, 100_000)
 
 	s := newStore(t, dir)
-	var first Event
-	got, err := s.Pull(t.Context(), ref, amd64, func(e Event) {
-		if first.ID == "" && e.ID == shortID(layer.String()) {
+	var first transfer.Event
+	got, err := s.Pull(t.Context(), ref, amd64, func(e transfer.Event) {
+		if first.ID == "" && e.ID == transfer.ShortID(layer.String()) {
 			first = e
 		}
 	})
@@ -142,7 +144,7 @@ func TestAPartThatIsWrongIsThrownAwayAndTheBlobFetchedOnceMore(t *testing.T) {
 			}
 			writeFile(t, partOf(dir, layer), spoil(part, size))
 			s := newStore(t, dir)
-			s.retry.tries = 1
+			s.retry.Tries = 1
 			got, err := s.Pull(t.Context(), ref, amd64, nil)
 			if err != nil {
 				t.Fatal(err)

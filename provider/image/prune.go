@@ -8,6 +8,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stead-vm/stead/provider/space"
 )
 
 // PruneOptions says what [Store.Prune] frees besides what nothing leads to.
@@ -63,7 +65,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 func (s *Store) free(ctx context.Context, p *Pruned, forget func([]v1.Descriptor) []v1.Descriptor, files []storedFile) error {
 	var full error
 	if len(p.Images) > 0 {
-		if full = s.change(ctx, forget); full != nil && !noSpace(full) {
+		if full = s.change(ctx, forget); full != nil && !space.IsFull(full) {
 			return full
 		}
 	}

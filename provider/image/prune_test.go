@@ -10,6 +10,8 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stead-vm/stead/provider/space"
 )
 
 // pulled has an image of the registry in the store, with a disk.
@@ -262,7 +264,7 @@ func TestUsageCountsWhatImagesShareOnce(t *testing.T) {
 	if first.Own >= first.Blobs.Real || first.Own < 20_000 || second.Own < 40_000 {
 		t.Errorf("of their own the images have %d of %d and %d of %d", first.Own, first.Blobs.Real, second.Own, second.Blobs.Real)
 	}
-	if u.Reclaimable != second.Own || u.Nameless != (Space{}) || u.Parts != (Space{}) {
+	if u.Reclaimable != second.Own || u.Nameless != (space.Space{}) || u.Parts != (space.Space{}) {
 		t.Errorf("reclaimable are %d, want %d of the image that is not used: %+v", u.Reclaimable, second.Own, u)
 	}
 	var names []string

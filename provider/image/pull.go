@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stead-vm/stead/provider/durable"
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // parallel is how many blobs are fetched at once.
@@ -23,7 +25,7 @@ const parallel = 4
 // time. A name is looked for in the store first, so that a machine's image does not
 // change because somebody pushed to a tag; with pull the registry is asked anyway,
 // unless the name is a digest or was imported.
-func (s *Store) Resolve(ctx context.Context, ref string, p Platform, pull bool) (Image, error) {
+func (s *Store) Resolve(ctx context.Context, ref string, p platform.Platform, pull bool) (Image, error) {
 	r, err := parseReference(ref)
 	if err != nil {
 		return Image{}, err
@@ -37,7 +39,7 @@ func (s *Store) Resolve(ctx context.Context, ref string, p Platform, pull bool) 
 	return img, s.explain(err)
 }
 
-func (s *Store) resolve(ctx context.Context, r reference, p Platform, pull bool) (Image, error) {
+func (s *Store) resolve(ctx context.Context, r reference, p platform.Platform, pull bool) (Image, error) {
 	if r.name != nil {
 		img, imported, err := s.stored(ctx, r, p)
 		var other *PlatformError
@@ -59,7 +61,7 @@ func (s *Store) resolve(ctx context.Context, r reference, p Platform, pull bool)
 
 // stored is the image that the store has under a name. A manifest that somebody has
 // taken away makes it as if it were not there.
-func (s *Store) stored(ctx context.Context, r reference, p Platform) (_ Image, imported bool, _ error) {
+func (s *Store) stored(ctx context.Context, r reference, p platform.Platform) (_ Image, imported bool, _ error) {
 	index, err := s.index()
 	if err != nil {
 		return Image{}, false, err
@@ -80,7 +82,7 @@ func (s *Store) stored(ctx context.Context, r reference, p Platform) (_ Image, i
 
 // Pull makes sure that what ref means on p is in the store, whole and verified. It asks
 // a registry only for what is not there, as [Store.Resolve] does without pull.
-func (s *Store) Pull(ctx context.Context, ref string, p Platform, progress Progress) (Image, error) {
+func (s *Store) Pull(ctx context.Context, ref string, p platform.Platform, progress transfer.Progress) (Image, error) {
 	img, err := s.Resolve(ctx, ref, p, false)
 	if err != nil {
 		return Image{}, err
@@ -91,7 +93,7 @@ func (s *Store) Pull(ctx context.Context, ref string, p Platform, progress Progr
 // Fetch makes sure that exactly img, as it was resolved, is in the store, and from then
 // on that is what its reference means. Reference, Digest and Platform say which image it
 // is; the rest is filled in. What an interrupted call has fetched is kept.
-func (s *Store) Fetch(ctx context.Context, img Image, progress Progress) (Image, error) {
+func (s *Store) Fetch(ctx context.Context, img Image, progress transfer.Progress) (Image, error) {
 	r, err := parseReference(img.Reference)
 	if err != nil {
 		return Image{}, err
@@ -101,11 +103,11 @@ func (s *Store) Fetch(ctx context.Context, img Image, progress Progress) (Image,
 		return Image{}, err
 	}
 	defer leave()
-	img, err = s.fetch(ctx, r, img, progress.oneAtATime())
+	img, err = s.fetch(ctx, r, img, progress.Serial())
 	return img, s.explain(err)
 }
 
-func (s *Store) fetch(ctx context.Context, r reference, img Image, progress Progress) (Image, error) {
+func (s *Store) fetch(ctx context.Context, r reference, img Image, progress transfer.Progress) (Image, error) {
 	if f, ok := s.whole(ctx, r, img); ok {
 		if now, _, err := s.stored(ctx, r, img.Platform); err == nil && now.Digest == img.Digest {
 			return now, nil
@@ -158,7 +160,7 @@ func (s *Store) whole(ctx context.Context, r reference, img Image) (found, bool)
 
 // copy brings an image into the store under the given name. The blobs come first, so
 // that what the index names is always whole.
-func (s *Store) copy(ctx context.Context, f found, as string, imported bool, progress Progress) error {
+func (s *Store) copy(ctx context.Context, f found, as string, imported bool, progress transfer.Progress) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	seen := map[v1.Hash]bool{}
@@ -183,23 +185,23 @@ func (s *Store) copy(ctx context.Context, f found, as string, imported bool, pro
 
 // copyBlob brings one blob into the store. Who finds another process busy with it
 // waits, and then has it.
-func (s *Store) copyBlob(ctx context.Context, src source, d v1.Descriptor, progress Progress) error {
+func (s *Store) copyBlob(ctx context.Context, src transfer.Source, d v1.Descriptor, progress transfer.Progress) error {
 	unlock, err := s.lock(ctx, "blob-"+d.Digest.Hex)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	m := &meter{Event: Event{ID: shortID(d.Digest.String()), Action: ActionPull, Total: d.Size}, report: progress}
+	m := &transfer.Meter{Event: transfer.Event{ID: transfer.ShortID(d.Digest.String()), Action: transfer.ActionPull, Total: d.Size}, Report: progress}
 	if s.has(d) {
-		m.Action = ActionKeep
-		m.done()
+		m.Action = transfer.ActionKeep
+		m.Finish()
 		return nil
 	}
-	err = s.retry.do(ctx, func() error { return s.receive(ctx, src, d, m) })
+	err = s.retry.Do(ctx, func() error { return transfer.Receive(ctx, src, d, s.partPath(d.Digest), s.blobPath(d.Digest), m) })
 	if err != nil {
 		return err
 	}
-	m.done()
+	m.Finish()
 	return nil
 }
 
@@ -211,7 +213,7 @@ func (s *Store) close(src source) {
 }
 
 // loadStored reads an image that must be in the store.
-func (s *Store) loadStored(ctx context.Context, reference string, h v1.Hash, p Platform) (found, error) {
+func (s *Store) loadStored(ctx context.Context, reference string, h v1.Hash, p platform.Platform) (found, error) {
 	info, err := os.Stat(s.blobPath(h))
 	if err != nil {
 		return found{}, &NotFoundError{

@@ -101,21 +101,6 @@ func FuzzParseReference(f *testing.F) {
 	})
 }
 
-func TestPlatforms(t *testing.T) {
-	for _, bad := range []string{"", "linux", "linux/", "/amd64", "linux//v7", "a/b/c/d"} {
-		if p, err := ParsePlatform(bad); err == nil {
-			t.Errorf("%q reads as %s", bad, p)
-		}
-	}
-	p, err := ParsePlatform("linux/arm/v7")
-	if err != nil || p != (Platform{OS: "linux", Architecture: "arm", Variant: "v7"}) || p.String() != "linux/arm/v7" {
-		t.Errorf("got %s, %v", p, err)
-	}
-	if h := HostPlatform(); h.OS != "linux" || h.Architecture == "" {
-		t.Errorf("the host is %s", h)
-	}
-}
-
 func TestAbsoluteMakesAPathMeanTheSameEverywhere(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

@@ -15,6 +15,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // registrySource is one reference in a registry.
@@ -23,7 +25,7 @@ type registrySource struct {
 	ref      name.Reference
 	keychain authn.Keychain
 	plain    http.RoundTripper // without credentials
-	retry    policy
+	retry    transfer.Policy
 
 	connecting sync.Mutex
 	connected  http.RoundTripper // nil before the first success
@@ -83,15 +85,15 @@ func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {
 
 // manifest gets what ref means and remembers its content.
 func (s *registrySource) manifest(ctx context.Context, ref name.Reference) (v1.Descriptor, error) {
-	dog := s.retry.watch(ctx)
-	defer dog.stop()
-	rt, err := s.connect(dog.ctx)
+	dog := s.retry.Watch(ctx)
+	defer dog.Stop()
+	rt, err := s.connect(dog.Context())
 	if err != nil {
-		return v1.Descriptor{}, s.failed(dog.error(err))
+		return v1.Descriptor{}, s.failed(dog.Explain(err))
 	}
-	d, err := remote.Get(ref, remote.WithContext(dog.ctx), remote.WithTransport(rt))
+	d, err := remote.Get(ref, remote.WithContext(dog.Context()), remote.WithTransport(rt))
 	if err != nil {
-		return v1.Descriptor{}, s.failed(dog.error(err))
+		return v1.Descriptor{}, s.failed(dog.Explain(err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,12 +109,12 @@ func (s *registrySource) document(h v1.Hash) ([]byte, bool) {
 	return raw, ok
 }
 
-func (s *registrySource) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	rc, _, err := s.openFrom(ctx, d, 0)
+func (s *registrySource) Open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	rc, _, err := s.OpenFrom(ctx, d, 0)
 	return rc, err
 }
 
-func (s *registrySource) openFrom(ctx context.Context, d v1.Descriptor, offset int64) (io.ReadCloser, int64, error) {
+func (s *registrySource) OpenFrom(ctx context.Context, d v1.Descriptor, offset int64) (io.ReadCloser, int64, error) {
 	raw, ok := s.document(d.Digest)
 	if !ok && (d.MediaType.IsIndex() || d.MediaType.IsImage()) {
 		if _, err := s.manifest(ctx, s.ref.Context().Digest(d.Digest.String())); err != nil {
@@ -123,13 +125,13 @@ func (s *registrySource) openFrom(ctx context.Context, d v1.Descriptor, offset i
 	if ok {
 		return io.NopCloser(bytes.NewReader(raw)), 0, nil
 	}
-	dog := s.retry.watch(ctx)
-	rc, at, err := s.blob(dog.ctx, d.Digest, offset)
+	dog := s.retry.Watch(ctx)
+	rc, at, err := s.blob(dog.Context(), d.Digest, offset)
 	if err != nil {
-		dog.stop()
-		return nil, 0, s.failed(dog.error(err))
+		dog.Stop()
+		return nil, 0, s.failed(dog.Explain(err))
 	}
-	return watched{ReadCloser: rc, watchdog: dog}, at, nil
+	return dog.Reader(rc), at, nil
 }
 
 // failed says which registry it was and what it answered.

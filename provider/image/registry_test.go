@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 func TestPullBringsAnImageIntoTheStore(t *testing.T) {
@@ -22,8 +24,8 @@ func TestPullBringsAnImageIntoTheStore(t *testing.T) {
 	ref := r.push(t, "team/sample:1", want)
 	s := newStore(t, dir)
 
-	var events []Event
-	img, err := s.Pull(t.Context(), ref, amd64, func(e Event) { events = append(events, e) })
+	var events []transfer.Event
+	img, err := s.Pull(t.Context(), ref, amd64, func(e transfer.Event) { events = append(events, e) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +40,7 @@ func TestPullBringsAnImageIntoTheStore(t *testing.T) {
 
 	done := 0
 	for _, e := range events {
-		if e.Done && e.Action == ActionPull && e.Current == e.Total {
+		if e.Done && e.Action == transfer.ActionPull && e.Current == e.Total {
 			done++
 		}
 	}
@@ -260,8 +262,8 @@ func TestARegistryThatStallsIsGivenUp(t *testing.T) {
 	if _, err := src.roots(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	src.(*registrySource).retry.stall = 20 * time.Millisecond
-	wantError(t, s.explain(s.copyBlob(t.Context(), src, layer, func(Event) {})), "retry", layer.Digest.String(), "stopped sending")
+	src.(*registrySource).retry.Stall = 20 * time.Millisecond
+	wantError(t, s.explain(s.copyBlob(t.Context(), src, layer, func(transfer.Event) {})), "retry", layer.Digest.String(), "stopped sending")
 }
 
 func TestABadBlobIsNamedAndNotKept(t *testing.T) {
@@ -345,8 +347,8 @@ func TestTwoPullsAtOnceShareTheWork(t *testing.T) {
 	for range 4 {
 		s := newStore(t, dir) // as another process would: locks are held by open files
 		g.Go(func() error {
-			_, err := s.Pull(t.Context(), ref, amd64, func(e Event) {
-				if e.Action == ActionKeep {
+			_, err := s.Pull(t.Context(), ref, amd64, func(e transfer.Event) {
+				if e.Action == transfer.ActionKeep {
 					kept.Add(1)
 				}
 			})

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 func TestCredentialsGoToTheRegistryAloneAndNoFurther(t *testing.T) {
@@ -79,7 +81,7 @@ func TestARegistryDoesNotSendUsIntoTheLocalNetwork(t *testing.T) {
 		"https://registry.example/y":    false,
 	} {
 		from := httptest.NewRequest(http.MethodGet, "https://registry.example/v2/", nil)
-		if err := checkRedirect(httptest.NewRequest(http.MethodGet, to, nil), []*http.Request{from}); (err != nil) != refused {
+		if err := transfer.CheckRedirect(httptest.NewRequest(http.MethodGet, to, nil), []*http.Request{from}); (err != nil) != refused {
 			t.Errorf("to %s: %v", to, err)
 		}
 	}

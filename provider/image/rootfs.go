@@ -17,6 +17,9 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // rootfsSource is the tarball of a root file system, seen as an image of one layer. It
@@ -44,7 +47,7 @@ func (r *rootfsSource) roots(context.Context) ([]v1.Descriptor, error) {
 	return []v1.Descriptor{r.root}, nil
 }
 
-func (r *rootfsSource) open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+func (r *rootfsSource) Open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	if raw, ok := r.docs[d.Digest]; ok {
 		return io.NopCloser(bytes.NewReader(raw)), nil
 	}
@@ -60,7 +63,7 @@ func (r *rootfsSource) read(ctx context.Context) error {
 	if _, err := r.f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	h, size, err := v1.SHA256(readerWithContext{ctx, r.f})
+	h, size, err := v1.SHA256(transfer.Reader(ctx, r.f))
 	if err != nil {
 		return err
 	}
@@ -91,11 +94,11 @@ func (r *rootfsSource) keep(raw []byte, mt types.MediaType) v1.Descriptor {
 
 // survey reads a tarball for the time of its newest file and the processor that its
 // programs are for. Without a program that tells, it is the host's.
-func survey(f *os.File) (p Platform, newest time.Time, err error) {
+func survey(f *os.File) (p platform.Platform, newest time.Time, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return p, newest, err
 	}
-	p = HostPlatform()
+	p = platform.Host()
 	known := false
 	for tr := tar.NewReader(f); ; {
 		h, err := tr.Next()

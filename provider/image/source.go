@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // maxDocument bounds manifests, indexes and configs, which are read into memory.
@@ -26,7 +28,7 @@ type source interface {
 	// that may pass is a [transientError], here and in open.
 	roots(ctx context.Context) ([]v1.Descriptor, error)
 	// open reads what d describes.
-	open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
+	Open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 	// String names the place in messages.
 	String() string
 	Close() error
@@ -59,14 +61,14 @@ func (s *Store) openSource(ctx context.Context, r reference) (source, error) {
 }
 
 // find is the image in src that runs on want.
-func (s *Store) find(ctx context.Context, src source, reference string, want Platform) (found, error) {
+func (s *Store) find(ctx context.Context, src source, reference string, want platform.Platform) (found, error) {
 	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
 		return found{}, err
 	}
-	var have []Platform
+	var have []platform.Platform
 	for _, c := range cands {
-		if c.platform.runs(want) {
+		if c.platform.Satisfies(want) {
 			return s.load(ctx, src, reference, c.desc, want)
 		}
 		have = append(have, c.platform)
@@ -77,12 +79,12 @@ func (s *Store) find(ctx context.Context, src source, reference string, want Pla
 // candidate is an image and what it runs on.
 type candidate struct {
 	desc     v1.Descriptor
-	platform Platform
+	platform platform.Platform
 }
 
 func (s *Store) candidatesOf(ctx context.Context, src source) ([]candidate, error) {
 	var roots []v1.Descriptor
-	err := s.retry.do(ctx, func() (err error) {
+	err := s.retry.Do(ctx, func() (err error) {
 		roots, err = src.roots(ctx)
 		return err
 	})
@@ -124,26 +126,26 @@ func (s *Store) candidates(ctx context.Context, src source, descs []v1.Descripto
 }
 
 // platformOf asks the image itself when its descriptor is silent.
-func (s *Store) platformOf(ctx context.Context, src source, d v1.Descriptor) (Platform, error) {
+func (s *Store) platformOf(ctx context.Context, src source, d v1.Descriptor) (platform.Platform, error) {
 	if d.Platform != nil {
-		return Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}, nil
+		return platform.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}, nil
 	}
 	_, c, err := s.documents(ctx, src, d)
 	if err != nil {
-		return Platform{}, err
+		return platform.Platform{}, err
 	}
-	return Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}, nil
+	return platform.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}, nil
 }
 
 // load reads an image. The platform in an index is a promise, the one in the config counts.
-func (s *Store) load(ctx context.Context, src source, reference string, d v1.Descriptor, want Platform) (found, error) {
+func (s *Store) load(ctx context.Context, src source, reference string, d v1.Descriptor, want platform.Platform) (found, error) {
 	m, c, err := s.documents(ctx, src, d)
 	if err != nil {
 		return found{}, err
 	}
 	img := newImage(reference, d.Digest, m, c)
-	if !img.Platform.runs(want) {
-		return found{}, &PlatformError{Reference: reference, Want: want, Have: []Platform{img.Platform}}
+	if !img.Platform.Satisfies(want) {
+		return found{}, &PlatformError{Reference: reference, Want: want, Have: []platform.Platform{img.Platform}}
 	}
 	return found{Image: img, src: src, desc: d, manifest: m}, nil
 }
@@ -159,12 +161,12 @@ func (s *Store) documents(ctx context.Context, src source, d v1.Descriptor) (*v1
 		return nil, nil, err
 	}
 	if len(m.Layers) == 0 || len(m.Layers) != len(c.RootFS.DiffIDs) {
-		return nil, nil, &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: fmt.Errorf(
+		return nil, nil, &transfer.BlobError{Digest: d.Digest.String(), Source: src.String(), Err: fmt.Errorf(
 			"not the manifest of a container image: %d layers, %d of them in its config", len(m.Layers), len(c.RootFS.DiffIDs))}
 	}
 	for _, l := range append(m.Layers, m.Config) {
 		if l.Size < 0 || l.Digest.Hex == "" {
-			return nil, nil, &BlobError{
+			return nil, nil, &transfer.BlobError{
 				Digest: d.Digest.String(), Source: src.String(),
 				Err: errors.New("a blob in its manifest has no digest or no size"),
 			}
@@ -180,7 +182,7 @@ func (s *Store) document(ctx context.Context, src source, d v1.Descriptor, v any
 		return err
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		return &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: err}
+		return &transfer.BlobError{Digest: d.Digest.String(), Source: src.String(), Err: err}
 	}
 	return nil
 }
@@ -188,15 +190,15 @@ func (s *Store) document(ctx context.Context, src source, d v1.Descriptor, v any
 // readAll reads a small blob into memory and verifies it.
 func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byte, error) {
 	if d.Size > maxDocument {
-		return nil, &BlobError{
+		return nil, &transfer.BlobError{
 			Digest: d.Digest.String(), Source: src.String(),
 			Err: fmt.Errorf("%d bytes are too many for a manifest or config", d.Size),
 		}
 	}
 	var buf bytes.Buffer
-	err := s.retry.do(ctx, func() error {
+	err := s.retry.Do(ctx, func() error {
 		buf.Reset()
-		rc, err := src.open(ctx, d)
+		rc, err := src.Open(ctx, d)
 		if err != nil {
 			return err
 		}
@@ -215,24 +217,7 @@ func copyVerified(w io.Writer, r io.Reader, d v1.Descriptor, src source) error {
 		n, err = io.Copy(io.MultiWriter(w, h), io.LimitReader(r, d.Size+1))
 	}
 	if err != nil {
-		return &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: err}
+		return &transfer.BlobError{Digest: d.Digest.String(), Source: src.String(), Err: err}
 	}
-	return verify(d, n, h, src)
-}
-
-// verify compares n bytes, hashed by h, with what d describes.
-func verify(d v1.Descriptor, n int64, h hash.Hash, src source) error {
-	var why error
-	got := fmt.Sprintf("%x", h.Sum(nil))
-	switch {
-	case n < d.Size:
-		why = fmt.Errorf("cut off: %d bytes of %d", n, d.Size)
-	case n > d.Size:
-		why = fmt.Errorf("longer than the %d bytes it should have", d.Size)
-	case got != d.Digest.Hex:
-		why = fmt.Errorf("its content has the digest %s:%s", d.Digest.Algorithm, got)
-	default:
-		return nil
-	}
-	return &BlobError{Digest: d.Digest.String(), Source: src.String(), Err: why}
+	return transfer.Verify(d, n, h, src)
 }

@@ -20,6 +20,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/stead-vm/stead/provider/durable"
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // importedAnnotation marks, in the store's index.json, an image that came from a file
@@ -32,6 +34,11 @@ const lockPoll = 50 * time.Millisecond
 func (s *Store) tmpDir() string   { return filepath.Join(s.dir, "tmp") }
 func (s *Store) disksDir() string { return filepath.Join(s.dir, "disks") }
 func (s *Store) locksDir() string { return filepath.Join(s.dir, "locks") }
+
+func (s *Store) partialDir() string { return filepath.Join(s.dir, "partial") }
+
+// partPath is where a blob is received; its lock is held.
+func (s *Store) partPath(h v1.Hash) string { return filepath.Join(s.partialDir(), h.Hex) }
 
 func (s *Store) blobPath(h v1.Hash) string {
 	return filepath.Join(s.dir, ocispec.ImageBlobsDir, h.Algorithm, h.Hex)
@@ -170,7 +177,7 @@ func (s *Store) change(ctx context.Context, f func([]v1.Descriptor) []v1.Descrip
 }
 
 // record names the image d in the index, in the place of the one that had the name.
-func (s *Store) record(ctx context.Context, d v1.Descriptor, name string, p Platform, imported bool) error {
+func (s *Store) record(ctx context.Context, d v1.Descriptor, name string, p platform.Platform, imported bool) error {
 	entry := v1.Descriptor{
 		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
 		Platform:    &v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant},
@@ -200,10 +207,10 @@ func (st storeSource) roots(context.Context) ([]v1.Descriptor, error) {
 	return index.Manifests, err
 }
 
-func (st storeSource) open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+func (st storeSource) Open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	f, err := os.Open(st.s.blobPath(d.Digest))
 	if err != nil {
-		return nil, &BlobError{
+		return nil, &transfer.BlobError{
 			Digest: d.Digest.String(), Source: st.String(), Err: err,
 			Hint: "pull or import the image again",
 		}

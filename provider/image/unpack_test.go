@@ -14,6 +14,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/stead-vm/stead/provider/transfer"
 )
 
 // large is an image whose layers take more chunks than are kept in memory.
@@ -46,7 +48,7 @@ func unpackerOf(ctx context.Context, t testing.TB, img v1.Image, limit int) *unp
 	var checks []*check
 	for i, d := range m.Layers {
 		checks = append(checks, &check{
-			store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: &meter{report: Progress(nil).oneAtATime()},
+			store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: &transfer.Meter{Report: transfer.Progress(nil).Serial()},
 		})
 	}
 	u := newUnpacker(ctx, checks, s.tmpDir())

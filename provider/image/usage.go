@@ -2,9 +2,7 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,60 +10,32 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stead-vm/stead/provider/space"
 )
-
-// Space is what files take, in bytes.
-type Space struct {
-	Size int64 // as they look: holes count
-	Real int64 // of allocated blocks; those that clones share count for each
-}
-
-// SpaceOf is what one file takes.
-func SpaceOf(info fs.FileInfo) Space { return Space{Size: info.Size(), Real: occupied(info)} }
-
-// Plus adds up.
-func (s Space) Plus(o Space) Space { return Space{Size: s.Size + o.Size, Real: s.Real + o.Real} }
-
-// SpaceIn adds up the regular files beneath a folder. What goes away meanwhile takes nothing.
-func SpaceIn(dir string) (s Space, files int, err error) {
-	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
-			var info fs.FileInfo
-			if info, err = e.Info(); err == nil {
-				s = s.Plus(SpaceOf(info))
-				files++
-			}
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
-	return s, files, err
-}
 
 // Usage is what a store takes.
 type Usage struct {
 	Images      []StoredImage
 	Disks       []StoredDisk
-	Blobs       Space // of all images; what they share counts once
-	Nameless    Space // of Blobs: what no image leads to, as after a tag has moved
-	Parts       Space // what interrupted pulls have left to be gone on with
-	Reclaimable int64 // of Blobs and Parts, in real bytes: all that no image in use needs
+	Blobs       space.Space // of all images; what they share counts once
+	Nameless    space.Space // of Blobs: what no image leads to, as after a tag has moved
+	Parts       space.Space // what interrupted pulls have left to be gone on with
+	Reclaimable int64       // of Blobs and Parts, in real bytes: all that no image in use needs
 }
 
 // StoredImage is an image and what it takes.
 type StoredImage struct {
 	Entry
-	Blobs Space // what it shares with others counts for each
-	Own   int64 // real bytes that no other image needs
+	Blobs space.Space // what it shares with others counts for each
+	Own   int64       // real bytes that no other image needs
 }
 
 // StoredDisk is a cached disk and what it takes.
 type StoredDisk struct {
 	Reference string // of its image; empty when nothing leads to that
 	Stale     bool   // made by another version, or of an image that is gone
-	Space
+	space.Space
 }
 
 // Usage tells what the store takes. The image of a digest that used confirms is needed
@@ -101,7 +71,7 @@ func (s *Store) Usage(ctx context.Context, used func(digest string) bool) (Usage
 }
 
 func (s *Store) imagesUsage(ctx context.Context, u *Usage, images []v1.Descriptor, blobs []storedFile, used func(string) bool) error {
-	space := map[string]Space{}
+	space := map[string]space.Space{}
 	for _, b := range blobs {
 		space[b.digest] = b.Space
 	}
@@ -159,7 +129,7 @@ func (s *Store) disksUsage(images []v1.Descriptor) ([]StoredDisk, error) {
 type storedFile struct {
 	path   string
 	digest string // in hexadecimal: a blob's, or that of the image that a disk is of
-	Space
+	space.Space
 }
 
 // stored lists a folder of the store.
@@ -171,7 +141,7 @@ func stored(dir string) ([]storedFile, error) {
 	files := make([]storedFile, 0, len(entries))
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		space, _, err := SpaceIn(path)
+		space, _, err := space.In(path)
 		if err != nil {
 			return nil, fmt.Errorf("image store: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stead-vm/stead/provider/doctor"
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/jsonhttp"
 	"github.com/stead-vm/stead/provider/hypervisor"
@@ -102,7 +103,7 @@ func (d *fakeDriver) Capabilities(context.Context) (hypervisor.Capabilities, err
 	return hypervisor.Capabilities{}, nil
 }
 func (d *fakeDriver) Validate(context.Context, hypervisor.Config) error { return nil }
-func (d *fakeDriver) Examine(context.Context) []hypervisor.Finding      { return nil }
+func (d *fakeDriver) Examine(context.Context) []doctor.Finding          { return nil }
 
 func (d *fakeDriver) NetworkSettings() hypervisor.NetworkSettings {
 	return hypervisor.NetworkSettings{}

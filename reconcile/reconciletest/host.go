@@ -9,7 +9,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/stead-vm/stead/provider"
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // Host keeps machines in memory the way a provider must: it implements
@@ -21,14 +21,14 @@ type Host struct {
 	Fail func(op, id string) error
 
 	mu       sync.Mutex
-	machines map[string]provider.Machine
-	applied  map[string]provider.Applied
+	machines map[string]machine.Machine
+	applied  map[string]machine.Applied
 	calls    []string
 }
 
 // New returns a host with the given machines.
-func New(machines ...provider.Machine) *Host {
-	h := &Host{machines: map[string]provider.Machine{}, applied: map[string]provider.Applied{}}
+func New(machines ...machine.Machine) *Host {
+	h := &Host{machines: map[string]machine.Machine{}, applied: map[string]machine.Applied{}}
 	for _, m := range machines {
 		h.machines[m.ID] = m
 	}
@@ -36,10 +36,10 @@ func New(machines ...provider.Machine) *Host {
 }
 
 // Machines are the machines of the host, sorted by ID.
-func (h *Host) Machines() []provider.Machine {
+func (h *Host) Machines() []machine.Machine {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list := make([]provider.Machine, 0, len(h.machines))
+	list := make([]machine.Machine, 0, len(h.machines))
 	for _, id := range slices.Sorted(maps.Keys(h.machines)) {
 		list = append(list, h.machines[id])
 	}
@@ -47,7 +47,7 @@ func (h *Host) Machines() []provider.Machine {
 }
 
 // Applied is what was noted of the machines of an owner.
-func (h *Host) Applied() map[string]provider.Applied {
+func (h *Host) Applied() map[string]machine.Applied {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.applied)
@@ -62,25 +62,25 @@ func (h *Host) Calls() []string {
 }
 
 // Check accepts every machine.
-func (h *Host) Check(_ context.Context, s provider.Spec) error {
+func (h *Host) Check(_ context.Context, s machine.Spec) error {
 	return h.refusal("check", s.ID)
 }
 
 // Create adds a stopped machine.
-func (h *Host) Create(ctx context.Context, s provider.Spec) error {
-	return h.change(ctx, "create", s.ID, func(m *provider.Machine, there bool) error {
+func (h *Host) Create(ctx context.Context, s machine.Spec) error {
+	return h.change(ctx, "create", s.ID, func(m *machine.Machine, there bool) error {
 		if there {
 			return fmt.Errorf("machine %q exists already", s.ID)
 		}
-		*m = provider.Machine{Spec: s, State: provider.Stopped}
+		*m = machine.Machine{Spec: s, State: machine.Stopped}
 		return nil
 	})
 }
 
 // Configure writes s to a machine's files.
-func (h *Host) Configure(ctx context.Context, s provider.Spec, expect *provider.Identity) error {
-	return h.changeExpected(ctx, "configure", s.ID, expect, func(m *provider.Machine, there bool) error {
-		if !there || m.State == provider.Broken {
+func (h *Host) Configure(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
+	return h.changeExpected(ctx, "configure", s.ID, expect, func(m *machine.Machine, there bool) error {
+		if !there || m.State == machine.Broken {
 			return fmt.Errorf("machine %q cannot be configured", s.ID)
 		}
 		if s.Disk < diskSize(m) {
@@ -93,7 +93,7 @@ func (h *Host) Configure(ctx context.Context, s provider.Spec, expect *provider.
 }
 
 // diskSize is how large the disk is, whatever the files wish until the next start.
-func diskSize(m *provider.Machine) int64 {
+func diskSize(m *machine.Machine) int64 {
 	switch {
 	case m.Booted != nil:
 		return m.Booted.Disk
@@ -105,8 +105,8 @@ func diskSize(m *provider.Machine) int64 {
 
 // ApplyServices makes the files' services the running ones.
 func (h *Host) ApplyServices(ctx context.Context, id string) error {
-	return h.change(ctx, "services", id, func(m *provider.Machine, _ bool) error {
-		if m.State != provider.Running {
+	return h.change(ctx, "services", id, func(m *machine.Machine, _ bool) error {
+		if m.State != machine.Running {
 			return fmt.Errorf("machine %q does not run", id)
 		}
 		booted := *m.Booted
@@ -118,28 +118,28 @@ func (h *Host) ApplyServices(ctx context.Context, id string) error {
 
 // Start makes a machine run with its files.
 func (h *Host) Start(ctx context.Context, id string) error {
-	return h.change(ctx, "start", id, func(m *provider.Machine, there bool) error {
-		if !there || m.State == provider.Broken {
+	return h.change(ctx, "start", id, func(m *machine.Machine, there bool) error {
+		if !there || m.State == machine.Broken {
 			return fmt.Errorf("machine %q cannot start", id)
 		}
-		if m.State == provider.Stopped {
+		if m.State == machine.Stopped {
 			booted := m.Settings
 			m.Booted, m.DiskSize = &booted, m.Disk
 		}
-		m.State = provider.Running
+		m.State = machine.Running
 		return nil
 	})
 }
 
 // Stop makes a machine not run.
 func (h *Host) Stop(ctx context.Context, id string) error {
-	return h.change(ctx, "stop", id, func(m *provider.Machine, there bool) error {
+	return h.change(ctx, "stop", id, func(m *machine.Machine, there bool) error {
 		if !there {
 			return fmt.Errorf("machine %q not found", id)
 		}
-		if m.State != provider.Broken {
+		if m.State != machine.Broken {
 			m.DiskSize = diskSize(m)
-			m.State = provider.Stopped
+			m.State = machine.Stopped
 		}
 		m.Booted = nil
 		return nil
@@ -147,38 +147,38 @@ func (h *Host) Stop(ctx context.Context, id string) error {
 }
 
 // Replace makes a machine anew.
-func (h *Host) Replace(ctx context.Context, s provider.Spec, expect *provider.Identity) error {
-	return h.changeExpected(ctx, "replace", s.ID, expect, func(m *provider.Machine, there bool) error {
+func (h *Host) Replace(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
+	return h.changeExpected(ctx, "replace", s.ID, expect, func(m *machine.Machine, there bool) error {
 		if !there {
 			return fmt.Errorf("machine %q not found", s.ID)
 		}
-		*m = provider.Machine{Spec: s, State: provider.Stopped}
+		*m = machine.Machine{Spec: s, State: machine.Stopped}
 		return nil
 	})
 }
 
 // Repair makes a broken machine whole, with the disk it has.
-func (h *Host) Repair(ctx context.Context, s provider.Spec, expect *provider.Identity) error {
-	return h.changeExpected(ctx, "repair", s.ID, expect, func(m *provider.Machine, _ bool) error {
-		if m.State != provider.Broken {
+func (h *Host) Repair(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
+	return h.changeExpected(ctx, "repair", s.ID, expect, func(m *machine.Machine, _ bool) error {
+		if m.State != machine.Broken {
 			return fmt.Errorf("machine %q is not broken", s.ID)
 		}
-		*m = provider.Machine{Spec: s, State: provider.Stopped, DiskUsed: m.DiskUsed}
+		*m = machine.Machine{Spec: s, State: machine.Stopped, DiskUsed: m.DiskUsed}
 		return nil
 	})
 }
 
 // Delete removes a machine.
-func (h *Host) Delete(ctx context.Context, id string, expect *provider.Identity) error {
-	return h.changeExpected(ctx, "delete", id, expect, func(m *provider.Machine, _ bool) error {
-		m.State = provider.Absent
+func (h *Host) Delete(ctx context.Context, id string, expect *machine.Identity) error {
+	return h.changeExpected(ctx, "delete", id, expect, func(m *machine.Machine, _ bool) error {
+		m.State = machine.Absent
 		return nil
 	})
 }
 
 // Move renames a machine.
-func (h *Host) Move(ctx context.Context, from, to string, expect *provider.Identity) error {
-	return h.changeExpected(ctx, "move", from, expect, func(m *provider.Machine, there bool) error {
+func (h *Host) Move(ctx context.Context, from, to string, expect *machine.Identity) error {
+	return h.changeExpected(ctx, "move", from, expect, func(m *machine.Machine, there bool) error {
 		_, taken := h.machines[to]
 		switch {
 		case taken && !there:
@@ -186,19 +186,19 @@ func (h *Host) Move(ctx context.Context, from, to string, expect *provider.Ident
 		case taken || !there:
 			return fmt.Errorf("machine %q cannot become %q", from, to)
 		}
-		if m.State != provider.Stopped && m.State != provider.Broken {
+		if m.State != machine.Stopped && m.State != machine.Broken {
 			return fmt.Errorf("machine %q runs", from)
 		}
 		moved := *m
 		moved.ID = to
 		h.machines[to] = moved
-		m.State = provider.Absent
+		m.State = machine.Absent
 		return nil
 	})
 }
 
 // Note remembers how a machine was left.
-func (h *Host) Note(_ context.Context, id string, s *provider.Spec, stopped bool) error {
+func (h *Host) Note(_ context.Context, id string, s *machine.Spec, stopped bool) error {
 	if err := h.refusal("note", id); err != nil {
 		return err
 	}
@@ -208,24 +208,24 @@ func (h *Host) Note(_ context.Context, id string, s *provider.Spec, stopped bool
 		delete(h.applied, id)
 		return nil
 	}
-	h.applied[id] = provider.Applied{Spec: *s, Stopped: stopped, Created: h.machines[id].Created}
+	h.applied[id] = machine.Applied{Spec: *s, Stopped: stopped, Created: h.machines[id].Created}
 	return nil
 }
 
 // changeExpected is change for the machine that a plan was made for.
 func (h *Host) changeExpected(
-	ctx context.Context, op, id string, expect *provider.Identity, f func(m *provider.Machine, there bool) error,
+	ctx context.Context, op, id string, expect *machine.Identity, f func(m *machine.Machine, there bool) error,
 ) error {
-	return h.change(ctx, op, id, func(m *provider.Machine, there bool) error {
+	return h.change(ctx, op, id, func(m *machine.Machine, there bool) error {
 		if there && expect != nil && *m.Identity() != *expect {
-			return &provider.ChangedError{ID: id, What: "changed"}
+			return &machine.ChangedError{ID: id, What: "changed"}
 		}
 		return f(m, there)
 	})
 }
 
 // change records a call and lets it change a machine, unless it is refused.
-func (h *Host) change(ctx context.Context, op, id string, f func(m *provider.Machine, there bool) error) error {
+func (h *Host) change(ctx context.Context, op, id string, f func(m *machine.Machine, there bool) error) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (h *Host) change(ctx context.Context, op, id string, f func(m *provider.Mac
 		return err
 	}
 	h.machines[id] = m
-	if m.State == provider.Absent {
+	if m.State == machine.Absent {
 		delete(h.machines, id)
 	}
 	return nil

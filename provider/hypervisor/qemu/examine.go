@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stead-vm/stead/provider/doctor"
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
@@ -31,23 +32,23 @@ func (v qemuVersion) before(w qemuVersion) bool { return v[0] < w[0] || v[0] == 
 const versionTimeout = 10 * time.Second
 
 // Examine implements [hypervisor.Driver].
-func (d *Driver) Examine(ctx context.Context) []hypervisor.Finding {
+func (d *Driver) Examine(ctx context.Context) []doctor.Finding {
 	binary := d.examineBinary(ctx)
-	if binary.Verdict == hypervisor.Bad {
-		return []hypervisor.Finding{binary}
+	if binary.Verdict == doctor.Bad {
+		return []doctor.Finding{binary}
 	}
-	findings := []hypervisor.Finding{binary, d.examineKVM(ctx)}
+	findings := []doctor.Finding{binary, d.examineKVM(ctx)}
 	if caps, err := d.Capabilities(ctx); err == nil {
 		findings = append(findings, examineNested(caps))
 	}
 	return findings
 }
 
-func (d *Driver) examineBinary(ctx context.Context) hypervisor.Finding {
+func (d *Driver) examineBinary(ctx context.Context) doctor.Finding {
 	const topic = "QEMU"
 	path, err := d.binary(runtime.GOARCH)
 	if err != nil {
-		return hypervisor.Problem(topic, hypervisor.Bad, err)
+		return doctor.Problem(topic, doctor.Bad, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
@@ -55,17 +56,17 @@ func (d *Driver) examineBinary(ctx context.Context) hypervisor.Finding {
 	text, version, ok := parseVersion(string(out))
 	switch {
 	case err != nil || !ok:
-		return hypervisor.Finding{
-			Topic: topic, Verdict: hypervisor.Bad, Detail: fmt.Sprintf("%s does not tell its version: it said %q (%v)", path, firstLine(errors.New(string(out))), err),
+		return doctor.Finding{
+			Topic: topic, Verdict: doctor.Bad, Detail: fmt.Sprintf("%s does not tell its version: it said %q (%v)", path, firstLine(errors.New(string(out))), err),
 			Remedy: "install QEMU anew: " + platforms[runtime.GOARCH].install,
 		}
 	case version.before(oldest):
-		return hypervisor.Finding{
-			Topic: topic, Verdict: hypervisor.Bad, Detail: fmt.Sprintf("%s is version %s, too old", path, text),
+		return doctor.Finding{
+			Topic: topic, Verdict: doctor.Bad, Detail: fmt.Sprintf("%s is version %s, too old", path, text),
 			Remedy: fmt.Sprintf("install QEMU %d.%d or newer", oldest[0], oldest[1]),
 		}
 	}
-	return hypervisor.Finding{Topic: topic, Detail: fmt.Sprintf("%s, %s", text, path)}
+	return doctor.Finding{Topic: topic, Detail: fmt.Sprintf("%s, %s", text, path)}
 }
 
 // versionLine is the first that QEMU prints: "QEMU emulator version 7.2.22 (Debian …)".
@@ -82,16 +83,16 @@ func parseVersion(out string) (text string, v qemuVersion, ok bool) {
 }
 
 // examineKVM says how machines run, and why not better.
-func (d *Driver) examineKVM(ctx context.Context) hypervisor.Finding {
+func (d *Driver) examineKVM(ctx context.Context) doctor.Finding {
 	const topic = "KVM"
 	v, err := d.decide(ctx, runtime.GOARCH)
 	switch {
 	case err != nil:
-		return hypervisor.Problem(topic, hypervisor.Bad, err)
+		return doctor.Problem(topic, doctor.Bad, err)
 	case v.Accel == accelKVM:
-		return hypervisor.Finding{Topic: topic, Detail: "runs guests"}
+		return doctor.Finding{Topic: topic, Detail: "runs guests"}
 	}
-	f := hypervisor.Finding{Topic: topic, Verdict: hypervisor.Poor, Detail: "machines are emulated and several times slower: " + v.Why}
+	f := doctor.Finding{Topic: topic, Verdict: doctor.Poor, Detail: "machines are emulated and several times slower: " + v.Why}
 	switch _, err := os.Stat(d.kvm); {
 	case d.opts.Accel == accelTCG:
 		f.Detail += "STEAD_ACCEL=tcg asks for that"
@@ -104,12 +105,12 @@ func (d *Driver) examineKVM(ctx context.Context) hypervisor.Finding {
 	return f
 }
 
-func examineNested(caps hypervisor.Capabilities) hypervisor.Finding {
+func examineNested(caps hypervisor.Capabilities) doctor.Finding {
 	const topic = "nested"
 	if caps.Nested {
-		return hypervisor.Finding{Topic: topic, Detail: "machines can have /dev/kvm"}
+		return doctor.Finding{Topic: topic, Detail: "machines can have /dev/kvm"}
 	}
 	// What to do follows the reason.
 	why, remedy, _ := strings.Cut(caps.NestedWhy, "; ")
-	return hypervisor.Finding{Topic: topic, Verdict: hypervisor.Poor, Detail: "machines cannot have /dev/kvm: " + why, Remedy: remedy}
+	return doctor.Finding{Topic: topic, Verdict: doctor.Poor, Detail: "machines cannot have /dev/kvm: " + why, Remedy: remedy}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stead-vm/stead/provider/doctor"
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
@@ -19,7 +20,7 @@ func versioned(line, otherwise string) string {
 const current = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)"
 
 // finding is the one of that topic.
-func finding(t *testing.T, all []hypervisor.Finding, topic string) hypervisor.Finding {
+func finding(t *testing.T, all []doctor.Finding, topic string) doctor.Finding {
 	t.Helper()
 	for _, f := range all {
 		if f.Topic == topic {
@@ -27,10 +28,10 @@ func finding(t *testing.T, all []hypervisor.Finding, topic string) hypervisor.Fi
 		}
 	}
 	t.Fatalf("nothing is found about %s: %+v", topic, all)
-	return hypervisor.Finding{}
+	return doctor.Finding{}
 }
 
-func wantFinding(t *testing.T, f hypervisor.Finding, v hypervisor.Verdict, detail, remedy string) {
+func wantFinding(t *testing.T, f doctor.Finding, v doctor.Verdict, detail, remedy string) {
 	t.Helper()
 	if f.Verdict != v || !strings.Contains(f.Detail, detail) || !strings.Contains(f.Remedy, remedy) || (f.Remedy == "") != (remedy == "") {
 		t.Errorf("found %+v, want it to be %v and to say %q and %q", f, v, detail, remedy)
@@ -40,21 +41,21 @@ func wantFinding(t *testing.T, f hypervisor.Finding, v hypervisor.Verdict, detai
 func TestExamineTellsWhetherQEMUCanBeUsed(t *testing.T) {
 	tests := map[string]struct {
 		says           string
-		verdict        hypervisor.Verdict
+		verdict        doctor.Verdict
 		detail, remedy string
 	}{
 		"Debian's":   {says: current, detail: "7.2.22, "},
 		"newer":      {says: "QEMU emulator version 10.0.2", detail: "10.0.2, "},
-		"too old":    {"QEMU emulator version 6.2.0 (Debian)", hypervisor.Bad, "version 6.2.0, too old", "QEMU 7.2 or newer"},
-		"just older": {"QEMU emulator version 7.1.94", hypervisor.Bad, "too old", "7.2"},
-		"another":    {"hello", hypervisor.Bad, `it said "hello"`, "install QEMU anew"},
+		"too old":    {"QEMU emulator version 6.2.0 (Debian)", doctor.Bad, "version 6.2.0, too old", "QEMU 7.2 or newer"},
+		"just older": {"QEMU emulator version 7.1.94", doctor.Bad, "too old", "7.2"},
+		"another":    {"hello", doctor.Bad, `it said "hello"`, "install QEMU anew"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			d := newFakeHost(t, versioned(tt.says, "exit 1")).driver(t, accelTCG, "digest")
 			found := d.Examine(t.Context())
 			wantFinding(t, finding(t, found, "QEMU"), tt.verdict, tt.detail, tt.remedy)
-			if tt.verdict == hypervisor.Bad && len(found) != 1 {
+			if tt.verdict == doctor.Bad && len(found) != 1 {
 				t.Errorf("without it this was found: %+v", found[1:])
 			}
 		})
@@ -65,7 +66,7 @@ func TestExamineTellsWhetherQEMUCanBeUsed(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := h.driver(t, accelTCG, "digest").Examine(t.Context())
-		wantFinding(t, finding(t, found, "QEMU"), hypervisor.Bad, "is missing", "install QEMU")
+		wantFinding(t, finding(t, found, "QEMU"), doctor.Bad, "is missing", "install QEMU")
 	})
 }
 
@@ -73,13 +74,13 @@ func TestExamineTellsHowMachinesRunAndWhyNotBetter(t *testing.T) {
 	tests := map[string]struct {
 		accel          string
 		noKVM          bool
-		verdict        hypervisor.Verdict
+		verdict        doctor.Verdict
 		detail, remedy string
 	}{
-		"emulated on demand":                {accelTCG, false, hypervisor.Poor, "STEAD_ACCEL=tcg", "unset STEAD_ACCEL"},
-		"emulated for want of KVM":          {accelAuto, true, hypervisor.Poor, "no such file", "firmware"},
-		"emulated, as KVM runs nothing":     {accelAuto, false, hypervisor.Poor, "failed to set MSR 0x10a", "nested virtualization"},
-		"not at all, as KVM alone is asked": {accelKVM, false, hypervisor.Bad, "failed to set MSR 0x10a", "STEAD_ACCEL"},
+		"emulated on demand":                {accelTCG, false, doctor.Poor, "STEAD_ACCEL=tcg", "unset STEAD_ACCEL"},
+		"emulated for want of KVM":          {accelAuto, true, doctor.Poor, "no such file", "firmware"},
+		"emulated, as KVM runs nothing":     {accelAuto, false, doctor.Poor, "failed to set MSR 0x10a", "nested virtualization"},
+		"not at all, as KVM alone is asked": {accelKVM, false, doctor.Bad, "failed to set MSR 0x10a", "STEAD_ACCEL"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,11 +96,11 @@ func TestExamineTellsHowMachinesRunAndWhyNotBetter(t *testing.T) {
 		h := newFakeHost(t, versioned(current, ""))
 		d := h.driver(t, accelAuto, "digest")
 		d.opts.ProbeBoot = nil
-		wantFinding(t, finding(t, d.Examine(t.Context()), "KVM"), hypervisor.Good, "runs guests", "")
+		wantFinding(t, finding(t, d.Examine(t.Context()), "KVM"), doctor.Good, "runs guests", "")
 	})
 }
 
 func TestExamineTellsWhyMachinesHaveNoMachines(t *testing.T) {
-	wantFinding(t, examineNested(hypervisor.Capabilities{Nested: true}), hypervisor.Good, "/dev/kvm", "")
-	wantFinding(t, examineNested(hypervisor.Capabilities{NestedWhy: "it is switched off; switch it on"}), hypervisor.Poor, "it is switched off", "switch it on")
+	wantFinding(t, examineNested(hypervisor.Capabilities{Nested: true}), doctor.Good, "/dev/kvm", "")
+	wantFinding(t, examineNested(hypervisor.Capabilities{NestedWhy: "it is switched off; switch it on"}), doctor.Poor, "it is switched off", "switch it on")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/Code-Hex/vz/v3"
 	"golang.org/x/sys/unix"
 
+	"github.com/stead-vm/stead/provider/doctor"
 	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/provider/hypervisor/console"
 )
@@ -170,7 +171,7 @@ func (d *Driver) NetworkSettings() hypervisor.NetworkSettings {
 }
 
 // Examine looks at all of this Mac that decides how machines run.
-func (d *Driver) Examine(context.Context) []hypervisor.Finding { return assess(look()) }
+func (d *Driver) Examine(context.Context) []doctor.Finding { return assess(look()) }
 
 // look reads the facts. What cannot be read is as if it were not there.
 func look() facts {

@@ -3,7 +3,7 @@ package vz
 import (
 	"errors"
 
-	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/doctor"
 )
 
 // facts are what a look at this Mac can find.
@@ -18,66 +18,66 @@ type facts struct {
 }
 
 // assess says what the facts mean for machines.
-func assess(f facts) []hypervisor.Finding {
-	found := []hypervisor.Finding{macOS(f), chip(f), signature(f)}
+func assess(f facts) []doctor.Finding {
+	found := []doctor.Finding{macOS(f), chip(f), signature(f)}
 	if f.apple {
 		found = append(found, translator(f))
 	}
 	return append(found, inside(f))
 }
 
-func macOS(f facts) hypervisor.Finding {
+func macOS(f facts) doctor.Finding {
 	if err := checkVersion(f.version); err != nil {
-		return hypervisor.Problem("macOS", hypervisor.Bad, err)
+		return doctor.Problem("macOS", doctor.Bad, err)
 	}
-	return hypervisor.Finding{Topic: "macOS", Detail: f.version}
+	return doctor.Finding{Topic: "macOS", Detail: f.version}
 }
 
-func chip(f facts) hypervisor.Finding {
+func chip(f facts) doctor.Finding {
 	if !f.virtualize {
-		return hypervisor.Finding{
-			Topic: "chip", Verdict: hypervisor.Bad,
+		return doctor.Finding{
+			Topic: "chip", Verdict: doctor.Bad,
 			Detail: f.chip + " runs no virtual machines: this macOS is probably one itself",
 			Remedy: "run stead on the Mac itself",
 		}
 	}
-	return hypervisor.Finding{Topic: "chip", Detail: f.chip}
+	return doctor.Finding{Topic: "chip", Detail: f.chip}
 }
 
-func signature(f facts) hypervisor.Finding {
+func signature(f facts) doctor.Finding {
 	var unsigned *EntitlementError
 	switch {
 	case errors.As(f.signed, &unsigned):
-		return hypervisor.Problem("entitlement", hypervisor.Bad, unsigned)
+		return doctor.Problem("entitlement", doctor.Bad, unsigned)
 	case f.signed != nil:
-		return hypervisor.Finding{
-			Topic: "entitlement", Verdict: hypervisor.Poor,
+		return doctor.Finding{
+			Topic: "entitlement", Verdict: doctor.Poor,
 			Detail: "cannot be asked for: " + f.signed.Error(), Remedy: signWithOurs,
 		}
 	}
 	if !f.virtualize { // the framework may complain of that first
-		return hypervisor.Finding{
-			Topic: "entitlement", Verdict: hypervisor.Poor,
+		return doctor.Finding{
+			Topic: "entitlement", Verdict: doctor.Poor,
 			Detail: "is not told on a Mac that runs no machines", Remedy: signWithOurs,
 		}
 	}
-	return hypervisor.Finding{Topic: "entitlement", Detail: entitlement}
+	return doctor.Finding{Topic: "entitlement", Detail: entitlement}
 }
 
-func translator(f facts) hypervisor.Finding {
+func translator(f facts) doctor.Finding {
 	if err := checkRosetta(true, f.rosetta); err != nil {
-		return hypervisor.Problem("Rosetta", hypervisor.Poor, err)
+		return doctor.Problem("Rosetta", doctor.Poor, err)
 	}
-	return hypervisor.Finding{Topic: "Rosetta", Detail: "images for amd64 run translated"}
+	return doctor.Finding{Topic: "Rosetta", Detail: "images for amd64 run translated"}
 }
 
-func inside(f facts) hypervisor.Finding {
+func inside(f facts) doctor.Finding {
 	const topic = "nested virtualization"
 	if !f.nested {
-		return hypervisor.Finding{
-			Topic: topic, Verdict: hypervisor.Poor,
+		return doctor.Finding{
+			Topic: topic, Verdict: doctor.Poor,
 			Detail: "machines cannot have virtualization = true: " + nestedWhy(false), Remedy: "use " + oldestForNested,
 		}
 	}
-	return hypervisor.Finding{Topic: topic, Detail: "machines can have virtualization = true"}
+	return doctor.Finding{Topic: topic, Detail: "machines can have virtualization = true"}
 }

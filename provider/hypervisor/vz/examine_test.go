@@ -5,31 +5,31 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/doctor"
 )
 
 func TestFindings(t *testing.T) {
 	good := facts{version: "15.1", chip: "Apple M3", virtualize: true, apple: true, rosetta: rosettaInstalled, nested: true}
-	const quiet = hypervisor.Good
+	const quiet = doctor.Good
 	tests := map[string]struct {
 		change  func(*facts)
 		topic   string
-		verdict hypervisor.Verdict
+		verdict doctor.Verdict
 		detail  string
 		remedy  string
 	}{
 		"the macOS":                       {topic: "macOS", verdict: quiet, detail: "15.1"},
-		"an old macOS":                    {change: func(f *facts) { f.version = "12.6" }, topic: "macOS", verdict: hypervisor.Bad, detail: "12.6 is too old", remedy: "update macOS to 13"},
+		"an old macOS":                    {change: func(f *facts) { f.version = "12.6" }, topic: "macOS", verdict: doctor.Bad, detail: "12.6 is too old", remedy: "update macOS to 13"},
 		"the chip":                        {topic: "chip", verdict: quiet, detail: "Apple M3"},
-		"a Mac that is a virtual machine": {change: func(f *facts) { f.virtualize = false }, topic: "chip", verdict: hypervisor.Bad, detail: "Apple M3 runs no virtual machines", remedy: "on the Mac itself"},
+		"a Mac that is a virtual machine": {change: func(f *facts) { f.virtualize = false }, topic: "chip", verdict: doctor.Bad, detail: "Apple M3 runs no virtual machines", remedy: "on the Mac itself"},
 		"the entitlement":                 {topic: "entitlement", verdict: quiet, detail: entitlement},
-		"no entitlement":                  {change: func(f *facts) { f.signed = &EntitlementError{} }, topic: "entitlement", verdict: hypervisor.Bad, detail: "not signed", remedy: "make install"},
-		"an entitlement nobody knows of":  {change: func(f *facts) { f.signed = errors.New("no such program") }, topic: "entitlement", verdict: hypervisor.Poor, detail: "no such program", remedy: "make install"},
+		"no entitlement":                  {change: func(f *facts) { f.signed = &EntitlementError{} }, topic: "entitlement", verdict: doctor.Bad, detail: "not signed", remedy: "make install"},
+		"an entitlement nobody knows of":  {change: func(f *facts) { f.signed = errors.New("no such program") }, topic: "entitlement", verdict: doctor.Poor, detail: "no such program", remedy: "make install"},
 		"Rosetta":                         {topic: "Rosetta", verdict: quiet, detail: "amd64"},
-		"no Rosetta yet":                  {change: func(f *facts) { f.rosetta = rosettaMissing }, topic: "Rosetta", verdict: hypervisor.Poor, detail: "not installed", remedy: "softwareupdate --install-rosetta"},
-		"a macOS without Rosetta":         {change: func(f *facts) { f.rosetta = rosettaUnsupported }, topic: "Rosetta", verdict: hypervisor.Poor, detail: "cannot have", remedy: "choose an image"},
+		"no Rosetta yet":                  {change: func(f *facts) { f.rosetta = rosettaMissing }, topic: "Rosetta", verdict: doctor.Poor, detail: "not installed", remedy: "softwareupdate --install-rosetta"},
+		"a macOS without Rosetta":         {change: func(f *facts) { f.rosetta = rosettaUnsupported }, topic: "Rosetta", verdict: doctor.Poor, detail: "cannot have", remedy: "choose an image"},
 		"machines inside":                 {topic: "nested virtualization", verdict: quiet, detail: "can have"},
-		"no machines inside":              {change: func(f *facts) { f.nested = false }, topic: "nested virtualization", verdict: hypervisor.Poor, detail: "M3 or later", remedy: "macOS 15"},
+		"no machines inside":              {change: func(f *facts) { f.nested = false }, topic: "nested virtualization", verdict: doctor.Poor, detail: "M3 or later", remedy: "macOS 15"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestIntelMacsAreNotOfferedRosetta(t *testing.T) {
 
 func TestAVirtualMacDoesNotTellWhetherAProgramIsSigned(t *testing.T) {
 	got := signature(facts{})
-	if got.Verdict != hypervisor.Poor || !strings.Contains(got.Detail, "not told") || !strings.Contains(got.Remedy, "make install") {
+	if got.Verdict != doctor.Poor || !strings.Contains(got.Detail, "not told") || !strings.Contains(got.Remedy, "make install") {
 		t.Errorf("found %+v", got)
 	}
 }

@@ -1,0 +1,193 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
+	"github.com/stead-vm/stead/reconcile"
+)
+
+// View shows what is planned and done. Its methods are called by several goroutines.
+type View interface {
+	// Plan shows what would change.
+	Plan(p reconcile.Plan)
+	// Event and Progress show what happens.
+	Event(e reconcile.Event)
+	Progress(id string) transfer.Progress
+	// Interrupted says that the running steps are being ended.
+	Interrupted()
+	// Warn shows a line that a user should know of.
+	Warn(text string)
+	// Outcome says what was done, what was not, and how to go on. It does not print err.
+	Outcome(p reconcile.Plan, did reconcile.Outcome, err error)
+}
+
+// ApplyOptions say how a plan is applied.
+type ApplyOptions struct {
+	View        View // required
+	Parallelism int  // machines that are worked on at the same time; default: the engine's
+	// Approve asks whether to apply the plan, and returns an error when the answer is no.
+	// nil: the plan is approved.
+	Approve func(ctx context.Context, p reconcile.Plan) error
+}
+
+// Apply shows the plan, asks, and makes it true.
+func (pr *Project) Apply(ctx context.Context, plan reconcile.Plan, o ApplyOptions) error {
+	o.View.Plan(plan)
+	if !plan.Empty() && o.Approve != nil {
+		if err := o.Approve(ctx, plan); err != nil {
+			return err
+		}
+	}
+	if err := pr.warnOfSpeed(ctx, plan, o.View); err != nil {
+		return err
+	}
+	return pr.CarryOut(ctx, plan, o)
+}
+
+// CarryOut makes an approved plan true. A plan without changes only writes notes.
+func (pr *Project) CarryOut(ctx context.Context, plan reconcile.Plan, o ApplyOptions) error {
+	defer context.AfterFunc(ctx, o.View.Interrupted)()
+	var did reconcile.Outcome
+	err := reconcile.Apply(ctx, pr.host.Provider(pr.Owner(), o.View.Progress), plan, reconcile.Options{
+		Parallelism: o.Parallelism, Memory: pr.host.AvailableMemory(),
+		Events: func(e reconcile.Event) {
+			did.Add(e)
+			o.View.Event(e)
+		},
+	})
+	o.View.Outcome(plan, did, err)
+	return err
+}
+
+// ApplyFirst is Apply for commands that may create a host's first machines. These are
+// created side by side; of those that exist then, the first in the file becomes the
+// default. order are the machines as they stand in the file.
+func (pr *Project) ApplyFirst(ctx context.Context, plan reconcile.Plan, order []string, o ApplyOptions) error {
+	before, err := pr.host.Default()
+	if err != nil {
+		return err
+	}
+	err = pr.Apply(ctx, plan, o)
+	if before != "" || plan.Empty() {
+		return err
+	}
+	return errors.Join(err, pr.chooseDefault(context.WithoutCancel(ctx), order))
+}
+
+// chooseDefault makes the first machine that exists the default.
+func (pr *Project) chooseDefault(ctx context.Context, order []string) error {
+	found, err := pr.host.Machines(ctx)
+	if err != nil {
+		return err
+	}
+	now := Project{Found: found}
+	for _, id := range order {
+		if m := now.Find(id); m != nil && m.Owner == pr.Owner() {
+			return pr.host.SetDefault(id)
+		}
+	}
+	return nil
+}
+
+// warnOfSpeed warns once of what makes the machines that the plan boots slow.
+func (pr *Project) warnOfSpeed(ctx context.Context, plan reconcile.Plan, v View) error {
+	for _, p := range booted(plan) {
+		warning, err := pr.host.SpeedWarning(ctx, p)
+		if err != nil {
+			return err
+		}
+		if warning != "" {
+			v.Warn(warning)
+			return nil
+		}
+	}
+	return nil
+}
+
+// booted returns the platforms of the machines that the plan boots, in its order.
+func booted(plan reconcile.Plan) []platform.Platform {
+	var platforms []platform.Platform
+	for _, c := range plan.Changes {
+		switch c.Action {
+		case reconcile.None, reconcile.Delete, reconcile.Stop, reconcile.Update:
+		default:
+			if !c.Stopped && c.Want != nil {
+				platforms = append(platforms, c.Want.Platform)
+			}
+		}
+	}
+	return slices.Compact(platforms)
+}
+
+// AcceptDrift makes the drift of a plan the new baseline, so that no later plan shows it.
+func (pr *Project) AcceptDrift(ctx context.Context, s reconcile.Situation, plan reconcile.Plan, v View) error {
+	return reconcile.Accept(ctx, pr.host.Provider(pr.Owner(), v.Progress), s, plan)
+}
+
+// WaitServices returns when the declared services of the project's running machines run.
+func (pr *Project) WaitServices(ctx context.Context) error {
+	var errs []error
+	for _, m := range pr.Machines {
+		if m.Stopped {
+			continue
+		}
+		if err := pr.host.WaitServices(ctx, m.Name); err != nil {
+			errs = append(errs, fmt.Errorf("machine %s: %w", m.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// SavePlan writes a file for [ApplySaved]. It is readable by its owner only, because it
+// contains paths.
+func SavePlan(path string, s reconcile.Situation, plan reconcile.Plan) error {
+	data, err := reconcile.Save(s, plan)
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, data, 0o600)
+}
+
+// ApplySaved applies a saved plan. Naming the file is its approval.
+func ApplySaved(ctx context.Context, h Host, path string, o ApplyOptions) (*Project, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := reconcile.LoadSaved(path, data)
+	if err != nil {
+		return nil, err
+	}
+	owner := saved.Situation.Owner
+	unlock, err := h.LockProject(ctx, owner.File)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	pr := &Project{Project: &config.Project{Name: owner.Project, File: owner.File}, host: h}
+	if pr.Found, err = h.Machines(ctx); err != nil {
+		return nil, err
+	}
+	applied, err := h.Applied(owner)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := saved.Fresh(pr.Found, applied)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range saved.Situation.Want {
+		pr.Machines = append(pr.Machines, config.Machine{Name: w.ID, Stopped: w.Stopped})
+	}
+	o.Approve = nil
+	return pr, pr.ApplyFirst(ctx, plan, saved.Situation.FileOrder, o)
+}

@@ -1,0 +1,139 @@
+package project
+
+import (
+	"context"
+
+	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/local"
+	"github.com/stead-vm/stead/provider/lock"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/transfer"
+	"github.com/stead-vm/stead/reconcile"
+)
+
+// Host is where a project's machines are: this computer, or what behaves like it.
+type Host interface {
+	// Machines reports every machine of the host.
+	Machines(ctx context.Context) ([]machine.Machine, error)
+	// Defaults is what project files leave to the host. With pull, registries are asked
+	// what tags mean now. Found is the caller's to fill in.
+	Defaults(ctx context.Context, owner machine.Owner, pull bool) (reconcile.Defaults, error)
+	// Applied is how the owner's last apply left its machines, by ID.
+	Applied(owner machine.Owner) (map[string]machine.Applied, error)
+	// Provider changes the owner's machines, and reports downloads and the like to
+	// progress, which returns the listener of one machine.
+	Provider(owner machine.Owner, progress func(id string) transfer.Progress) reconcile.Provider
+	// AvailableMemory is what machines that boot side by side may take together, in bytes.
+	AvailableMemory() int64
+	// SpeedWarning is a line that a user should see before a machine for a platform
+	// starts, or "".
+	SpeedWarning(ctx context.Context, p platform.Platform) (string, error)
+	// WaitServices returns when the declared services of a running machine run.
+	WaitServices(ctx context.Context, id string) error
+
+	// Default is the machine that commands without a name mean; "" when there is none.
+	Default() (string, error)
+	// SetDefault makes a machine that exists the default.
+	SetDefault(id string) error
+
+	// LockProject keeps other commands from changing the project until unlock.
+	LockProject(ctx context.Context, file string) (unlock func(), err error)
+	// LockWatch keeps other watches from following the project until unlock.
+	LockWatch(ctx context.Context, file string) (unlock func(), err error)
+	// ProjectHolder is the command that holds the project's lock, if one does.
+	ProjectHolder(file string) (by lock.Holder, held bool)
+
+	// Files are the files that change when a tag comes to mean another image.
+	Files() []string
+}
+
+// LocalHost returns this computer.
+func LocalHost(p *local.Provider) Host { return localHost{p} }
+
+type localHost struct{ local *local.Provider }
+
+func (h localHost) Machines(ctx context.Context) ([]machine.Machine, error) {
+	return h.local.Machines.List(ctx)
+}
+
+func (h localHost) Defaults(ctx context.Context, owner machine.Owner, pull bool) (reconcile.Defaults, error) {
+	user, err := host.User()
+	return reconcile.Defaults{
+		Settings: host.DefaultSettings(),
+		Platform: platform.Host(),
+		User:     user,
+		Digest: func(reference string, p platform.Platform) (string, error) {
+			img, err := h.local.Images.Resolve(ctx, reference, p, pull)
+			return img.Digest, err
+		},
+		Built: func(b machine.Build, p platform.Platform) (reference, digest string, err error) {
+			return h.local.BuiltImage(ctx, b, owner, p)
+		},
+	}, err
+}
+
+func (h localHost) Applied(owner machine.Owner) (map[string]machine.Applied, error) {
+	return h.local.Bundles.Notes(owner).Applied()
+}
+
+func (h localHost) Provider(owner machine.Owner, progress func(id string) transfer.Progress) reconcile.Provider {
+	return localProvider{h.local, owner, progress}
+}
+
+func (h localHost) AvailableMemory() int64 { return host.AvailableMemory() }
+
+func (h localHost) SpeedWarning(ctx context.Context, p platform.Platform) (string, error) {
+	return h.local.Loader.SpeedWarning(ctx, p)
+}
+
+func (h localHost) Default() (string, error)   { return h.local.Bundles.Default() }
+func (h localHost) SetDefault(id string) error { return h.local.Bundles.SetDefault(id) }
+func (h localHost) Files() []string            { return []string{h.local.Images.IndexFile()} }
+
+func (h localHost) LockProject(ctx context.Context, file string) (unlock func(), err error) {
+	return h.local.Bundles.Locks().Project(ctx, file)
+}
+
+func (h localHost) LockWatch(ctx context.Context, file string) (unlock func(), err error) {
+	return h.local.Bundles.Locks().Watch(ctx, file)
+}
+
+func (h localHost) ProjectHolder(file string) (by lock.Holder, held bool) {
+	return h.local.Bundles.Locks().ProjectHolder(file)
+}
+
+func (h localHost) WaitServices(ctx context.Context, id string) error {
+	return h.local.WaitServices(ctx, id)
+}
+
+// localProvider is the provider as the engine wants it: with its progress reported.
+type localProvider struct {
+	*local.Provider
+	owner    machine.Owner
+	progress func(id string) transfer.Progress
+}
+
+func (p localProvider) Create(ctx context.Context, s machine.Spec) error {
+	return p.Provider.Create(ctx, s, p.progress(s.ID))
+}
+
+func (p localProvider) Replace(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
+	return p.Provider.Replace(ctx, s, expect, p.progress(s.ID))
+}
+
+func (p localProvider) Repair(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
+	return p.Provider.Repair(ctx, s, expect, p.progress(s.ID))
+}
+
+func (p localProvider) Start(ctx context.Context, id string) error {
+	return p.Provider.Start(ctx, id, p.progress(id))
+}
+
+func (p localProvider) Stop(ctx context.Context, id string) error {
+	return p.Provider.Stop(ctx, id, local.StopOptions{})
+}
+
+func (p localProvider) Note(_ context.Context, id string, s *machine.Spec, stopped bool) error {
+	return p.Bundles.Notes(p.owner).Write(id, s, stopped)
+}

@@ -1,0 +1,129 @@
+package apple
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/platform"
+)
+
+// Importer imports bundles of Apple's into a store.
+type Importer struct {
+	Bundles  *bundle.Store
+	Version  string                                               // of stead; recorded in what it writes
+	Platform func(ctx context.Context, p platform.Platform) error // reports whether this host can run p
+}
+
+// Import says which bundle of Apple's becomes a machine of stead.
+type Import struct {
+	Dir   string // required: the directory of Apple's bundles
+	ID    string // required: its name there
+	Name  string // its name here; default: the same
+	Force bool   // also while its disk may be in use: at best it is then as after a power cut
+}
+
+func (o *Import) name() string {
+	if o.Name != "" {
+		return o.Name
+	}
+	return o.ID
+}
+
+// Check reports, without changing anything, whether a bundle can be imported.
+func (i *Importer) Check(ctx context.Context, o Import) error {
+	_, err := i.read(ctx, o)
+	return err
+}
+
+// Import creates a machine from a bundle of Apple's: with its own disk, which shares blocks
+// with the original where the file system can, its settings, image, user and age. It
+// belongs to no project and does not run. The original is only read. The machine exists
+// whole or not at all.
+func (i *Importer) Import(ctx context.Context, o Import) error {
+	unlock, err := i.Bundles.Locks().Machine(ctx, o.name(), "importing")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	src, err := i.read(ctx, o)
+	if err != nil {
+		return err
+	}
+	return i.Bundles.Create(o.name(), func(b bundle.Bundle) error { return i.copy(ctx, src, b, o) })
+}
+
+// read reads and checks all that an import depends on.
+func (i *Importer) read(ctx context.Context, o Import) (*source, error) {
+	if !machine.ValidID(o.name()) {
+		return nil, &machine.InvalidIDError{ID: o.name()}
+	}
+	if i.Bundles.Bundle(o.name()).Exists() {
+		return nil, &machine.ExistsError{ID: o.name()}
+	}
+	failed := func(err error, advice string) error {
+		return &ImportError{ID: o.ID, Dir: o.Dir, Err: err, Advice: advice}
+	}
+	if filepath.Base(o.ID) != o.ID {
+		return nil, &machine.InvalidIDError{ID: o.ID}
+	}
+	src, err := readSource(filepath.Join(o.Dir, o.ID))
+	if !src.Exists() {
+		return nil, failed(errors.New("not found"), "`container machine ls` lists Apple's machines; --from sets another directory of them")
+	}
+	if err != nil {
+		return nil, failed(err, "")
+	}
+	if err := i.Platform(ctx, platform.Platform(src.record.Configuration.Platform)); err != nil {
+		return nil, failed(err, "")
+	}
+	if err := src.busy(); err != nil && !o.Force {
+		return nil, failed(err, fmt.Sprintf("stop it with `container machine stop %s`; if it is stopped, --force imports it as after a power cut", o.ID))
+	}
+	return src, nil
+}
+
+// copy writes the files of b from those of src.
+func (i *Importer) copy(ctx context.Context, src *source, b bundle.Bundle, o Import) error {
+	if err := context.Cause(ctx); err != nil {
+		return err // sharing blocks takes no time in which ctx could end it
+	}
+	if err := bundle.CloneFile(ctx, b.Path(bundle.DiskFile), src.Path(bundle.DiskFile)); err != nil {
+		return err
+	}
+	if now, err := os.Stat(src.Path(bundle.DiskFile)); err != nil {
+		return err
+	} else if !o.Force && (!now.ModTime().Equal(src.disk.ModTime()) || now.Size() != src.disk.Size()) {
+		return &ImportError{
+			ID: o.ID, Dir: o.Dir, Err: errors.New("its disk was written to while it was copied"),
+			Advice: "stop the machine, and import it again",
+		}
+	}
+	r, s := src.record, src.settings
+	if r.Configuration.UserSetup.Username == "" {
+		u, err := host.User()
+		if err != nil {
+			return err
+		}
+		r.Configuration.UserSetup = bundle.User{Username: u.Name, UID: u.UID, GID: u.GID}
+	}
+	s.Disk = src.disk.Size()
+	// The originals first: keys that stead does not know survive beneath.
+	if err := bundle.WriteJSON(b.Path(bundle.ConfigFile), src.what); err != nil {
+		return err
+	}
+	if err := b.WriteRecord(r.Renamed(o.name(), i.Version)); err != nil {
+		return err
+	}
+	if src.boot != nil {
+		if err := bundle.WriteJSON(b.Path(bundle.BootConfigFile), src.boot); err != nil {
+			return err
+		}
+	}
+	return b.WriteSettings(s)
+}

@@ -1,0 +1,113 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/size"
+)
+
+// bootConfig is boot-config.json: Apple's five keys in Apple's forms, then ours.
+// Every key may be missing.
+type bootConfig struct {
+	CPUs           *int               `json:"cpus,omitempty"`
+	Memory         *string            `json:"memory,omitempty"` // an integer and a binary unit: "4gb"
+	HomeMount      *machine.HomeMount `json:"homeMount,omitempty"`
+	Virtualization *bool              `json:"virtualization,omitempty"`
+	KernelPath     *string            `json:"kernelPath,omitempty"`
+
+	Disk     *string  `json:"disk,omitempty"` // as memory
+	Services []string `json:"services,omitempty"`
+}
+
+func bootConfigOf(s machine.Settings) bootConfig {
+	memory, disk := sizeText(s.Memory), sizeText(s.Disk)
+	c := bootConfig{
+		CPUs: &s.CPUs, Memory: &memory, HomeMount: &s.HomeMount, Virtualization: &s.Virtualization,
+		Disk: &disk, Services: s.Services,
+	}
+	if s.Kernel != "" {
+		c.KernelPath = &s.Kernel
+	}
+	return c
+}
+
+// settings fills what the file leaves out with the defaults and checks the rest.
+func (c bootConfig) settings() (machine.Settings, error) {
+	s := host.DefaultSettings()
+	set(&s.CPUs, c.CPUs)
+	set(&s.HomeMount, c.HomeMount)
+	set(&s.Virtualization, c.Virtualization)
+	set(&s.Kernel, c.KernelPath)
+	s.Services = c.Services
+	var errs []error
+	for _, part := range []struct {
+		key  string
+		text *string
+		into *int64
+	}{{"memory", c.Memory, &s.Memory}, {"disk", c.Disk, &s.Disk}} {
+		if part.text == nil {
+			continue
+		}
+		n, err := size.Parse(*part.text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", part.key, err))
+		}
+		*part.into = n
+	}
+	if err := errors.Join(errs...); err != nil {
+		return machine.Settings{}, err
+	}
+	return s, s.Check()
+}
+
+func set[T any](into, from *T) {
+	if from != nil {
+		*into = *from
+	}
+}
+
+// sizeText writes n with the largest unit that keeps it whole, as Apple's files do: "4gb".
+func sizeText(n int64) string { return strings.ToLower(size.Setting(n)) + "b" }
+
+// Settings reads boot-config.json. Missing keys take the host's defaults.
+func (b Bundle) Settings() (machine.Settings, error) {
+	var c bootConfig
+	if err := b.ReadJSON(BootConfigFile, &c); err != nil {
+		return machine.Settings{}, err
+	}
+	s, err := c.settings()
+	if err != nil {
+		return machine.Settings{}, fmt.Errorf("%s: %w", b.Path(BootConfigFile), err)
+	}
+	return s, nil
+}
+
+// WriteSettings writes boot-config.json. Keys that stead does not know survive.
+func (b Bundle) WriteSettings(s machine.Settings) error {
+	return b.mergeJSON(BootConfigFile, bootConfigOf(s), "kernelPath", "services")
+}
+
+// MarkBooted records what the machine is about to run with.
+func (b Bundle) MarkBooted(s machine.Settings) error {
+	return WriteJSON(b.Path(bootedFile), bootConfigOf(s))
+}
+
+// Booted returns what the machine runs with, nil if that is unknown. It is meaningful
+// only while the machine runs.
+func (b Bundle) Booted() (*machine.Settings, error) {
+	var c bootConfig
+	err := b.ReadJSON(bootedFile, &c)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.settings()
+	return &s, err
+}

@@ -1,0 +1,170 @@
+package bundle
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stead-vm/stead/provider/lock"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/space"
+)
+
+// Store is the bundles of one state directory. It is safe for concurrent use, also by
+// several processes.
+type Store struct {
+	home   string
+	locker *lock.Locker
+	log    *slog.Logger
+}
+
+// NewStore opens the bundles of the state directory home, which it creates if need be.
+// Locks are taken by locker.
+func NewStore(home string, locker *lock.Locker) (*Store, error) {
+	home, err := filepath.Abs(home)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(home, "machines"), 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	// A directory has one name, however it is reached: sockets are found by it.
+	if home, err = filepath.EvalSymlinks(home); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	return &Store{home: home, locker: locker, log: locker.Log}, nil
+}
+
+// Home returns the state directory, absolute and without links.
+func (s *Store) Home() string { return s.home }
+
+func (s *Store) dir() string { return filepath.Join(s.home, "machines") }
+
+// Bundle returns the bundle of a machine, which need not exist.
+func (s *Store) Bundle(id string) Bundle { return Bundle{filepath.Join(s.dir(), id)} }
+
+// Existing returns the bundle of a machine, or a [*machine.NotFoundError].
+func (s *Store) Existing(id string) (Bundle, error) {
+	if b := s.Bundle(id); machine.ValidID(id) && b.Exists() {
+		return b, nil
+	}
+	return Bundle{}, &machine.NotFoundError{ID: id}
+}
+
+// IDs lists the names of all bundles, readable or not. Names that begin with a dot are
+// locks and half-made or half-removed bundles.
+func (s *Store) IDs() ([]string, error) {
+	entries, err := os.ReadDir(s.dir())
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+// Identify reads the record of the machine id. A record about another machine is an
+// error.
+func (s *Store) Identify(id string) (Record, error) {
+	b := s.Bundle(id)
+	r, err := b.Record()
+	if err != nil {
+		return Record{}, err
+	}
+	if r.Configuration.ID != id {
+		return Record{}, fmt.Errorf("%s describes machine %q", b.Path(ConfigFile), r.Configuration.ID)
+	}
+	return r, nil
+}
+
+// Expect returns a [*machine.ChangedError] unless the machine id, whose lock is held, is
+// the one that the caller means; nil means whatever there is.
+func (s *Store) Expect(id string, want *machine.Identity) error {
+	if want == nil {
+		return nil
+	}
+	if !s.Bundle(id).Exists() {
+		return &machine.ChangedError{ID: id, What: "was removed"}
+	}
+	found := &machine.Identity{} // of a machine that cannot be read
+	if r, err := s.Identify(id); err == nil {
+		found = &machine.Identity{Owner: r.Owner(), Digest: r.Configuration.Image.Digest, Created: r.CreatedDate}
+	}
+	return want.Expect(id, found)
+}
+
+// stateFile is state.json: {"defaultMachine": "dev"} (Apple's name and key).
+const stateFile = "state.json"
+
+type state struct {
+	DefaultMachine string `json:"defaultMachine,omitempty"`
+}
+
+// Default returns the machine that commands without a name mean, "" when there is none.
+func (s *Store) Default() (string, error) {
+	path := filepath.Join(s.home, stateFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var st state
+	if err := json.Unmarshal(data, &st); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	if !s.Bundle(st.DefaultMachine).Exists() {
+		return "", nil
+	}
+	return st.DefaultMachine, nil
+}
+
+// SetDefault makes id the machine that commands without a name mean.
+func (s *Store) SetDefault(id string) error {
+	if _, err := s.Existing(id); err != nil {
+		return err
+	}
+	return s.writeDefault(id)
+}
+
+func (s *Store) writeDefault(id string) error {
+	return space.Explain(Bundle{s.home}.mergeJSON(stateFile, state{DefaultMachine: id}), s.home)
+}
+
+// defaultIfFirst makes id the default where there is none: the first machine becomes the
+// default.
+func (s *Store) defaultIfFirst(id string) error {
+	current, err := s.Default()
+	if err != nil || current != "" {
+		return err
+	}
+	return s.SetDefault(id)
+}
+
+// MadeFrom returns the machines made from each image, by the images' digests. Machines
+// whose record cannot be read are listed under "".
+func (s *Store) MadeFrom() (map[string][]string, error) {
+	ids, err := s.IDs()
+	if err != nil {
+		return nil, err
+	}
+	made := map[string][]string{}
+	for _, id := range ids {
+		r, err := s.Bundle(id).Record()
+		digest := r.Configuration.Image.Digest
+		if err != nil {
+			digest = ""
+		}
+		made[digest] = append(made[digest], id)
+	}
+	return made, nil
+}

@@ -1,0 +1,95 @@
+package fault_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"testing"
+
+	"github.com/stead-vm/stead/provider/fault"
+)
+
+// DiskError is a typed error as the program has them.
+type DiskError struct {
+	Path string
+	Size int64
+	Err  error
+	note string
+}
+
+func (e *DiskError) Error() string  { return e.Path + ": " + e.Err.Error() }
+func (e *DiskError) Unwrap() error  { return e.Err }
+func (e *DiskError) Remedy() string { return "free some space" }
+
+// sent is err as another process receives it.
+func sent(t *testing.T, err error) error {
+	t.Helper()
+	text, jsonErr := json.Marshal(fault.ToWire(err))
+	if jsonErr != nil {
+		t.Fatal(jsonErr)
+	}
+	var w fault.Wire
+	if err := json.Unmarshal(text, &w); err != nil {
+		t.Fatal(err)
+	}
+	return w.Err()
+}
+
+func TestAnErrorKeepsTextTypeAndRemedy(t *testing.T) {
+	original := fmt.Errorf("boot: %w", &DiskError{Path: "/d", Size: 7, Err: &fs.PathError{Op: "open", Path: "/d", Err: fs.ErrNotExist}, note: "private"})
+	for hops := 1; hops <= 2; hops++ {
+		got := sent(t, original)
+		if hops == 2 {
+			got = sent(t, fmt.Errorf("start: %w", got))
+		}
+		want := "boot: " + "/d: open /d: file does not exist"
+		if hops == 2 {
+			want = "start: " + want
+		}
+		if got.Error() != want {
+			t.Errorf("after %d hops the text is %q, want %q", hops, got, want)
+		}
+		var r interface{ Remedy() string }
+		if !errors.As(got, &r) || r.Remedy() != "free some space" {
+			t.Errorf("after %d hops the remedy is lost: %v", hops, r)
+		}
+		var disk *DiskError
+		if !errors.As(fmt.Errorf("wrapped: %w", got), &disk) {
+			t.Fatalf("after %d hops the type is lost", hops)
+		}
+		if disk.Path != "/d" || disk.Size != 7 || disk.Err == nil || disk.Err.Error() != "open /d: file does not exist" {
+			t.Errorf("after %d hops the fields are %+v", hops, disk)
+		}
+	}
+}
+
+func TestAnotherTypeIsNotFound(t *testing.T) {
+	var other *json.SyntaxError
+	if errors.As(sent(t, errors.New("plain")), &other) || errors.As(sent(t, &DiskError{Err: fs.ErrExist}), &other) {
+		t.Errorf("got %v", other)
+	}
+}
+
+func TestJoinedErrorsKeepTheirTypes(t *testing.T) {
+	got := sent(t, errors.Join(errors.New("first"), &DiskError{Path: "/e", Err: fs.ErrExist}))
+	var disk *DiskError
+	if !errors.As(got, &disk) || disk.Path != "/e" {
+		t.Errorf("got %v", disk)
+	}
+}
+
+func FuzzWire(f *testing.F) {
+	f.Add(`{"error":"x","types":[{"code":"fault_test.DiskError","fields":{"Path":7,"Err":{}}}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var w fault.Wire
+		if json.Unmarshal([]byte(text), &w) != nil {
+			return
+		}
+		var disk *DiskError
+		if errors.As(w.Err(), &disk) && reflect.ValueOf(disk).IsNil() {
+			t.Error("a type was found without a value")
+		}
+	})
+}

@@ -1,0 +1,94 @@
+// Package host knows the facts of this computer that decide what machines are like: its
+// user, home directory, memory and processors, and when its user logs out.
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/size"
+)
+
+// User returns the user that machines of this host have inside.
+func User() (machine.User, error) {
+	u, err := user.Current()
+	if err != nil {
+		return machine.User{}, fmt.Errorf("current user: %w", err)
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return machine.User{}, err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	return machine.User{Name: u.Username, UID: uid, GID: gid}, err
+}
+
+// HomeError reports a home directory that cannot be mounted.
+type HomeError struct {
+	Dir string
+	Err error
+}
+
+func (e *HomeError) Error() string {
+	return fmt.Sprintf("cannot mount home directory %s: %v", e.Dir, e.Err)
+}
+func (e *HomeError) Unwrap() error { return e.Err }
+
+// Remedy says how to mend it, or how to go on without it.
+func (e *HomeError) Remedy() string {
+	return `make it readable, set HOME to your home directory, or set home_mount = "none"`
+}
+
+// Home returns the directory that machines mount at its own path: $HOME with its links
+// resolved.
+func Home() (string, error) {
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return "", &HomeError{Dir: "$HOME", Err: err}
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", &HomeError{Dir: dir, Err: err}
+	}
+	if dir == "/" || !filepath.IsAbs(dir) {
+		return "", &HomeError{Dir: dir, Err: errors.New("must be an absolute path below /")}
+	}
+	if _, err := os.ReadDir(dir); err != nil {
+		return "", &HomeError{Dir: dir, Err: err}
+	}
+	return dir, nil
+}
+
+// CheckPrivate refuses a directory that another user could change.
+func CheckPrivate(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() || int(stat.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s must be a directory of yours with mode 0700, not %v", dir, info.Mode())
+	}
+	return nil
+}
+
+// defaultDisk is the size of a disk when none is set, in bytes. The file is sparse.
+const defaultDisk = 64 * size.GiB
+
+// DefaultSettings are Apple's defaults: half of the host's processors but at least 4
+// (never more than the host has), half of its memory in whole GiB, the home read-write.
+func DefaultSettings() machine.Settings {
+	cpus := min(max(runtime.NumCPU()/2, 4), runtime.NumCPU())
+	return machine.Settings{
+		CPUs:      cpus,
+		Memory:    max(Memory()/2/size.GiB, 1) * size.GiB,
+		Disk:      defaultDisk,
+		HomeMount: machine.HomeReadWrite,
+	}
+}

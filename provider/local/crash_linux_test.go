@@ -1,0 +1,285 @@
+package local_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-vm/stead/provider/local"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/reconcile"
+)
+
+// crashes is how often applies are cut in the random tests: STEAD_TEST_CRASHES, else least.
+func crashes(t *testing.T, least int) int {
+	t.Helper()
+	text := os.Getenv("STEAD_TEST_CRASHES")
+	if text == "" {
+		return least
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("STEAD_TEST_CRASHES: %v", err)
+	}
+	return n
+}
+
+// chance is a source that STEAD_TEST_SEED repeats.
+func chance(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed, err := strconv.ParseInt(os.Getenv("STEAD_TEST_SEED"), 10, 64)
+	if err != nil {
+		seed = time.Now().UnixNano()
+	}
+	t.Logf("STEAD_TEST_SEED=%d", seed)
+	return rand.New(rand.NewSource(seed))
+}
+
+// inMemory is a folder with a small file system of its own in memory, where a sync costs
+// nothing. Without the right to make one it is a usual folder, and an error.
+func inMemory(t *testing.T) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=64m"); err != nil {
+		return dir, err
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir, nil
+}
+
+// change is one machine before and after, as its project wants it.
+type change struct {
+	before, after func(w *reconcile.Wanted) // nil: the project has no such machine
+	spoil         func(w *world)            // what somebody does in between
+	moved         string                    // the name afterwards
+}
+
+func running(*reconcile.Wanted)   {}
+func stopped(w *reconcile.Wanted) { w.Stopped = true }
+func larger(w *reconcile.Wanted)  { w.CPUs, w.Disk = 2, 128*mib }
+func another(w *reconcile.Wanted) { w.Image = "local/tiny:2" }
+
+func stoppedAnd(f func(w *reconcile.Wanted)) func(w *reconcile.Wanted) {
+	return func(w *reconcile.Wanted) { f(w); stopped(w) }
+}
+
+func unreadable(file func(*local.Provider, string) string) func(*world) {
+	return func(w *world) { w.must(os.WriteFile(file(w.p, "dev"), []byte("{"), 0o600)) }
+}
+
+var changes = map[string]change{
+	"create":                        {after: running},
+	"create, to be stopped":         {after: stopped},
+	"reconfigure":                   {before: stopped, after: stoppedAnd(larger)},
+	"update":                        {before: running, after: func(w *reconcile.Wanted) { w.Services = []string{"x"} }},
+	"restart":                       {before: running, after: larger},
+	"start":                         {before: stopped, after: running},
+	"stop, and settings":            {before: running, after: stoppedAnd(larger)},
+	"repair of the record":          {before: running, after: running, spoil: unreadable((*local.Provider).RecordOf)},
+	"repair of the settings":        {before: stopped, after: running, spoil: unreadable((*local.Provider).SettingsOf)},
+	"replace":                       {before: running, after: another},
+	"delete":                        {before: running},
+	"move, and settings":            {before: running, after: larger, moved: "new"},
+	"move, and replace":             {before: stopped, after: another, moved: "new"},
+	"move of what cannot be read":   {before: running, after: running, moved: "new", spoil: unreadable((*local.Provider).RecordOf)},
+	"replace of what somebody shut": {before: running, after: another, spoil: (*world).powerLoss},
+}
+
+// wants is the project with one machine, or none.
+func (w *world) wants(id string, as func(*reconcile.Wanted)) errand {
+	if as == nil {
+		return errand{}
+	}
+	want := reconcile.Wanted{Spec: w.spec(id)}
+	as(&want)
+	want.Digest = w.digests[want.Image]
+	return errand{Want: []reconcile.Wanted{want}}
+}
+
+func TestAnApplyThatIsKilledAtAnyBoundaryOfItsStepsIsContinuedByTheNext(t *testing.T) {
+	home, _ := inMemory(t) // or on a disk, which is as good and slower
+	w := newWorld(t, home)
+	kills := 0
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		t.Run(name, func(t *testing.T) {
+			c := changes[name]
+			w.t = t
+			for at, more := 1, true; more; at++ {
+				more = w.boundary(c, at)
+				kills++
+			}
+		})
+	}
+	w.t = t
+	t.Logf("killed at %d boundaries", kills)
+}
+
+// boundary has the change killed at one event; it is false when there was no such event.
+func (w *world) boundary(c change, at int) bool {
+	before := w.wants("dev", c.before)
+	w.converge(before, w.planned(before))
+	if c.spoil != nil {
+		c.spoil(w)
+	}
+	e := w.wants("dev", c.after)
+	if c.moved != "" {
+		e = w.wants(c.moved, c.after)
+		e.Moved = map[string]string{c.moved: "dev"}
+	}
+	e.StopAt = at
+	cmd, out, plan := w.child(e)
+	line, _ := out.ReadString('\n') // empty when it has ended
+	w.kill(cmd, at%2 == 0)
+	w.kept(e, plan, strings.TrimSpace("killed when "+line))
+	w.converge(e, plan)
+	return line != ""
+}
+
+func (w *world) planned(e errand) reconcile.Plan {
+	plan, err := e.plan(w.t.Context(), w.p)
+	w.must(err)
+	return plan
+}
+
+// kill ends an apply, and all that works for the machines with it when everything is to
+// go at once. It tells whether the apply was still at work.
+func (w *world) kill(cmd *exec.Cmd, everything bool) bool {
+	_ = cmd.Process.Kill() // it may have ended
+	_ = cmd.Wait()         // as its state says
+	if everything {
+		w.powerLoss()
+	}
+	return !cmd.ProcessState.Exited()
+}
+
+func TestAnApplyThatIsKilledAtAnyMomentIsContinuedByTheNext(t *testing.T) {
+	home, _ := inMemory(t) // or on a disk, which is as good and slower
+	w := newWorld(t, home)
+	random := chance(t)
+	var e errand
+	span := 200 * time.Millisecond // how long applies take here, about
+	for kills, wanted := 0, crashes(t, 100); kills < wanted && !t.Failed(); {
+		e = w.draw(random, e)
+		w.disturb(random, e)
+		cmd, _, plan := w.child(e)
+		time.Sleep(time.Duration(random.Int63n(int64(span))))
+		if w.kill(cmd, random.Intn(2) == 0) {
+			kills++
+			span += span / 20
+		} else {
+			span -= span / 10
+		}
+		w.kept(e, plan, fmt.Sprintf("killed the %d. time", kills))
+		w.converge(e, plan)
+	}
+}
+
+func TestAnApplyOnADiskThatFillsUpIsContinuedByTheNext(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount a small disk; CI is root")
+	}
+	home, err := inMemory(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, home)
+	random := chance(t)
+	var e errand
+	for failed, wanted := 0, crashes(t, 20); failed < wanted && !t.Failed(); {
+		e = w.draw(random, e)
+		plan := w.planned(e)
+		release := w.fill(random.Int63n(4096 << random.Intn(10)))
+		_, err := e.apply(t.Context(), w.p, reconcile.Options{}, func(reconcile.Plan) {})
+		release()
+		if err != nil {
+			failed++
+		}
+		w.kept(e, plan, fmt.Sprintf("failed with %v", err))
+		w.converge(e, plan)
+	}
+}
+
+// fill takes all room but some bytes until release.
+func (w *world) fill(room int64) (release func()) {
+	var fs unix.Statfs_t
+	w.must(unix.Statfs(w.home, &fs))
+	ballast := filepath.Join(w.home, "ballast")
+	f, err := os.Create(ballast)
+	w.must(err)
+	defer f.Close()
+	if size := int64(fs.Bavail)*fs.Bsize - room; size > 0 {
+		w.must(unix.Fallocate(int(f.Fd()), 0, 0, size))
+	}
+	return func() { w.must(os.Remove(ballast)) }
+}
+
+// largest is the largest disk that draw draws.
+const largest = 80 * mib
+
+// draw changes what the project wants.
+func (w *world) draw(random *rand.Rand, e errand) errand {
+	next := errand{Moved: map[string]string{}}
+	old := map[string]reconcile.Wanted{}
+	for _, m := range e.Want {
+		old[m.ID] = m
+	}
+	for _, id := range []string{"a", "b", "c", "d"} {
+		m, there := old[id]
+		switch luck := random.Intn(8); {
+		case !there && luck < 4, there && luck == 0:
+			continue
+		case there && luck == 1 && old[id+"-new"].ID == "":
+			m.ID = id + "-new"
+			next.Moved[m.ID] = id
+		case there && luck == 2:
+			next.Want = append(next.Want, m)
+			continue
+		}
+		if !there {
+			m = reconcile.Wanted{Spec: w.spec(id)}
+		}
+		m.Stopped = random.Intn(2) == 0
+		m.CPUs = 1 + random.Intn(2)
+		m.Disk = largest - int64(random.Intn(2))*16*mib
+		m.Services = [][]string{nil, {"x"}, {"y", "x"}}[random.Intn(3)]
+		m.Image = []string{"local/tiny:1", "local/tiny:2"}[random.Intn(2)]
+		m.Digest, m.KeepImage, m.After = w.digests[m.Image], random.Intn(4) == 0, nil
+		if n := len(next.Want); n > 0 && random.Intn(2) == 0 {
+			m.After = []string{next.Want[n-1].ID}
+		}
+		next.Want = append(next.Want, m)
+	}
+	return next
+}
+
+// disturb is what happens to machines outside of the project.
+func (w *world) disturb(random *rand.Rand, e errand) {
+	switch random.Intn(6) {
+	case 0:
+		w.powerLoss()
+	case 1:
+		id := []string{"a", "b", "c", "d"}[random.Intn(4)]
+		i := slices.IndexFunc(e.Want, func(m reconcile.Wanted) bool { return m.ID == id || e.Moved[m.ID] == id })
+		file := w.p.SettingsOf(id)
+		if random.Intn(2) == 0 && i >= 0 {
+			file = w.p.RecordOf(id) // without it nobody knows whose it is: it must be wanted
+		}
+		if _, err := os.Stat(file); err == nil {
+			w.must(os.WriteFile(file, []byte("{"), 0o600))
+		}
+		if i >= 0 {
+			// A repair keeps the disk, whatever its size; a smaller one is the next plan's matter.
+			e.Want[i].Disk = largest
+		}
+	}
+}

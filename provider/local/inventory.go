@@ -1,0 +1,119 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/supervisor"
+)
+
+// observeTimeout bounds the request to one supervisor. It answers from memory, but on a
+// busy host that may take seconds, and a plan would mistake a running machine for one that
+// boots. All of it passes only where a supervisor hangs.
+const observeTimeout = 10 * time.Second
+
+// Inventory reports the machines of a state directory as they are now.
+type Inventory struct{ bundles *bundle.Store }
+
+// Supervisor returns a client of the machine's supervisor, which may not run.
+func (i *Inventory) Supervisor(id string) *supervisor.Client {
+	return supervisor.NewClient(host.RunDir(i.bundles.Home(), id))
+}
+
+// List reports every machine of this host, sorted by name. A bundle that cannot be
+// read is reported as Broken, never left out: it must not pass for absent.
+func (i *Inventory) List(ctx context.Context) ([]machine.Machine, error) {
+	ids, err := i.bundles.IDs()
+	if err != nil {
+		return nil, err
+	}
+	first, err := i.bundles.Default()
+	if err != nil {
+		return nil, err
+	}
+	machines := make([]machine.Machine, 0, len(ids))
+	for _, id := range ids {
+		m := i.observe(ctx, id)
+		m.Default = id == first
+		machines = append(machines, m)
+	}
+	return machines, ctx.Err()
+}
+
+// Get reports one machine.
+func (i *Inventory) Get(ctx context.Context, id string) (machine.Machine, error) {
+	if _, err := i.bundles.Existing(id); err != nil {
+		return machine.Machine{}, err
+	}
+	m := i.observe(ctx, id)
+	first, err := i.bundles.Default()
+	m.Default = id == first
+	return m, err
+}
+
+func (i *Inventory) observe(ctx context.Context, id string) machine.Machine {
+	b := i.bundles.Bundle(id)
+	m := machine.Machine{Spec: machine.Spec{ID: id}, DiskUsed: b.DiskUsed()}
+	broken := func(err error) machine.Machine {
+		m.State, m.Problem = machine.Broken, err.Error()
+		return m
+	}
+	r, err := i.bundles.Identify(id)
+	if err != nil {
+		return broken(err)
+	}
+	m.Spec, m.Created = r.Spec(machine.Settings{}), r.CreatedDate
+	m.OwnerGone = gone(m.Owner)
+	s, err := b.Settings()
+	if err != nil {
+		return broken(err)
+	}
+	disk, err := os.Stat(b.Path(bundle.DiskFile))
+	if err != nil {
+		return broken(fmt.Errorf("disk: %w", err))
+	}
+	m.Settings, m.State, m.DiskSize = s, machine.Stopped, disk.Size()
+	alive, err := b.Supervised()
+	if err != nil {
+		return broken(err)
+	}
+	if alive {
+		i.observeRunning(ctx, b, &m)
+	}
+	return m
+}
+
+// gone reports whether the project's file no longer exists, as when its directory was
+// moved. A directory that cannot be read counts as there.
+func gone(o machine.Owner) bool {
+	if o.File == "" {
+		return false
+	}
+	_, err := os.Stat(o.File)
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// observeRunning adds what the supervisor knows.
+func (i *Inventory) observeRunning(ctx context.Context, b bundle.Bundle, m *machine.Machine) {
+	m.State = machine.Booting
+	booted, err := b.Booted()
+	if err == nil {
+		m.Booted = booted
+	}
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	st, err := i.Supervisor(m.ID).Status(ctx, "")
+	if err != nil {
+		return // it has just started or is just ending
+	}
+	m.Started, m.Address = st.Started, st.Address
+	if st.State == supervisor.StateRunning {
+		m.State = machine.Running
+	}
+}

@@ -1,0 +1,168 @@
+package local
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/platform"
+
+	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/machine"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/hypervisor"
+)
+
+// translating is a hypervisor whose host has another processor than amd64 and a
+// translator for it, as a Mac has: QEMU emulates the one and shares another program as
+// the other.
+type translating struct {
+	hypervisor.Driver
+	dir string // with the program
+}
+
+func (d translating) Capabilities(ctx context.Context) (hypervisor.Capabilities, error) {
+	caps, err := d.Driver.Capabilities(ctx)
+	caps.Archs, caps.Translates = []string{"arm64"}, "amd64"
+	return caps, err
+}
+
+func (d translating) Validate(ctx context.Context, c hypervisor.Config) error {
+	c.Rosetta = false
+	return d.Driver.Validate(ctx, c)
+}
+
+func (d translating) Start(ctx context.Context, c hypervisor.Config) (hypervisor.VM, error) {
+	if c.Rosetta && d.dir != "" {
+		c.Shares = append(c.Shares, hypervisor.Share{Tag: guest.RosettaTag, Path: d.dir, ReadOnly: true})
+	}
+	c.Rosetta = false
+	return d.Driver.Start(ctx, c)
+}
+
+// newTranslating is a state folder with a machine "dev" of an amd64 image, whose kernel is
+// for arm64. It skips the test where machines are not tested.
+func newTranslating(t *testing.T, translator string) *Provider {
+	t.Helper()
+	images := os.Getenv("STEAD_TEST_IMAGES")
+	if os.Getenv("STEAD_TEST_VM") == "" || images == "" {
+		t.Skip("STEAD_TEST_VM is not set; make vm sets it")
+	}
+	kernels, err := filepath.Glob(filepath.Join(images, "arm64/kernel/boot/vmlinuz-*"))
+	if err != nil || len(kernels) != 1 {
+		t.Fatalf("kernels: %v, %v", kernels, err)
+	}
+	t.Setenv("HOME", t.TempDir())
+	p, err := New(Options{Home: t.TempDir(), Exe: os.Args[0], Version: "test", Accel: "tcg", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if translator != "" {
+		translator = filepath.Join(images, translator)
+	}
+	p.Loader.Driver = translating{p.Loader.Driver, translator}
+	user, err := host.User()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.Create(t.Context(), machine.Spec{
+		ID: "dev", Image: "oci:" + filepath.Join(images, "small") + ":busybox", Platform: platform.Platform{OS: "linux", Architecture: "amd64"}, User: user,
+		Settings: machine.Settings{CPUs: 1, Memory: 1 << 30, Disk: 1 << 30, Kernel: kernels[0], HomeMount: machine.HomeReadWrite},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// supervised runs the machine's supervisor in this process until the test ends, and
+// returns what it reports.
+func supervised(t *testing.T, p *Provider) error {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Supervise(ctx, "dev", w) }()
+	t.Cleanup(func() {
+		_ = p.Stop(context.Background(), "dev", StopOptions{Force: true}) // one that has not started is gone already
+		stop()
+		err := <-ended
+		if t.Failed() {
+			console, _ := os.ReadFile(p.Bundles.Bundle("dev").Path(bundle.ConsoleLog))
+			t.Logf("the supervisor ended with %v; console:\n%s", err, console)
+		}
+	})
+	return readReport(r, "dev")
+}
+
+// An image for amd64 boots on a kernel for arm64, its own init included, when a translator
+// is shared: this is what Apple's does on a Mac.
+func TestAmd64ImageIsTranslatedOnAnArm64Kernel(t *testing.T) {
+	p := newTranslating(t, "arm64/rosetta")
+	if err := supervised(t, p); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	client, err := p.Machines.Supervisor("dev").SSH(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	// By their paths: the shell of busybox would start its own program again under another
+	// name, and a translator is not told of those.
+	told := in(t, client, "/bin/cat /proc/sys/kernel/arch /run/stead/binfmt_misc/rosetta; /bin/readlink /proc/1/exe; "+
+		"/bin/touch /run/stead/rosetta/x 2>&1 || /usr/bin/head -c 20 /bin/busybox")
+	for what, want := range map[string]string{
+		"the kernel's processor":   "aarch64\n",
+		"the registration":         "enabled\ninterpreter /run/stead/rosetta/rosetta\nflags: OCF\n",
+		"the program of process 1": "\n/run/stead/rosetta/rosetta\n",
+		"the translator's folder":  "Read-only file system",
+		"the image's program":      "\x7fELF\x02\x01",
+		"its processor":            "\x3e\x00", // EM_X86_64
+	} {
+		if !strings.Contains(told, want) {
+			t.Errorf("%s: %q is not in %q", what, want, told)
+		}
+	}
+	if err := p.Stop(ctx, "dev", StopOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A machine whose programs cannot run says so, and not only that its init does not.
+func TestMissingTranslatorIsTheReasonThatIsGiven(t *testing.T) {
+	p := newTranslating(t, "")
+	if err := supervised(t, p); err == nil || !strings.Contains(err.Error(), "amd64 programs cannot run") {
+		t.Errorf("the supervisor reports %v", err)
+	}
+}
+
+// in runs the command as root, who alone sees what process 1 runs.
+func in(t *testing.T, client *ssh.Client, command string) string {
+	t.Helper()
+	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if err := session.Setenv(guest.EnvUser, "root"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := session.CombinedOutput(command)
+	if err != nil {
+		t.Errorf("%s: %v: %s", command, err, out)
+	}
+	return string(out)
+}

@@ -1,0 +1,255 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/poll"
+	"github.com/stead-vm/stead/provider/supervisor"
+	"github.com/stead-vm/stead/provider/transfer"
+)
+
+// StopOptions say how a machine is stopped. The zero value means gracefully.
+type StopOptions = supervisor.Stop
+
+const (
+	// reachTimeout is what a supervisor may take from its lock to its socket, and from
+	// its socket's end to its own: seconds on a busy host. All of it passes only where a
+	// supervisor hangs right there, and a user has to kill it.
+	reachTimeout = 15 * time.Second
+	// endTimeout bounds the end of a supervisor whose machine may still have to stop.
+	endTimeout = supervisor.DefaultGrace + time.Minute
+	// reachEvery is the pause between two attempts to reach a supervisor.
+	reachEvery = 5 * time.Millisecond
+)
+
+// StartError reports a machine that did not become ready.
+type StartError struct {
+	ID  string
+	Err error // what its supervisor reported
+}
+
+func (e *StartError) Error() string { return "did not start: " + e.Err.Error() }
+
+// Unwrap returns what the supervisor reported.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Remedy is the cause's own, or where to look.
+func (e *StartError) Remedy() string {
+	var r interface{ Remedy() string }
+	if errors.As(e.Err, &r) && r.Remedy() != "" {
+		return r.Remedy()
+	}
+	return fmt.Sprintf(`"stead logs %s" shows its console, "stead logs --supervisor %s" what its supervisor did`, e.ID, e.ID)
+}
+
+// Start boots a machine and returns when it is ready; a running one is left alone. When
+// ctx ends first, the machine is stopped again. A default kernel that is not here yet is
+// fetched first: progress, which may be nil, reports that.
+func (p *Provider) Start(ctx context.Context, id string, progress transfer.Progress) error {
+	unlock, err := p.Bundles.Locks().Existing(ctx, id, "starting", nil)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b := p.Bundles.Bundle(id)
+	if running, err := p.alreadyRunning(ctx, b, id); err != nil || running {
+		return err
+	}
+	// Fail here, with the user watching, and not in the supervisor.
+	s, err := p.checkBundle(ctx, b)
+	if err == nil {
+		err = p.Loader.FetchKernel(ctx, s, progress)
+	}
+	if err != nil {
+		return err
+	}
+	p.log.Debug("starting", "machine", id, "settings", s.Settings)
+	return p.boot(ctx, b, id)
+}
+
+// boot starts the machine's supervisor and waits for its report.
+func (p *Provider) boot(ctx context.Context, b bundle.Bundle, id string) error {
+	started, cmd, err := p.spawnSupervisor(b, id)
+	if err != nil {
+		return err
+	}
+	defer started.Close()
+	answer := make(chan error, 1)
+	go func() { answer <- readReport(started, id) }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		// It may be too young to be asked: then it has nothing to lose.
+		alive, err := b.Supervised()
+		if err == nil && alive {
+			err = p.stop(context.WithoutCancel(ctx), id, StopOptions{Force: true})
+		}
+		if err != nil || !alive {
+			_ = cmd.Process.Kill()
+		}
+		if err := <-answer; err != nil {
+			p.log.Debug("start was interrupted", "machine", id, "err", err)
+		}
+		return context.Cause(ctx)
+	}
+}
+
+// alreadyRunning waits for a machine that boots, and for the end of one that stops. A
+// supervisor that does not answer has just started or is just ending: time shows which.
+func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id string) (running bool, err error) {
+	err = poll.Loop{Every: reachEvery, Limit: endTimeout}.Until(ctx, func(ctx context.Context) error {
+		alive, err := b.Supervised()
+		if err != nil {
+			return poll.Final(err)
+		}
+		if !alive {
+			return nil
+		}
+		st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitReady)
+		if err == nil && st.State != supervisor.StateRunning {
+			err = errors.New("the machine is " + st.State)
+		}
+		running = err == nil
+		return err
+	})
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("its supervisor does not end: %w", err)
+	}
+	return running, err
+}
+
+// checkBundle checks all that can be known before a machine is started, and returns its
+// spec.
+func (p *Provider) checkBundle(ctx context.Context, b bundle.Bundle) (machine.Spec, error) {
+	r, err := b.Record()
+	if err != nil {
+		return machine.Spec{}, err
+	}
+	settings, err := b.Settings()
+	if err != nil {
+		return machine.Spec{}, err
+	}
+	s := r.Spec(settings)
+	return s, p.Check(ctx, s)
+}
+
+// Stop shuts a machine down and returns when it is gone; a stopped one is left alone.
+//
+// It needs no lock, so that a machine whose start or stop hangs can be stopped by force.
+func (p *Provider) Stop(ctx context.Context, id string, how StopOptions) error {
+	if _, err := p.Bundles.Existing(id); err != nil {
+		return err
+	}
+	return p.stop(ctx, id, how)
+}
+
+func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
+	b := p.Bundles.Bundle(id)
+	alive, err := b.Supervised()
+	if err != nil || !alive {
+		return err
+	}
+	err = poll.Loop{Every: reachEvery, Limit: reachTimeout}.Until(ctx, func(ctx context.Context) error {
+		err := p.Machines.Supervisor(id).Stop(ctx, how)
+		if err == nil {
+			return nil
+		}
+		// It may have ended while it was asked, or have just started and not listen yet.
+		switch alive, aliveErr := b.Supervised(); {
+		case aliveErr != nil:
+			return poll.Final(aliveErr)
+		case !alive:
+			return nil
+		case errors.Is(err, context.DeadlineExceeded):
+			return poll.Final(err) // it listens and would not answer the next time either
+		}
+		return err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("does not stop: %w", err)
+	}
+	return awaitSupervisorEnd(ctx, b)
+}
+
+// awaitSupervisorEnd returns when no supervisor holds the bundle any more.
+func awaitSupervisorEnd(ctx context.Context, b bundle.Bundle) error {
+	return poll.Loop{Every: reachEvery, Limit: endTimeout}.Until(ctx, func(context.Context) error {
+		alive, err := b.Supervised()
+		if err != nil {
+			return poll.Final(err)
+		}
+		if alive {
+			return errors.New("the supervisor does not end")
+		}
+		return nil
+	})
+}
+
+// ServicesError reports services that do not run.
+type ServicesError struct {
+	ID     string
+	Failed []guest.ServiceState
+}
+
+func (e *ServicesError) Error() string {
+	texts := make([]string, len(e.Failed))
+	for i, f := range e.Failed {
+		texts[i] = fmt.Sprintf("service %s: %s", f.Name, f.Error)
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Remedy says where to look.
+func (e *ServicesError) Remedy() string {
+	return fmt.Sprintf(`run "stead shell -n %s" and check that the package is installed and that the service starts by hand`, e.ID)
+}
+
+func servicesError(id string, states []guest.ServiceState) error {
+	failed := slices.DeleteFunc(slices.Clone(states), func(s guest.ServiceState) bool { return s.Error == "" })
+	if len(failed) == 0 {
+		return nil
+	}
+	return &ServicesError{ID: id, Failed: failed}
+}
+
+// ApplyServices makes a running machine run the services of its boot-config.json. A
+// service that was listed before and no longer is gets disabled. A stopped machine does
+// the same at its next start.
+func (p *Provider) ApplyServices(ctx context.Context, id string) error {
+	s, err := p.Bundles.Bundle(id).Settings()
+	if err != nil {
+		return err
+	}
+	states, err := p.Machines.Supervisor(id).ApplyServices(ctx, s.Services)
+	if err != nil {
+		return err
+	}
+	return servicesError(id, states)
+}
+
+// WaitServices returns when the declared services of a running machine run.
+func (p *Provider) WaitServices(ctx context.Context, id string) error {
+	st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitServices)
+	if err == nil && st.State != supervisor.StateRunning {
+		err = &StartError{ID: id, Err: errors.New("the machine is " + st.State)}
+	}
+	if err != nil {
+		return err
+	}
+	return servicesError(id, st.Services)
+}

@@ -1,0 +1,21 @@
+package local_test
+
+import (
+	"context"
+	"flag"
+
+	"github.com/stead-vm/stead/provider/share"
+)
+
+// serveShare is the file server of a machine that really runs.
+func serveShare(args []string) error {
+	var o share.Options
+	flags := flag.NewFlagSet("serve-share", flag.ContinueOnError)
+	flags.StringVar(&o.Dir, "dir", "", "")
+	flags.StringVar(&o.Socket, "socket", "", "")
+	flags.BoolVar(&o.ReadOnly, "read-only", false, "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return share.Serve(context.Background(), o)
+}

@@ -1,0 +1,82 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stead-vm/stead/provider/host"
+
+	"github.com/gofrs/flock"
+
+	"github.com/stead-vm/stead/provider/guest/jsonhttp"
+	"github.com/stead-vm/stead/provider/supervisor"
+)
+
+// silent is a provider whose machine "dev" has a supervisor that does not listen yet, and
+// the lock that this one has.
+func silent(t *testing.T) (*Provider, *flock.Flock) {
+	t.Helper()
+	p := newProvider(t)
+	if err := os.Mkdir(p.Bundles.Bundle("dev").Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	alive := flock.New(p.Bundles.Bundle("dev").Path("supervisor.lock"))
+	if ok, err := alive.TryLock(); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	t.Cleanup(func() { _ = alive.Unlock() })
+	return p, alive
+}
+
+func TestStopAsksASupervisorThatListensOnlyLater(t *testing.T) {
+	p, alive := silent(t)
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
+	dir, err := host.MakeRunDir(p.Bundles.Home(), "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "api.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked = true
+		jsonhttp.Answer(w, supervisor.Status{State: supervisor.StateStopped})
+		_ = alive.Unlock()
+	})}
+	go func() { _ = server.Serve(l) }() // it ends with the test
+	t.Cleanup(func() { server.Close() })
+	if err := <-stopped; err != nil || !asked {
+		t.Errorf("Stop = %v, asked: %v", err, asked)
+	}
+}
+
+func TestStopIsDoneWhenTheSupervisorIsGone(t *testing.T) {
+	p, alive := silent(t)
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
+	if err := alive.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Stop = %v", err)
+	}
+}
+
+func TestStopOfASupervisorThatNeverListensEndsWithItsContext(t *testing.T) {
+	p, _ := silent(t)
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(enough)
+	if err := p.Stop(ctx, "dev", StopOptions{}); !errors.Is(err, enough) {
+		t.Errorf("Stop = %v, want %v", err, enough)
+	}
+}

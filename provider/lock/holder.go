@@ -1,0 +1,72 @@
+package lock
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stead-vm/stead/provider/host"
+)
+
+// Holder is the process that holds a lock, as the lock's file names it. The file alone
+// proves nothing, because a killed process leaves its text behind; only the lock does.
+type Holder struct {
+	PID     int       `json:"pid"`
+	Command string    `json:"command"` // "stead apply"
+	User    string    `json:"user,omitempty"`
+	Since   time.Time `json:"since"`
+	Doing   string    `json:"doing,omitempty"` // "creating dev"
+}
+
+// String names the holder for people: "stead apply (pid 123, since 12:01:05, creating dev)".
+func (h Holder) String() string {
+	if h.PID == 0 {
+		return "another stead"
+	}
+	layout := time.TimeOnly
+	if time.Since(h.Since) > 12*time.Hour {
+		layout = time.DateTime
+	}
+	parts := []string{fmt.Sprintf("pid %d", h.PID), "since " + h.Since.Local().Format(layout)}
+	if me, err := host.User(); err != nil || h.User != me.Name {
+		parts = append(parts, "user "+h.User)
+	}
+	if h.Doing != "" {
+		parts = append(parts, h.Doing)
+	}
+	return h.Command + " (" + strings.Join(parts, ", ") + ")"
+}
+
+// sign writes the holder into the locked file itself: a reader that comes in between
+// finds text that is not JSON. On a full disk the holder stays unnamed, and can still
+// free room.
+func (f File) sign(h Holder) {
+	if text, err := json.Marshal(h); err == nil {
+		_ = os.WriteFile(f.Path, append(text, '\n'), 0o600)
+	}
+}
+
+// erase removes the holder's name. Text that cannot be removed proves as little as that
+// of a killed process.
+func (f File) erase() { _ = os.Truncate(f.Path, 0) }
+
+// holder reads the name of the process that holds the lock. The name of a dead process is
+// not the holder's, which has not written its own yet.
+func (f File) holder() Holder {
+	text, err := os.ReadFile(f.Path)
+	if err != nil {
+		return Holder{}
+	}
+	var h Holder
+	if err := json.Unmarshal(text, &h); err != nil || h.PID <= 0 {
+		return Holder{}
+	}
+	if err := syscall.Kill(h.PID, 0); errors.Is(err, syscall.ESRCH) {
+		return Holder{}
+	}
+	return h
+}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package provider_test
-
-import "errors"
-
-// serveShare has no machine to serve: that of another system brings its own file server.
-func serveShare([]string) error { return errors.ErrUnsupported }
