@@ -207,23 +207,23 @@ func TestUnknownHomeRefusesTilde(t *testing.T) {
 }
 
 func TestLoadResolvesTheDirectory(t *testing.T) {
-	folder, err := filepath.EvalSymlinks(t.TempDir())
+	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(folder, FileName), `machine "m" { image = "oci:./i" }`)
+	write(t, filepath.Join(dir, FileName), `machine "m" { image = "oci:./i" }`)
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(folder, link); err != nil {
+	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
 	p, err := Load(filepath.Join(link, FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := filepath.Join(folder, FileName); p.File != want {
+	if want := filepath.Join(dir, FileName); p.File != want {
 		t.Errorf("File = %s, want %s: a machine's owner must not depend on the path to the directory", p.File, want)
 	}
-	if want := "oci:" + filepath.Join(folder, "i"); p.Machines[0].Image != want {
+	if want := "oci:" + filepath.Join(dir, "i"); p.Machines[0].Image != want {
 		t.Errorf("Image = %s, want %s", p.Machines[0].Image, want)
 	}
 }
