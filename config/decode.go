@@ -190,10 +190,10 @@ func (d *decoder) projectName(a argument) string {
 }
 
 // invalidName reports a name that isName refuses, and suggests a valid one made from it.
-func (d *decoder) invalidName(kind, name string, at hcl.Range) {
+func (d *decoder) invalidName(what, name string, at hcl.Range) {
 	suggestion := ""
 	if valid := toName(name); valid != "" {
 		suggestion = fmt.Sprintf(" Did you mean %q?", valid)
 	}
-	d.add(at, "Invalid "+kind+" name", "%q is not a valid %s name.%s\n%s", name, kind, suggestion, namesAllowed)
+	d.add(at, "Invalid "+what+" name", "%q is not a valid %s name.%s\n%s", name, what, suggestion, namesAllowed)
 }
