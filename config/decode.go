@@ -13,34 +13,34 @@ import (
 // Types of blocks.
 const (
 	machineBlock   = "machine"   // declares a machine
-	movedBlock     = "moved"     // tells of another name
-	buildBlock     = "build"     // in a machine: how its image is built
-	lifecycleBlock = "lifecycle" // in a machine: what must not happen to its disk
+	movedBlock     = "moved"     // renames a machine
+	buildBlock     = "build"     // in a machine: how to build its image
+	lifecycleBlock = "lifecycle" // in a machine: how to protect its disk
 )
 
-// place is where a project file lies: what relative paths and defaults need.
+// place is the location of a project file. Relative paths and defaults depend on it.
 type place struct {
 	shown string // the file's name in messages
-	dir   string // its absolute folder
-	base  string // its name in that folder
-	home  string // the user's home folder; empty when unknown
+	dir   string // the file's absolute directory
+	base  string // the file's name in dir
+	home  string // the user's home directory; empty when unknown
 }
 
 // decoder reads one project file.
 type decoder struct {
 	problems
 	dir, home string                 // as in place
-	refs      []ref                  // to be checked when all machines are known
+	refs      []ref                  // checked when all machines are known
 	blocks    map[Position]hcl.Range // where blocks begin
 }
 
-// parse is Load without a file system.
+// parse is [Load] without a file system.
 func parse(src []byte, at place) (*Project, error) {
 	d := &decoder{problems: problems{shown: at.shown, src: src}, dir: at.dir, home: at.home, blocks: map[Position]hcl.Range{}}
 	file, diags := hclsyntax.ParseConfig(src, at.shown, hcl.InitialPos)
 	if diags.HasErrors() {
 		d.addHCL(diags)
-		return nil, d.err() // a body with broken syntax only gives misleading problems
+		return nil, d.err() // decoding a body with broken syntax only adds misleading problems
 	}
 	p := &Project{Dir: at.dir, File: filepath.Join(at.dir, at.base)}
 	d.project(p, file.Body.(*hclsyntax.Body)) // the type that ParseConfig documents
@@ -54,7 +54,7 @@ func parse(src []byte, at place) (*Project, error) {
 
 // project reads the top level of a file.
 func (d *decoder) project(p *Project, body *hclsyntax.Body) {
-	const what = "a project file"
+	const what = "A project file"
 	decodeBody(d, what, projectAttributes, body, p)
 	first := map[string]int{}
 	for _, b := range body.Blocks {
@@ -62,8 +62,8 @@ func (d *decoder) project(p *Project, body *hclsyntax.Body) {
 		case machineBlock:
 			m := d.machine(b)
 			if line, again := first[m.Name]; again {
-				d.add(b.LabelRanges[0], "Every machine needs a name of its own.",
-					"machine %q is declared twice, first at %s", m.Name, Position{File: d.shown, Line: line})
+				d.add(b.LabelRanges[0], "Duplicate machine",
+					"Machine %q is already declared at %s. Each machine needs a unique name.", m.Name, Position{File: d.shown, Line: line})
 			} else if m.Name != "" {
 				first[m.Name] = m.Pos.Line
 			}
@@ -83,27 +83,29 @@ func (d *decoder) machine(b *hclsyntax.Block) Machine {
 	if len(b.Labels) == 1 {
 		m.Name = d.machineName(b.Labels[0], b.LabelRanges[0])
 	} else {
-		d.add(b.DefRange(), `Write machine "NAME" { … }.`, "a machine has one name, not %d", len(b.Labels))
+		d.add(b.DefRange(), "Invalid machine block", `A machine block has one name, not %d. Write machine "NAME" { … }.`, len(b.Labels))
 	}
-	what := "a machine"
+	what := "This machine"
 	if m.Name != "" {
-		what = fmt.Sprintf("machine %q", m.Name)
+		what = fmt.Sprintf("Machine %q", m.Name)
 	}
 	decodeBody(d, what, machineAttributes, b.Body, &m)
-	seen := map[string]bool{}
+	first := map[string]int{}
 	for _, inner := range b.Body.Blocks {
-		if seen[inner.Type] {
-			d.add(inner.TypeRange, "", "%s has two %s blocks", what, inner.Type)
+		if line, again := first[inner.Type]; again {
+			d.add(inner.TypeRange, "Duplicate "+inner.Type+" block", "%s already has a %s block, at %s. Remove one of them.",
+				what, inner.Type, Position{File: d.shown, Line: line})
 			continue
 		}
-		seen[inner.Type] = true
+		first[inner.Type] = inner.TypeRange.Start.Line
 		switch inner.Type {
 		case buildBlock:
 			m.Build = d.build(inner)
 		case lifecycleBlock:
-			d.nameless(inner)
-			decodeBody(d, "a lifecycle block", lifecycleAttributes, inner.Body, &m.Lifecycle)
-			d.noBlocks("a lifecycle block", names(lifecycleAttributes), inner.Body)
+			const block = "A lifecycle block"
+			d.refuseLabels(inner)
+			decodeBody(d, block, lifecycleAttributes, inner.Body, &m.Lifecycle)
+			d.refuseBlocks(block, names(lifecycleAttributes), inner.Body)
 		default:
 			d.unknownBlock(what, names(machineAttributes), machineBlocks, inner)
 		}
@@ -111,87 +113,87 @@ func (d *decoder) machine(b *hclsyntax.Block) Machine {
 	image := b.Body.Attributes["image"]
 	switch {
 	case m.Build != nil && image != nil:
-		d.add(image.NameRange, "Take one of them out.", "%s has an image and a build block", what)
+		d.add(image.NameRange, "Conflicting image and build", "%s has both an image and a build block. Remove one of them.", what)
 	case m.Build == nil && image == nil:
-		d.add(b.TypeRange, `Say what the machine is made from: image = "docker.io/library/debian:bookworm", or build { context = "." }`,
-			"%s has no image", what)
+		d.add(b.TypeRange, "Missing required argument",
+			`%s has no image. Write image = "docker.io/library/debian:bookworm" or build { context = "." }.`, what)
 	}
 	return m
 }
 
-// build reads how an image is built. Its Dockerfile is relative to the context, as
-// in compose files.
+// build reads a build block. As in Compose files, the Dockerfile is relative to the context.
 func (d *decoder) build(b *hclsyntax.Block) *Build {
-	const what = "a build block"
-	d.nameless(b)
+	const what = "A build block"
+	d.refuseLabels(b)
 	build := &Build{Context: d.dir}
 	decodeBody(d, what, buildAttributes, b.Body, build)
 	if build.Dockerfile != "" {
 		build.Dockerfile = d.pathIn(build.Context, build.Dockerfile, b.Body.Attributes["dockerfile"].Expr.Range())
 	}
-	d.noBlocks(what, names(buildAttributes), b.Body)
+	d.refuseBlocks(what, names(buildAttributes), b.Body)
 	return build
 }
 
-// moved reads how a machine was called before.
+// moved reads a moved block.
 func (d *decoder) moved(b *hclsyntax.Block) Moved {
-	const what = "a moved block"
-	d.nameless(b)
+	const what = "A moved block"
+	d.refuseLabels(b)
 	m := Moved{Pos: d.position(b)}
 	decodeBody(d, what, movedAttributes, b.Body, &m)
-	d.noBlocks(what, names(movedAttributes), b.Body)
+	d.refuseBlocks(what, names(movedAttributes), b.Body)
 	for _, a := range movedAttributes {
 		if b.Body.Attributes[a.name] == nil {
-			d.add(b.TypeRange, `Write moved { from = "old" … to = "new" }, each on a line of its own.`, "%s has no %s", what, a.name)
+			d.add(b.TypeRange, "Missing required argument", "%s needs the argument %q.%s", what, a.name, a.forExample())
 		}
 	}
 	return m
 }
 
-// nameless refuses labels.
-func (d *decoder) nameless(b *hclsyntax.Block) {
+// refuseLabels reports a block that has a label.
+func (d *decoder) refuseLabels(b *hclsyntax.Block) {
 	if len(b.Labels) > 0 {
-		d.add(b.LabelRanges[0], "Write "+b.Type+" { … }.", "a %s block has no name", b.Type)
+		d.add(b.LabelRanges[0], "Unexpected name", "A %[1]s block has no name. Write %[1]s { … }.", b.Type)
 	}
 }
 
-// noBlocks refuses blocks in a block that has none.
-func (d *decoder) noBlocks(what string, attributes []string, body *hclsyntax.Body) {
+// refuseBlocks reports the blocks in a block that supports none.
+func (d *decoder) refuseBlocks(what string, attributes []string, body *hclsyntax.Body) {
 	for _, inner := range body.Blocks {
 		d.unknownBlock(what, attributes, nil, inner)
 	}
 }
 
-// position is where a block begins.
+// position returns where a block begins, and records it in d.blocks.
 func (d *decoder) position(b *hclsyntax.Block) Position {
 	at := Position{File: d.shown, Line: b.TypeRange.Start.Line}
 	d.blocks[at] = b.TypeRange
 	return at
 }
 
-// machineName checks a machine's label and returns it, or "" after a problem.
+// machineName checks a machine's label. It returns "" after a problem.
 func (d *decoder) machineName(name string, at hcl.Range) string {
 	if isName(name) {
 		return name
 	}
-	d.add(at, namesAllowed, "%q cannot name a machine.%s", name, didYouMeanName(name))
+	d.invalidName("machine", name, at)
 	return ""
 }
 
 // projectName reads the project's name.
-func (d *decoder) projectName(e hclsyntax.Expression) string {
-	name, ok := d.text("project", e)
+func (d *decoder) projectName(a argument) string {
+	name, ok := d.text(a)
 	if !ok || isName(name) {
 		return name
 	}
-	d.add(e.Range(), namesAllowed, "%q cannot name a project.%s", name, didYouMeanName(name))
+	d.invalidName("project", name, a.expr.Range())
 	return ""
 }
 
-// didYouMeanName proposes a valid name that is made from an invalid one.
-func didYouMeanName(name string) string {
+// invalidName reports a name that isName refuses, and suggests a valid one made from it.
+func (d *decoder) invalidName(what, name string, at hcl.Range) {
+	suggestion := ""
 	if valid := toName(name); valid != "" {
-		return fmt.Sprintf(" Did you mean %q?", valid)
+		suggestion = fmt.Sprintf(" Did you mean %q?", valid)
 	}
-	return ""
+	d.add(at, "Invalid "+what+" name", "%q is not a valid %s name.%s\n%s", name, what, suggestion, namesAllowed)
 }

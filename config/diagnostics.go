@@ -16,27 +16,27 @@ import (
 type Problem struct {
 	Pos     Position
 	Column  int    // from 1, in characters
-	Message string // what is wrong, on one line
-	Detail  string // what is allowed and what to do; may be empty
-	Source  string // the line at Pos, harmless to print; empty when there is none
-	Marks   string // spaces and carets, to be printed beneath Source
+	Summary string // what is wrong in a few words, such as "Unsupported argument"
+	Detail  string // lines that name the cause, what is allowed and what to write; may be empty
+	Source  string // the line at Pos, without control characters; empty when there is none
+	Marks   string // spaces and carets to print below Source
 }
 
-// String is the problem as a compiler would print it: position and message on
+// String returns the problem as a compiler prints it: position and summary on
 // one line, then the source with carets, then the detail.
 func (p Problem) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d: %s\n", p.Pos, p.Column, p.Message)
+	fmt.Fprintf(&b, "%s:%d: %s\n", p.Pos, p.Column, p.Summary)
 	if p.Source != "" {
 		fmt.Fprintf(&b, "%5d | %s\n      | %s\n", p.Pos.Line, p.Source, p.Marks)
 	}
 	if p.Detail != "" {
-		fmt.Fprintf(&b, "  %s\n", p.Detail)
+		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(p.Detail, "\n", "\n  "))
 	}
 	return b.String()
 }
 
-// Diagnostics is the error of [Load]: every problem of a file, in its order.
+// Diagnostics is the error of [Load]: every problem of a file, in the order of the file.
 type Diagnostics []Problem
 
 func (d Diagnostics) Error() string {
@@ -47,49 +47,50 @@ func (d Diagnostics) Error() string {
 	return strings.TrimSuffix(strings.Join(texts, "\n"), "\n")
 }
 
-// problems collects what is wrong with one file.
+// problems collects the problems of one file.
 type problems struct {
 	shown string // the file's name in messages
 	src   []byte
 	list  Diagnostics
 }
 
-// add reports a problem at a range of the file. The detail is optional.
-func (p *problems) add(at hcl.Range, detail, format string, args ...any) {
+// add reports a problem at a range of the file. The rest formats its detail.
+func (p *problems) add(at hcl.Range, summary, format string, args ...any) {
 	problem := Problem{
 		Pos:     Position{File: p.shown, Line: at.Start.Line},
 		Column:  at.Start.Column,
-		Message: fmt.Sprintf(format, args...),
-		Detail:  detail,
+		Summary: summary,
+		Detail:  fmt.Sprintf(format, args...),
 	}
 	problem.Source, problem.Marks = excerpt(p.src, at)
 	p.list = append(p.list, problem)
 }
 
-// addHCL reports what the HCL library found.
+// addHCL reports the problems that the HCL library found.
 func (p *problems) addHCL(diags hcl.Diagnostics) {
 	for _, d := range diags {
 		at := hcl.Range{Start: hcl.InitialPos, End: hcl.InitialPos}
 		if d.Subject != nil {
 			at = *d.Subject
 		}
-		p.add(at, oneLine(d.Detail), "%s", oneLine(d.Summary))
+		p.add(at, oneLine(d.Summary), "%s", oneLine(d.Detail))
 	}
 }
 
-// err is nil, or every problem in the order of the file.
+// err returns every problem in the order of the file, or nil if there is none.
 func (p *problems) err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(p.list, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
+		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Column, b.Column),
+			cmp.Compare(a.Summary, b.Summary), cmp.Compare(a.Detail, b.Detail))
 	})
 	return p.list
 }
 
-// excerpt is the line on which a range begins, and carets for the part of the
-// range on that line.
+// excerpt returns the line on which a range begins, and carets below the part of
+// the range that is on that line.
 func excerpt(src []byte, at hcl.Range) (line, marks string) {
 	start := min(max(at.Start.Byte, 0), len(src))
 	end := min(max(at.End.Byte, start), len(src))
@@ -111,7 +112,7 @@ func excerpt(src []byte, at hcl.Range) (line, marks string) {
 	return line, indent + strings.Repeat("^", max(1, utf8.RuneCount(src[start:min(end, to)])))
 }
 
-// printable replaces what would steer a terminal.
+// printable replaces control characters, which a terminal would obey.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || unicode.IsPrint(r) {

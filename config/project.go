@@ -1,9 +1,9 @@
-// Package config turns a machines.hcl into the machines that a project wants.
+// Package config reads the machines that a project declares in machines.hcl.
 //
-// It knows the language and nothing else: no virtual machine, no registry, no
-// state. What leaves it is valid as far as the file alone can tell, so that the
-// packages behind it never have to explain a typing mistake. What is wrong is
-// reported all at once, each problem at its line: see [Diagnostics].
+// It knows only the language: no virtual machines, no registries, no state. It
+// checks everything that the file alone can show, so that other packages need not
+// report typing mistakes. It reports all problems at once, each with its line: see
+// [Diagnostics].
 package config
 
 import (
@@ -15,30 +15,30 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// FileName is what a project file is called.
+// FileName is the name of a project file.
 const FileName = "machines.hcl"
 
 // Project is one project file.
 type Project struct {
-	Name     string    // as the file says, else the folder's name made valid
-	Dir      string    // absolute folder of the file, symbolic links resolved
+	Name     string    // from the file, or else the directory's name made valid
+	Dir      string    // absolute directory of the file, symbolic links resolved
 	File     string    // absolute path of the file
 	Machines []Machine // sorted by name
-	Moved    []Moved   // in the file's order
+	Moved    []Moved   // in the order of the file
 }
 
-// Moved says that a machine has another name than before.
+// Moved is a moved block: it renames a machine.
 type Moved struct {
 	From, To string // machines' names
 	Pos      Position
 }
 
-// Machine is a machine as the file declares it. The zero value of a field means
-// that the file leaves it out.
+// Machine is a machine as the file declares it. A field is zero if the file does not
+// set it.
 type Machine struct {
 	Name           string
-	Image          string            // a registry reference, or "oci:", "oci-archive:" or "docker-archive:" and an absolute path
-	Build          *Build            // how the image is built; there is either an Image or a Build
+	Image          string            // a registry reference, or "oci:", "oci-archive:" or "docker-archive:" with an absolute path
+	Build          *Build            // how to build the image; either Image or Build is set
 	Platform       platform.Platform // of the image, linux/amd64 or linux/arm64
 	CPUs           int
 	Memory         int64  // bytes, whole MiB
@@ -47,22 +47,22 @@ type Machine struct {
 	Virtualization bool
 	HomeMount      string // "rw", "ro" or "none"
 	Services       []string
-	Stopped        bool     // state = "stopped": it exists and does not run
-	DependsOn      []string // names of machines that are there, and up, before it
+	Stopped        bool     // state = "stopped": the machine exists but does not run
+	DependsOn      []string // names of machines that must run before this one starts
 	Lifecycle      Lifecycle
 	Pos            Position // of the machine's block
 }
 
-// Lifecycle says what must not happen to a machine's disk.
+// Lifecycle protects a machine's disk.
 type Lifecycle struct {
-	PreventDestroy bool // a plan that would lose the disk is refused
-	KeepImage      bool // on_image_change = "keep": another image makes no other machine
+	PreventDestroy bool // refuse a plan that would lose the disk
+	KeepImage      bool // on_image_change = "keep": do not replace the machine when its image changes
 }
 
-// Build says how a machine's image is built from sources. The zero value of a field
-// means that the file leaves it out, except for Context.
+// Build says how to build a machine's image. A field other than Context is zero if the
+// file does not set it.
 type Build struct {
-	Context    string // absolute path of the folder; default: the project file's
+	Context    string // absolute path of the directory; default: that of the project file
 	Dockerfile string // absolute path
 	Target     string
 	Args       map[string]string
@@ -70,13 +70,13 @@ type Build struct {
 
 // Position is a line of a project file.
 type Position struct {
-	File string // as it is shown to the user
+	File string // the file's name in messages
 	Line int    // from 1
 }
 
 func (p Position) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
 
-// Load reads and checks a project file. Mistakes in its text are [Diagnostics].
+// Load reads and checks a project file. The error for mistakes in its text is [Diagnostics].
 // An empty file is a project without machines.
 func Load(file string) (*Project, error) {
 	path, err := Path(file)
@@ -91,13 +91,13 @@ func Load(file string) (*Project, error) {
 	if err != nil {
 		return nil, fmt.Errorf("project file %s: %w", file, err)
 	}
-	// A missing home only matters to a file that writes "~/", which is told so.
+	// An unknown home directory only matters if the file has "~/"; the decoder reports that.
 	home, _ := os.UserHomeDir()
 	return parse(src, place{shown: shorten(abs, file), dir: filepath.Dir(path), base: filepath.Base(path), home: home})
 }
 
-// Path is the one name of a project file, [Project.File], however its folder was reached:
-// machines remember it. The file is not read.
+// Path returns the canonical path of a project file, [Project.File], which is the same
+// whatever path leads to its directory. Machines record it. Path does not read the file.
 func Path(file string) (string, error) {
 	abs, err := filepath.Abs(file)
 	if err != nil {
@@ -110,7 +110,8 @@ func Path(file string) (string, error) {
 	return hostLookup.stored(filepath.Join(dir, filepath.Base(abs))), nil
 }
 
-// shorten names abs the way a user in the working folder would, for messages.
+// shorten returns abs relative to the working directory, for messages. If abs is not
+// below it, shorten returns given.
 func shorten(abs, given string) string {
 	cwd, err := os.Getwd()
 	if err != nil {
@@ -123,28 +124,28 @@ func shorten(abs, given string) string {
 	return rel
 }
 
-// NotFoundError says that there is no project file.
+// NotFoundError is the error of [Find] if there is no project file.
 type NotFoundError struct {
 	Dir  string // where the search began
-	Last string // the last folder that was looked at
+	Last string // the last directory searched
 }
 
 func (e *NotFoundError) Error() string {
 	if e.Dir == e.Last {
-		return fmt.Sprintf("there is no %s in %s", FileName, e.Dir)
+		return fmt.Sprintf("no %s in %s", FileName, e.Dir)
 	}
-	return fmt.Sprintf("there is no %s in %s or its parents up to %s", FileName, e.Dir, e.Last)
+	return fmt.Sprintf("no %s in %s or its parent directories up to %s", FileName, e.Dir, e.Last)
 }
 
-// Remedy says how to go on.
+// Remedy returns a hint for the user.
 func (e *NotFoundError) Remedy() string {
-	return fmt.Sprintf("write a %s, go to the folder that has one, or name it with -f FILE", FileName)
+	return fmt.Sprintf("create %s, change to the directory that has one, or name the file with -f FILE", FileName)
 }
 
-// Find returns the absolute path of the project file of dir: the one in dir or
-// in its nearest parent, so that commands work from anywhere inside a project.
-// The search ends at the user's home folder or, outside of it, at the root.
-// Without a project file the error is a [*NotFoundError].
+// Find returns the absolute path of the project file in dir or in its nearest
+// parent, so that commands work from anywhere inside a project. The search ends at
+// the user's home directory or, outside of it, at the root directory. If there is no
+// project file, the error is a [*NotFoundError].
 func Find(dir string) (string, error) {
 	start, err := filepath.Abs(dir)
 	if err != nil {

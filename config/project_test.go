@@ -15,7 +15,7 @@ import (
 
 var arm64 = platform.Platform{OS: "linux", Architecture: "arm64"}
 
-// parseText parses a file that lies in /proj of a user whose home is /home/ada.
+// parseText parses a file in /proj for a user whose home directory is /home/ada.
 func parseText(text string) (*Project, error) {
 	return parse([]byte(text), place{shown: "machines.hcl", dir: "/proj", base: FileName, home: "/home/ada"})
 }
@@ -67,20 +67,20 @@ func TestParseForms(t *testing.T) {
 		text string
 		want Machine
 	}{
-		"sizes are binary whatever their case": {machine(`memory = "2gb"`), Machine{Memory: 2 << 30}},
-		"a size may have a space":              {machine(`memory = "2048 MiB"`), Machine{Memory: 2 << 30}},
-		"a size in text may be bytes":          {machine(`disk = "1073741824"`), Machine{Disk: 1 << 30}},
-		"null is as good as left out":          {machine("cpus = null\nmemory = null\nservices = null"), Machine{}},
-		"a number may be computed":             {machine(`cpus = 2 * 3`), Machine{CPUs: 6}},
-		"a number may be text":                 {machine(`cpus = "4"`), Machine{CPUs: 4}},
-		"a list may be computed":               {machine(`services = [for s in ["a", "b"] : "${s}d"]`), Machine{Services: []string{"ad", "bd"}}},
-		"a list may be empty":                  {machine(`services = []`), Machine{}},
-		"unit names have their own letters":    {machine(`services = ["getty@tty1.service"]`), Machine{Services: []string{"getty@tty1.service"}}},
-		"a kernel may be in the home":          {machine(`kernel = "~/vmlinuz"`), Machine{Kernel: "/home/ada/vmlinuz"}},
-		"a kernel may be absolute":             {machine(`kernel = "/boot/../boot/vmlinuz"`), Machine{Kernel: "/boot/vmlinuz"}},
-		"a folder of images in a parent":       {withImage("oci:../img:a"), Machine{Image: "oci:/img:a"}},
-		"a Docker archive in the home":         {withImage("docker-archive:~/i.tar"), Machine{Image: "docker-archive:/home/ada/i.tar"}},
-		"an OCI archive":                       {withImage("oci-archive:i.tar"), Machine{Image: "oci-archive:/proj/i.tar"}},
+		"sizes are binary in any case":      {machine(`memory = "2gb"`), Machine{Memory: 2 << 30}},
+		"a size may have a space":           {machine(`memory = "2048 MiB"`), Machine{Memory: 2 << 30}},
+		"a size without a unit is in bytes": {machine(`disk = "1073741824"`), Machine{Disk: 1 << 30}},
+		"null means not set":                {machine("cpus = null\nmemory = null\nservices = null"), Machine{}},
+		"a number may be computed":          {machine(`cpus = 2 * 3`), Machine{CPUs: 6}},
+		"a number may be a string":          {machine(`cpus = "4"`), Machine{CPUs: 4}},
+		"a list may be computed":            {machine(`services = [for s in ["a", "b"] : "${s}d"]`), Machine{Services: []string{"ad", "bd"}}},
+		"a list may be empty":               {machine(`services = []`), Machine{}},
+		"unit names may have @ and dots":    {machine(`services = ["getty@tty1.service"]`), Machine{Services: []string{"getty@tty1.service"}}},
+		"a kernel may be in the home":       {machine(`kernel = "~/vmlinuz"`), Machine{Kernel: "/home/ada/vmlinuz"}},
+		"a kernel may be absolute":          {machine(`kernel = "/boot/../boot/vmlinuz"`), Machine{Kernel: "/boot/vmlinuz"}},
+		"an image directory in a parent":    {withImage("oci:../img:a"), Machine{Image: "oci:/img:a"}},
+		"a Docker archive in the home":      {withImage("docker-archive:~/i.tar"), Machine{Image: "docker-archive:/home/ada/i.tar"}},
+		"an OCI archive":                    {withImage("oci-archive:i.tar"), Machine{Image: "oci-archive:/proj/i.tar"}},
 		"an image may have a digest": {
 			withImage("debian@sha256:0000000000000000000000000000000000000000000000000000000000000000"),
 			Machine{Image: "debian@sha256:0000000000000000000000000000000000000000000000000000000000000000"},
@@ -104,7 +104,7 @@ func TestParseForms(t *testing.T) {
 	}
 }
 
-func TestParseReadsTheLifeOfAMachine(t *testing.T) {
+func TestParseReadsLifecycleAndMoves(t *testing.T) {
 	p, err := parseText(`
 machine "db" {
   image = "postgres"
@@ -147,8 +147,8 @@ func TestParseReadsABuild(t *testing.T) {
 		block string
 		want  Build
 	}{
-		"nothing is needed": {`build {}`, Build{Context: "/proj"}},
-		"everything": {
+		"an empty block": {`build {}`, Build{Context: "/proj"}},
+		"every argument": {
 			`build {
 				context    = "./images/dev"
 				dockerfile = "Dockerfile.dev"
@@ -160,7 +160,7 @@ func TestParseReadsABuild(t *testing.T) {
 				Args: map[string]string{"VERSION": "1.2", "JOBS": "4", "DEBUG": "true"},
 			},
 		},
-		"a Dockerfile outside of the context": {
+		"a Dockerfile outside the context": {
 			`build {
 				dockerfile = "../Dockerfile"
 				context    = "~/src"
@@ -182,7 +182,7 @@ func TestParseReadsABuild(t *testing.T) {
 	}
 }
 
-func TestProjectNameDefaultsToTheFolder(t *testing.T) {
+func TestProjectNameDefaultsToTheDirectory(t *testing.T) {
 	for dir, want := range map[string]string{
 		"/src/acme":        "acme",
 		"/src/My Project!": "my-project",
@@ -195,44 +195,44 @@ func TestProjectNameDefaultsToTheFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p.Name != want {
-			t.Errorf("project in %s is called %q, want %q", dir, p.Name, want)
+			t.Errorf("name of the project in %s = %q, want %q", dir, p.Name, want)
 		}
 	}
 }
 
-func TestHomeIsOnlyNeededWhereItIsWritten(t *testing.T) {
+func TestUnknownHomeRefusesTilde(t *testing.T) {
 	_, err := parse([]byte(`machine "m" {
   image  = "alpine"
   kernel = "~/vmlinuz"
 }`), place{shown: FileName, dir: "/proj", base: FileName})
 	if err == nil {
-		t.Error("a path in an unknown home was accepted")
+		t.Error("parse accepted a path in an unknown home directory")
 	}
 }
 
-func TestLoadFollowsTheFolderNotTheLink(t *testing.T) {
-	folder, err := filepath.EvalSymlinks(t.TempDir())
+func TestLoadResolvesTheDirectory(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(folder, FileName), `machine "m" { image = "oci:./i" }`)
+	write(t, filepath.Join(dir, FileName), `machine "m" { image = "oci:./i" }`)
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(folder, link); err != nil {
+	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
 	p, err := Load(filepath.Join(link, FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := filepath.Join(folder, FileName); p.File != want {
-		t.Errorf("File = %s, want %s: a machine's owner must not depend on the way to the folder", p.File, want)
+	if want := filepath.Join(dir, FileName); p.File != want {
+		t.Errorf("File = %s, want %s: a machine's owner must not depend on the path to the directory", p.File, want)
 	}
-	if want := "oci:" + filepath.Join(folder, "i"); p.Machines[0].Image != want {
+	if want := "oci:" + filepath.Join(dir, "i"); p.Machines[0].Image != want {
 		t.Errorf("Image = %s, want %s", p.Machines[0].Image, want)
 	}
 }
 
-func TestMessagesNameTheFileAsTheUserSeesIt(t *testing.T) {
+func TestMessagesShowARelativePath(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "typo.hcl", "projetc = 1")
 	abs, err := filepath.Abs("typo.hcl")
@@ -254,7 +254,7 @@ func TestMessagesNameTheFileAsTheUserSeesIt(t *testing.T) {
 func TestLoadOfAMissingFileNamesIt(t *testing.T) {
 	_, err := Load(filepath.Join(t.TempDir(), "none.hcl"))
 	if !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("Load = %v, want one that is os.ErrNotExist", err)
+		t.Errorf("Load = %v, want os.ErrNotExist", err)
 	}
 }
 
@@ -262,7 +262,7 @@ func TestFind(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	deep := filepath.Join(home, "src", "acme", "cmd")
-	if err := os.MkdirAll(filepath.Join(deep, FileName), 0o700); err != nil { // a folder of that name does not count
+	if err := os.MkdirAll(filepath.Join(deep, FileName), 0o700); err != nil { // a directory of that name does not count
 		t.Fatal(err)
 	}
 	_, err := Find(deep)
@@ -271,7 +271,7 @@ func TestFind(t *testing.T) {
 		t.Fatalf("Find = %v, want a NotFoundError", err)
 	}
 	if missing.Dir != deep || missing.Last != home || missing.Remedy() == "" || !strings.Contains(err.Error(), deep) {
-		t.Errorf("Find looked from %s to %s, want from %s to the home %s", missing.Dir, missing.Last, deep, home)
+		t.Errorf("Find searched from %s to %s, want from %s to the home directory %s", missing.Dir, missing.Last, deep, home)
 	}
 
 	want := filepath.Join(home, "src", "acme", FileName)
@@ -296,7 +296,7 @@ func TestEveryAttributeIsDocumented(t *testing.T) {
 	}
 	for _, name := range slices.Concat(names(projectAttributes), names(machineAttributes), names(buildAttributes), machineBlocks) {
 		if !strings.Contains(string(text), "`"+name+"`") {
-			t.Errorf("docs/machines.md does not explain %s", name)
+			t.Errorf("docs/machines.md does not describe %s", name)
 		}
 	}
 }

@@ -7,72 +7,99 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
+// form is what an argument accepts, for messages.
+type form struct {
+	name    string
+	want    string // completes "NAME must be"
+	example string // a value as the file writes it; empty if want lists all values
+}
+
+// requirement returns sentences that say what the argument accepts.
+func (f form) requirement() string { return f.name + " must be " + f.want + "." + f.forExample() }
+
+// forExample returns a sentence with a leading space, or "" if there is no example.
+func (f form) forExample() string {
+	if f.example == "" {
+		return ""
+	}
+	return " For example: " + f.name + " = " + f.example + "."
+}
+
+// takesQuotes reports whether a word that lacks quotes may be a mistyped value.
+func (f form) takesQuotes() bool { return strings.Contains(f.want+f.example, `"`) }
+
+// argument is an argument as the file sets it.
+type argument struct {
+	form
+	expr hclsyntax.Expression
+}
+
 // attribute is one attribute of a block that declares a T. The tables below are
-// the whole language: the decoder and its messages follow from them.
+// the whole language: the decoder and its messages use them.
 type attribute[T any] struct {
-	name string
-	read func(d *decoder, to *T, e hclsyntax.Expression)
+	form
+	read func(d *decoder, to *T, a argument)
 }
 
 var projectAttributes = []attribute[Project]{
-	{name: "project", read: func(d *decoder, p *Project, e hclsyntax.Expression) { p.Name = d.projectName(e) }},
+	{form{"project", "a string", `"acme"`}, func(d *decoder, p *Project, a argument) { p.Name = d.projectName(a) }},
 }
 
 var machineAttributes = []attribute[Machine]{
-	{name: "image", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Image = d.image(e) }},
-	{name: "platform", read: func(d *decoder, m *Machine, e hclsyntax.Expression) {
-		m.Platform = d.platform(e)
-	}},
-	{name: "cpus", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.CPUs = d.cpus(e) }},
-	{name: "memory", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Memory = d.size("memory", "8G", e) }},
-	{name: "disk", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Disk = d.size("disk", "64G", e) }},
-	{name: "kernel", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Kernel = d.kernel(e) }},
-	{name: "virtualization", read: func(d *decoder, m *Machine, e hclsyntax.Expression) {
-		m.Virtualization = d.boolean("virtualization", e)
-	}},
-	{name: "home_mount", read: func(d *decoder, m *Machine, e hclsyntax.Expression) {
-		m.HomeMount = d.oneOf("home_mount", homeMounts, e)
-	}},
-	{name: "services", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.Services = d.services(e) }},
-	{name: "state", read: func(d *decoder, m *Machine, e hclsyntax.Expression) {
-		m.Stopped = d.oneOf("state", machineStates, e) == stateStopped
-	}},
-	{name: "depends_on", read: func(d *decoder, m *Machine, e hclsyntax.Expression) { m.DependsOn = d.dependsOn(m.Name, e) }},
+	{
+		form{"image", "a string", `"docker.io/library/debian:bookworm"`},
+		func(d *decoder, m *Machine, a argument) { m.Image = d.image(a) },
+	},
+	{form{name: "platform", want: quotedOr(platforms)}, func(d *decoder, m *Machine, a argument) { m.Platform = d.platform(a) }},
+	{form{"cpus", "a whole number greater than 0", "4"}, func(d *decoder, m *Machine, a argument) { m.CPUs = d.cpus(a) }},
+	{form{"memory", sizesAllowed, `"8G"`}, func(d *decoder, m *Machine, a argument) { m.Memory = d.size(a) }},
+	{form{"disk", sizesAllowed, `"64G"`}, func(d *decoder, m *Machine, a argument) { m.Disk = d.size(a) }},
+	{form{"kernel", "a string", `"./vmlinuz"`}, func(d *decoder, m *Machine, a argument) { m.Kernel = d.kernel(a) }},
+	{form{name: "virtualization", want: "true or false"}, func(d *decoder, m *Machine, a argument) { m.Virtualization = d.boolean(a) }},
+	{form{name: "home_mount", want: quotedOr(homeMounts)}, func(d *decoder, m *Machine, a argument) { m.HomeMount = d.oneOf(homeMounts, a) }},
+	{form{"services", "a list of strings", `["postgresql"]`}, func(d *decoder, m *Machine, a argument) { m.Services = d.services(a) }},
+	{
+		form{name: "state", want: quotedOr(machineStates)},
+		func(d *decoder, m *Machine, a argument) { m.Stopped = d.oneOf(machineStates, a) == stateStopped },
+	},
+	{form{"depends_on", "a list of strings", `["db"]`}, func(d *decoder, m *Machine, a argument) { m.DependsOn = d.dependsOn(m.Name, a) }},
 }
 
 var lifecycleAttributes = []attribute[Lifecycle]{
-	{name: "prevent_destroy", read: func(d *decoder, l *Lifecycle, e hclsyntax.Expression) {
-		l.PreventDestroy = d.boolean("prevent_destroy", e)
-	}},
-	{name: "on_image_change", read: func(d *decoder, l *Lifecycle, e hclsyntax.Expression) {
-		l.KeepImage = d.oneOf("on_image_change", imageChanges, e) == imageKept
-	}},
+	{
+		form{name: "prevent_destroy", want: "true or false"},
+		func(d *decoder, l *Lifecycle, a argument) { l.PreventDestroy = d.boolean(a) },
+	},
+	{
+		form{name: "on_image_change", want: quotedOr(imageChanges)},
+		func(d *decoder, l *Lifecycle, a argument) { l.KeepImage = d.oneOf(imageChanges, a) == imageKept },
+	},
 }
 
 var movedAttributes = []attribute[Moved]{
-	{name: "from", read: func(d *decoder, m *Moved, e hclsyntax.Expression) { m.From = d.reference("from", e) }},
-	{name: "to", read: func(d *decoder, m *Moved, e hclsyntax.Expression) { m.To = d.reference("to", e) }},
+	{form{"from", "a string", `"old-name"`}, func(d *decoder, m *Moved, a argument) { m.From = d.reference(a) }},
+	{form{"to", "a string", `"new-name"`}, func(d *decoder, m *Moved, a argument) { m.To = d.reference(a) }},
 }
 
 var buildAttributes = []attribute[Build]{
-	{name: "context", read: func(d *decoder, b *Build, e hclsyntax.Expression) {
-		if path, ok := d.text("context", e); ok {
-			b.Context = d.path(path, e.Range())
+	{form{"context", "a string", `"."`}, func(d *decoder, b *Build, a argument) {
+		if path, ok := d.text(a); ok {
+			b.Context = d.path(path, a.expr.Range())
 		}
 	}},
-	// It is completed when the context is known: see [decoder.build].
-	{name: "dockerfile", read: func(d *decoder, b *Build, e hclsyntax.Expression) { b.Dockerfile, _ = d.text("dockerfile", e) }},
-	{name: "target", read: func(d *decoder, b *Build, e hclsyntax.Expression) { b.Target, _ = d.text("target", e) }},
-	{name: "args", read: func(d *decoder, b *Build, e hclsyntax.Expression) { b.Args = d.args(e) }},
+	// [decoder.build] makes the path absolute when the context is known.
+	{form{"dockerfile", "a string", `"Dockerfile"`}, func(d *decoder, b *Build, a argument) { b.Dockerfile, _ = d.text(a) }},
+	{form{"target", "a string", `"tools"`}, func(d *decoder, b *Build, a argument) { b.Target, _ = d.text(a) }},
+	{form{"args", "an object", `{ VERSION = "1.2" }`}, func(d *decoder, b *Build, a argument) { b.Args = d.args(a) }},
 }
 
-// Blocks of a file and of a machine.
+// Types of the blocks in a file and in a machine.
 var (
 	projectBlocks = []string{machineBlock, movedBlock}
 	machineBlocks = []string{buildBlock, lifecycleBlock}
 )
 
-// What a machine can be wanted to do, and what another image can mean for it.
+// Values of state and on_image_change that the decoder compares with.
 const (
 	stateStopped = "stopped"
 	imageKept    = "keep"
@@ -83,13 +110,13 @@ var (
 	imageChanges  = []string{"replace", imageKept}
 )
 
-// platforms are those of images that machines can be made of.
+// platforms are the platforms of images that a machine can be made from.
 var platforms = []string{"linux/amd64", "linux/arm64"}
 
-// homeMounts are the ways the home folder can appear in a machine.
+// homeMounts are the ways to mount the home directory in a machine.
 var homeMounts = []string{"rw", "ro", "none"}
 
-// names lists the attributes of a table, in its order.
+// names returns the names of the attributes of a table, in its order.
 func names[T any](table []attribute[T]) []string {
 	list := make([]string, len(table))
 	for i, a := range table {
@@ -98,8 +125,8 @@ func names[T any](table []attribute[T]) []string {
 	return list
 }
 
-// decodeBody reads a block's attributes into to. What names the block in
-// messages: `machine "dev"`.
+// decodeBody reads a block's attributes into to. The string what names the block at
+// the beginning of a message, such as `Machine "dev"`.
 func decodeBody[T any](d *decoder, what string, table []attribute[T], body *hclsyntax.Body, to *T) {
 	known := names(table)
 	for name, a := range body.Attributes {
@@ -108,11 +135,11 @@ func decodeBody[T any](d *decoder, what string, table []attribute[T], body *hcls
 			d.unknownAttribute(what, known, a)
 			continue
 		}
-		table[i].read(d, to, a.Expr)
+		table[i].read(d, to, argument{table[i].form, a.Expr})
 	}
 }
 
-// blockExamples say how blocks are written.
+// blockExamples show how to write each type of block.
 var blockExamples = map[string]string{
 	machineBlock:   `machine "NAME" { … }`,
 	movedBlock:     `moved { … }`,
@@ -120,25 +147,26 @@ var blockExamples = map[string]string{
 	lifecycleBlock: `lifecycle { prevent_destroy = true }`,
 }
 
-// unknownAttribute reports an attribute that a block does not have.
+// unknownAttribute reports an attribute that a block does not support.
 func (d *decoder) unknownAttribute(what string, known []string, a *hclsyntax.Attribute) {
 	if example, block := blockExamples[a.Name]; block {
-		d.add(a.NameRange, "Write "+example+".", "%s is a block, not an attribute", a.Name)
+		d.add(a.NameRange, "Unsupported argument", "%q is a block, not an argument. Write %s.", a.Name, example)
 		return
 	}
-	d.add(a.NameRange, "Attributes here: "+strings.Join(known, ", ")+".",
-		"%s has no attribute %q.%s", what, a.Name, didYouMean(a.Name, known))
+	d.add(a.NameRange, "Unsupported argument", "%s has no argument %q.%s\nSupported arguments: %s.",
+		what, a.Name, didYouMean(a.Name, known), strings.Join(known, ", "))
 }
 
-// unknownBlock reports a block that another block does not have.
+// unknownBlock reports a block that another block does not support.
 func (d *decoder) unknownBlock(what string, attributes, blocks []string, b *hclsyntax.Block) {
 	switch {
 	case slices.Contains(attributes, b.Type):
-		d.add(b.TypeRange, "Write "+b.Type+" = …", "%s is an attribute, not a block", b.Type)
+		d.add(b.TypeRange, "Unsupported block type", "%[1]q is an argument, not a block. Write %[1]s = VALUE.", b.Type)
 	case len(blocks) == 0:
-		d.add(b.TypeRange, "", "%s has no blocks, and no %q", what, b.Type)
+		d.add(b.TypeRange, "Unsupported block type", "%s cannot contain a block %q.\nSupported arguments: %s.",
+			what, b.Type, strings.Join(attributes, ", "))
 	default:
-		d.add(b.TypeRange, "Blocks here: "+strings.Join(blocks, ", ")+".",
-			"%s has no block %q.%s", what, b.Type, didYouMean(b.Type, blocks))
+		d.add(b.TypeRange, "Unsupported block type", "%s has no block %q.%s\nSupported blocks: %s.",
+			what, b.Type, didYouMean(b.Type, blocks), strings.Join(blocks, ", "))
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// lookup is how the names in folders are looked up.
+// lookup looks up names in directories.
 type lookup struct {
 	stat    func(path string) (fs.FileInfo, error)
 	readDir func(path string) ([]fs.DirEntry, error)
@@ -16,8 +16,8 @@ type lookup struct {
 
 var hostLookup = lookup{os.Lstat, os.ReadDir}
 
-// stored is the path with every name as its file system keeps it: one that ignores case,
-// as macOS' does, knows each under many.
+// stored returns the path with every name spelled as the file system stores it. A file
+// system that ignores case, such as macOS', accepts many spellings of one name.
 func (l lookup) stored(path string) string {
 	parent := filepath.Dir(path)
 	if parent == path {
@@ -37,7 +37,7 @@ func (l lookup) storedName(parent, name string) string {
 	if err1 != nil || err2 != nil || !os.SameFile(same, other) {
 		return name // case matters here
 	}
-	entries, _ := l.readDir(parent) // a folder that cannot be read keeps the name that was given
+	entries, _ := l.readDir(parent) // if the directory cannot be read, keep the given name
 	for _, e := range entries {
 		info, err := e.Info()
 		if err == nil && strings.EqualFold(e.Name(), name) && os.SameFile(info, same) {

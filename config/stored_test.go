@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// anyCase looks names up in the folders below dir as a file system does that ignores case.
+// anyCase looks up names below dir like a file system that ignores case.
 func anyCase(dir string) lookup {
 	find := func(path string) string {
 		found := dir
@@ -34,7 +34,7 @@ func anyCase(dir string) lookup {
 	}
 }
 
-func TestAFolderHasOneNameWhereCaseIsIgnored(t *testing.T) {
+func TestStoredWhereCaseIsIgnored(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "Src", "größe", "2026"), 0o700); err != nil {
 		t.Fatal(err)
@@ -42,12 +42,12 @@ func TestAFolderHasOneNameWhereCaseIsIgnored(t *testing.T) {
 	want := filepath.Join(dir, "Src", "größe", "2026")
 	for _, given := range []string{"Src/größe/2026", "SRC/größe/2026", "src/GRöße/2026", "sRC/GRÖßE/2026"} {
 		if got := anyCase(dir).stored(filepath.Join(dir, given)); got != want {
-			t.Errorf("%s is %s, want %s", given, got, want)
+			t.Errorf("stored(%s) = %s, want %s", given, got, want)
 		}
 	}
 }
 
-func TestNamesStandWhereCaseMatters(t *testing.T) {
+func TestStoredWhereCaseMatters(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"src", "SRC", "Only"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
@@ -56,7 +56,7 @@ func TestNamesStandWhereCaseMatters(t *testing.T) {
 	}
 	for _, name := range []string{"src", "SRC", "Only", "absent"} {
 		if got, want := hostLookup.stored(filepath.Join(dir, name)), filepath.Join(dir, name); filepath.Base(got) != filepath.Base(want) {
-			t.Errorf("%s became %s", want, got)
+			t.Errorf("stored(%s) = %s, want the same name", want, got)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/agext/levenshtein"
 )
 
-// maxName is the longest DNS label, for a machine's name is one.
+// maxName is the length of the longest DNS label. A machine's name is its host name.
 const maxName = 63
 
 var (
@@ -16,21 +16,21 @@ var (
 	invalidRuns = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
-const namesAllowed = "A name has lower-case letters, digits and dashes, begins and ends with a letter or digit, and has at most 63 characters."
+const namesAllowed = "A name consists of lower-case letters, digits and dashes, starts and ends with a letter or digit, and has at most 63 characters."
 
-// isName tells whether s can name a machine or a project.
+// isName reports whether s is a valid name of a machine or a project.
 func isName(s string) bool { return len(s) <= maxName && validName.MatchString(s) }
 
-// toName makes a valid name of s, or returns "" when nothing of s is usable.
+// toName returns a valid name made from s, or "" if s has no usable characters.
 func toName(s string) string {
 	s = strings.Trim(invalidRuns.ReplaceAllString(strings.ToLower(s), "-"), "-")
 	return strings.TrimRight(s[:min(len(s), maxName)], "-")
 }
 
-// didYouMean is a sentence that proposes the option nearest to what was given,
-// with a space before it, or "" when none is near.
+// didYouMean returns a sentence that suggests the option nearest to given, with a
+// leading space, or "" if no option is near.
 func didYouMean(given string, options []string) string {
-	near, best := "", 3 // three edits and more make another word
+	near, best := "", 3 // three edits or more make a different word
 	for _, option := range options {
 		d := distance(given, option)
 		if d < best && d <= max(1, len(option)/2) {
@@ -43,8 +43,8 @@ func didYouMean(given string, options []string) string {
 	return fmt.Sprintf(" Did you mean %q?", near)
 }
 
-// distance counts the edits between two names. How words are joined does not
-// count ("homeMount", "home-mount"); a shortened word is one edit ("mem").
+// distance counts the edits between two names. Case, dashes and underscores do not
+// count ("homeMount", "home-mount"), and an abbreviation is one edit ("mem").
 func distance(a, b string) int {
 	a, b = plain(a), plain(b)
 	d := levenshtein.Distance(a, b, nil)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -17,133 +18,167 @@ import (
 
 const (
 	minSize = 1 * size.GiB
-	maxSize = 1 << 60 // bytes; what an ext4 file system can hold at most
+	maxSize = 1 << 60 // bytes: the largest ext4 file system
 )
 
-// value evaluates an expression; ok is false for null and after a problem.
-func (d *decoder) value(e hclsyntax.Expression) (v cty.Value, ok bool) {
-	v, diags := e.Value(nil)
+// sizesAllowed completes "memory must be".
+const sizesAllowed = "a whole number and a binary unit (M, G or T) in quotes"
+
+// value evaluates an expression. The result ok is false for null and after a problem.
+func (d *decoder) value(a argument) (v cty.Value, ok bool) {
+	v, diags := a.expr.Value(nil)
 	for _, diag := range diags {
-		if word := bareWord(diag.Expression); word != "" {
-			d.add(*diag.Subject, `Text is written in quotes: "`+word+`".`, "%s is not a value", word)
-		} else {
-			d.addHCL(hcl.Diagnostics{diag})
+		switch e := diag.Expression.(type) {
+		case *hclsyntax.ScopeTraversalExpr:
+			if !isLocal(diag.EvalContext, e.Traversal.RootName()) {
+				d.refuseVariable(a, e)
+				continue
+			}
+		case *hclsyntax.FunctionCallExpr:
+			d.add(*diag.Subject, "Function calls not allowed", "%s calls the function %s, but a project file has no functions.\n%s",
+				a.name, e.Name, a.requirement())
+			continue
 		}
+		d.addHCL(hcl.Diagnostics{diag})
 	}
 	return v, !diags.HasErrors() && !v.IsNull() && v.IsWhollyKnown()
 }
 
-// bareWord is the word of an expression that is nothing else, else "".
-func bareWord(e hcl.Expression) string {
-	t, ok := e.(*hclsyntax.ScopeTraversalExpr)
-	if !ok || len(t.Traversal) != 1 {
-		return ""
+// isLocal reports whether a for expression around the reference declares the variable.
+func isLocal(ctx *hcl.EvalContext, variable string) bool {
+	for ; ctx != nil; ctx = ctx.Parent() {
+		if _, ok := ctx.Variables[variable]; ok {
+			return true
+		}
 	}
-	return t.Traversal.RootName()
+	return false
 }
 
-// text reads a string. Numbers are not taken for one.
-func (d *decoder) text(name string, e hclsyntax.Expression) (string, bool) {
-	v, ok := d.value(e)
+// refuseVariable reports a reference to a variable. It may be a value that lacks quotes,
+// or a machine's name as Terraform would write it: machine.db.
+func (d *decoder) refuseVariable(a argument, e *hclsyntax.ScopeTraversalExpr) {
+	word := ""
+	if len(e.Traversal) == 1 {
+		word = e.Traversal.RootName()
+	} else if attr, ok := e.Traversal[1].(hcl.TraverseAttr); ok && len(e.Traversal) == 2 && e.Traversal.RootName() == machineBlock {
+		word = attr.Name
+	}
+	suggestion := ""
+	if word != "" && a.takesQuotes() {
+		suggestion = fmt.Sprintf(" Strings need double quotes: %q.", word)
+	}
+	text := printable(oneLine(string(e.Range().SliceBytes(d.src))))
+	d.add(e.Range(), "Variables not allowed", "%s refers to the variable %s, but a project file has no variables.%s\n%s",
+		a.name, text, suggestion, a.requirement())
+}
+
+// invalidValue reports a value of the wrong type.
+func (d *decoder) invalidValue(a argument, v cty.Value) { d.wrongType(a.form, v, a.expr.Range()) }
+
+func (d *decoder) wrongType(f form, v cty.Value, at hcl.Range) {
+	d.add(at, "Invalid value", "%s must be %s, not %s.%s", f.name, f.want, kind(v), f.forExample())
+}
+
+// text reads a string. It does not convert numbers.
+func (d *decoder) text(a argument) (string, bool) {
+	v, ok := d.value(a)
 	if !ok {
 		return "", false
 	}
-	return d.textValue(name, v, e.Range())
+	return d.textValue(a.form, v, a.expr.Range())
 }
 
 // textValue is text for a value that is already known.
-func (d *decoder) textValue(name string, v cty.Value, at hcl.Range) (string, bool) {
+func (d *decoder) textValue(f form, v cty.Value, at hcl.Range) (string, bool) {
 	switch {
 	case v.Type() != cty.String || v.IsNull():
-		d.add(at, "", "%s must be text in quotes, not %s", name, kind(v))
+		d.wrongType(f, v, at)
 		return "", false
 	case v.AsString() == "":
-		d.add(at, "", "%s must not be empty", name)
+		d.add(at, "Invalid value", "%s must not be empty.%s", f.name, f.forExample())
 		return "", false
 	}
 	return v.AsString(), true
 }
 
-// oneOf reads a string out of a few.
-func (d *decoder) oneOf(name string, options []string, e hclsyntax.Expression) string {
-	s, ok := d.text(name, e)
+// oneOf reads a string that must be one of the options.
+func (d *decoder) oneOf(options []string, a argument) string {
+	s, ok := d.text(a)
 	if !ok || slices.Contains(options, s) {
 		return s
 	}
-	d.add(e.Range(), "", "%s must be %s, not %q.%s", name, quotedOr(options), s, didYouMean(s, options))
+	d.add(a.expr.Range(), "Invalid value", "%s must be %s, not %q.%s", a.name, a.want, s, didYouMean(s, options))
 	return ""
 }
 
 // platform reads the platform of an image.
-func (d *decoder) platform(e hclsyntax.Expression) platform.Platform {
-	p, _ := platform.Parse(d.oneOf("platform", platforms, e)) // what it refuses oneOf has reported
+func (d *decoder) platform(a argument) platform.Platform {
+	p, _ := platform.Parse(d.oneOf(platforms, a)) // what it refuses oneOf has reported
 	return p
 }
 
 // boolean reads true or false.
-func (d *decoder) boolean(name string, e hclsyntax.Expression) bool {
-	v, ok := d.value(e)
+func (d *decoder) boolean(a argument) bool {
+	v, ok := d.value(a)
 	if !ok {
 		return false
 	}
 	if b, err := convert.Convert(v, cty.Bool); err == nil {
 		return b.True()
 	}
-	d.add(e.Range(), "", "%s must be true or false, not %s", name, kind(v))
+	d.invalidValue(a, v)
 	return false
 }
 
-// cpus reads a count of processors.
-func (d *decoder) cpus(e hclsyntax.Expression) int {
-	v, ok := d.value(e)
+// cpus reads a number of processors.
+func (d *decoder) cpus(a argument) int {
+	v, ok := d.value(a)
 	if !ok {
 		return 0
 	}
-	var n int32 // far above any machine, and the same on every host
+	var n int32 // more than any machine has, and the same limit on every host
 	number, err := convert.Convert(v, cty.Number)
 	if err == nil {
 		err = gocty.FromCtyValue(number, &n)
 	}
 	if err != nil || n < 1 {
-		d.add(e.Range(), "Leave the line out to get half of the host's processors.",
-			"cpus must be a whole number greater than 0, not %s", kind(v))
+		d.add(a.expr.Range(), "Invalid value", "%s must be %s, not %s. Remove the line to get half of the host's processors.",
+			a.name, a.want, kind(v))
 		return 0
 	}
 	return int(n)
 }
 
 // size reads an amount of bytes such as "8G".
-func (d *decoder) size(name, example string, e hclsyntax.Expression) int64 {
-	v, ok := d.value(e)
+func (d *decoder) size(a argument) int64 {
+	v, ok := d.value(a)
 	if !ok {
 		return 0
 	}
-	allowed := `Write a whole number and a unit (M, G or T; always binary): ` + name + ` = "` + example + `".`
-	if v.Type() == cty.Number {
-		d.add(e.Range(), allowed, "%s needs a unit", name)
-		return 0
-	}
-	s, ok := d.text(name, e)
+	s, ok := d.textValue(a.form, v, a.expr.Range())
 	if !ok {
 		return 0
 	}
 	n, err := size.Parse(s)
+	limit := ""
 	switch {
 	case errors.Is(err, size.ErrTooLarge) || n > maxSize:
-		d.add(e.Range(), allowed, "%s %q is more than any machine can have", name, s)
+		limit = "at most 1024P"
 	case err != nil:
-		d.add(e.Range(), allowed, "%s cannot be %q", name, s)
+		d.invalidValue(a, v)
+		return 0
 	case n < minSize:
-		d.add(e.Range(), allowed, "%s must be at least 1G, not %q", name, s)
+		limit = "at least 1G"
 	case n%size.MiB != 0:
-		d.add(e.Range(), allowed, "%s must be whole MiB, and %q is not", name, s)
+		limit = "a multiple of 1M"
 	default:
 		return n
 	}
+	d.add(a.expr.Range(), "Invalid value", "%s must be %s, not %q.%s", a.name, limit, s, a.forExample())
 	return 0
 }
 
-// kind says what a value is, for messages: the value itself where it is short.
+// kind describes a value in a message. A short value describes itself.
 func kind(v cty.Value) string {
 	switch t := v.Type(); {
 	case v.IsNull():
@@ -165,13 +200,13 @@ func kind(v cty.Value) string {
 	}
 }
 
-// isList tells whether a value is a sequence, however it was written.
+// isList reports whether a value is a sequence of any type.
 func isList(v cty.Value) bool {
 	t := v.Type()
 	return t.IsTupleType() || t.IsListType() || t.IsSetType()
 }
 
-// quotedOr is a sentence's list: "a", "b" or "c".
+// quotedOr returns options as part of a sentence: "a", "b" or "c".
 func quotedOr(options []string) string {
 	last := len(options) - 1
 	return `"` + strings.Join(options[:last], `", "`) + `" or "` + options[last] + `"`

@@ -9,15 +9,15 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// Declared is a machine to be written, with what has to be said about it.
+// Declared is a machine for [Write], with comments.
 type Declared struct {
 	Machine
-	Comments []string // above its block, a line each
+	Comments []string // written above the block, one line each
 }
 
-// Write writes machines as a project file does, a block each in the order given. Only what
-// is set is written. What it writes, Load reads as the same machines, wherever the file
-// is: the paths in them are absolute.
+// Write writes machines in the form of a project file, one block each, in the given order.
+// It omits arguments that are not set. [Load] reads the same machines from it, wherever the
+// file is, because their paths are absolute.
 func Write(w io.Writer, machines []Declared) error {
 	file := hclwrite.NewEmptyFile()
 	for i, m := range machines {
@@ -33,13 +33,13 @@ func Write(w io.Writer, machines []Declared) error {
 	return err
 }
 
-// comment is a line, whatever is in the text.
+// comment returns text as one comment line, even if it has newlines.
 func comment(text string) hclwrite.Tokens {
 	return hclwrite.Tokens{{Bytes: []byte("# " + printable(oneLine(text)) + "\n")}}
 }
 
-// machineValues say how attributes are written: a value, or null for one that is left out.
-// They are those of [machineAttributes], in its order.
+// machineValues return the value of each argument, or null to omit it. They have the names
+// and the order of [machineAttributes].
 var machineValues = []struct {
 	name  string
 	value func(m *Machine) cty.Value
@@ -128,7 +128,7 @@ func objectOrNull(m map[string]string) cty.Value {
 	return cty.ObjectVal(values)
 }
 
-// sizeOrNull is a size as a project file writes it; 0 is left out.
+// sizeOrNull returns a size as a project file writes it; 0 is left out.
 func sizeOrNull(n int64) cty.Value {
 	if n == 0 {
 		return cty.NullVal(cty.String)
@@ -136,5 +136,5 @@ func sizeOrNull(n int64) cty.Value {
 	return cty.StringVal(size.Setting(n))
 }
 
-// Sayable tells whether a project file can have a size of n bytes.
+// Sayable reports whether a project file can express a size of n bytes.
 func Sayable(n int64) bool { return n >= minSize && n <= maxSize && n%size.MiB == 0 }

@@ -49,7 +49,7 @@ func TestEveryAttributeIsWritten(t *testing.T) {
 		written = append(written, a.name)
 	}
 	if d := cmp.Diff(names(machineAttributes), written); d != "" {
-		t.Errorf("machines have attributes that Write does not know:\n%s", d)
+		t.Errorf("Write does not write every attribute (-attributes +written):\n%s", d)
 	}
 	var b bytes.Buffer
 	if err := Write(&b, writtenMachines); err != nil {
@@ -58,13 +58,13 @@ func TestEveryAttributeIsWritten(t *testing.T) {
 	for _, list := range [][]string{names(buildAttributes), names(lifecycleAttributes), machineBlocks} {
 		for _, name := range list {
 			if !strings.Contains(b.String(), "  "+name+" ") {
-				t.Errorf("%s is never written:\n%s", name, b.String())
+				t.Errorf("Write omits %s:\n%s", name, b.String())
 			}
 		}
 	}
 }
 
-func TestWhatIsWrittenIsReadAsTheSame(t *testing.T) {
+func TestLoadReadsWhatWriteWrites(t *testing.T) {
 	text := rapid.SampledFrom([]string{"x", "a b", `"`, `\`, "${a}", "%{if}", "$${", "#", "é", "\n", "\t", "/*", "<<E"})
 	rapid.Check(t, func(t *rapid.T) {
 		var machines []Declared

@@ -1,5 +1,5 @@
 // Package schemas holds the JSON Schemas of the files and outputs that stead shares with
-// other programs, so that editors and scripts need not read our source.
+// editors, scripts and other programs.
 package schemas
 
 import _ "embed"
@@ -8,7 +8,7 @@ import _ "embed"
 var bootConfig []byte
 
 // BootConfig is the JSON Schema (2020-12) of a machine's boot-config.json: the
-// five keys of Apple's container machine and ours. A missing key has its default.
+// five keys of Apple's container machine, and stead's own keys. A missing key has its default.
 func BootConfig() []byte { return append([]byte(nil), bootConfig...) }
 
 //go:embed df.schema.json
