@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// Verdict is what something about the host means for machines.
+// Verdict rates a [Finding] by its effect on machines.
 type Verdict uint8
 
 // Verdicts of a [Finding].
 const (
 	Good Verdict = iota // as it should be
-	Poor                // machines run, but not all or not as well as they could
-	Bad                 // no machine runs
+	Poor                // some machines cannot run, or run with limits
+	Bad                 // no machine can run
 	numVerdicts
 )
 
@@ -23,15 +23,15 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("Verdict(%d)", uint8(v))
 }
 
-// Finding is one thing about the host that decides how machines run.
+// Finding is the result of one check of the host.
 type Finding struct {
 	Topic   string // "QEMU", "macOS", "entitlement", …
 	Verdict Verdict
 	Detail  string // what was found, or what is wrong
-	Remedy  string // what to do about it; empty when Good, or unknown
+	Remedy  string // what to do about it; empty if Good or unknown
 }
 
-// Problem is the finding that something failed, with the remedy that err has, if any.
+// Problem returns a finding for a failed check, with the remedy of err, if it has one.
 func Problem(topic string, v Verdict, err error) Finding {
 	f := Finding{Topic: topic, Verdict: v, Detail: err.Error()}
 	var r interface{ Remedy() string }
