@@ -1,6 +1,6 @@
 // Package vz runs machines with Apple's Virtualization.framework on macOS hosts.
 //
-// The framework is an Objective-C library examineNested our process, reached through
+// The framework is an Objective-C library inside our process, reached through
 // github.com/Code-Hex/vz. A mistake there does not return an error but crashes the
 // process, and this project is developed without a Mac. So the files that call the
 // framework (_darwin.go) only translate. Everything that decides or waits is portable and
