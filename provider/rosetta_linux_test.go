@@ -149,7 +149,7 @@ func TestAmd64ImageIsTranslatedOnAnArm64Kernel(t *testing.T) {
 // A machine whose programs cannot run says so, and not only that its init does not.
 func TestMissingTranslatorIsTheReasonThatIsGiven(t *testing.T) {
 	p := newTranslating(t, "")
-	if said := supervised(t, p); !strings.Contains(said.Error, "amd64 programs cannot run") {
+	if said := supervised(t, p); !strings.Contains(said.Error, "cannot run amd64 programs") {
 		t.Errorf("the supervisor reports %+v", said)
 	}
 }

@@ -43,7 +43,7 @@ func (p *process) wait() syscall.WaitStatus {
 }
 
 // signal sends sig to the process group, and to the group that a terminal session
-// has in its foreground. It reports whether somebody got it.
+// has in its foreground. It reports whether a process got it.
 func (p *process) signal(sig syscall.Signal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -54,7 +54,7 @@ func (p *process) signal(sig syscall.Signal) bool {
 	if front := foreground(p.cmd); front != 0 && front != group {
 		_ = unix.Kill(-front, sig)
 		if sig != unix.SIGHUP && sig != unix.SIGCONT {
-			return true // an interactive shell is not what a client means to interrupt
+			return true // a client does not mean to interrupt the interactive shell
 		}
 	}
 	return unix.Kill(-group, sig) == nil
@@ -102,7 +102,7 @@ func (o *output) copy() {
 	}
 }
 
-// arm sets the deadline of the next read and tells whether it has one.
+// arm sets the deadline of the next read, if any, and reports whether it has one.
 func (o *output) arm() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -112,7 +112,7 @@ func (o *output) arm() bool {
 	return o.exited
 }
 
-// processExited wakes a read that waits, so that it goes on under the grace period.
+// processExited wakes a blocked read, which then continues under the grace period.
 func (o *output) processExited() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
