@@ -60,7 +60,7 @@ func (p *process) signal(sig syscall.Signal) bool {
 	return unix.Kill(-group, sig) == nil
 }
 
-// foreground is the process group that the terminal of a session talks to; 0: none.
+// foreground returns the foreground process group of the session's terminal, or 0.
 func foreground(cmd *exec.Cmd) int {
 	if !cmd.SysProcAttr.Setctty {
 		return 0
@@ -68,10 +68,9 @@ func foreground(cmd *exec.Cmd) int {
 	return foregroundOf(cmd.Process.Pid)
 }
 
-// drainGrace is how long an output is watched after the program's end. What the
-// program itself wrote is in the pipe by then; this is for the tail of a pipeline
-// that it did not wait for. Children that stay in the background must not hold the
-// session open.
+// drainGrace is how long an output is read after the program's end. What the program itself
+// wrote is in the pipe by then; the time is for the tail of a pipeline that it did not wait
+// for. Children in the background must not keep the session open.
 const drainGrace = 250 * time.Millisecond
 
 // output copies what a process writes to its client.
