@@ -108,13 +108,13 @@ func program(t *testing.T, name string) string {
 // of vz.
 func stubbed(t *testing.T, root string) []string {
 	t.Helper()
-	folder := t.TempDir()
-	stub := exec.Command(program(t, "stub"), folder)
+	dir := t.TempDir()
+	stub := exec.Command(program(t, "stub"), dir)
 	stub.Dir = root
 	if out, err := stub.CombinedOutput(); err != nil {
 		t.Fatalf("stub: %v\n%s", err, out)
 	}
-	return append(os.Environ(), "GOWORK="+filepath.Join(folder, "go.work"), "GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0")
+	return append(os.Environ(), "GOWORK="+filepath.Join(dir, "go.work"), "GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0")
 }
 
 func TestFaultsOfTypesAreFound(t *testing.T) {

@@ -33,8 +33,8 @@ func main() {
 }
 
 // make replaces the contents of the directory.
-func make(folder string) error {
-	folder, err := filepath.Abs(folder)
+func make(dir string) error {
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func make(folder string) error {
 	if source == "" {
 		return errors.New(library + " is not downloaded: run go mod download")
 	}
-	target := filepath.Join(folder, "vz")
+	target := filepath.Join(dir, "vz")
 	if err := os.RemoveAll(target); err != nil {
 		return err
 	}
@@ -61,18 +61,18 @@ func make(folder string) error {
 	if err := os.WriteFile(filepath.Join(target, "go.mod"), mod, 0o644); err != nil {
 		return err
 	}
-	return writeWorkspace(folder, target)
+	return writeWorkspace(dir, target)
 }
 
 // writeWorkspace writes a workspace of our module and the stub.
-func writeWorkspace(folder, target string) error {
+func writeWorkspace(dir, target string) error {
 	ours, err := goSays("list", "-m", "-f", "{{.Dir}}\n{{.GoVersion}}")
 	if err != nil {
 		return err
 	}
-	dir, version, _ := strings.Cut(ours, "\n")
-	text := fmt.Sprintf("go %s\n\nuse %q\n\nreplace %s => %q\n", version, dir, library, target)
-	return os.WriteFile(filepath.Join(folder, "go.work"), []byte(text), 0o644)
+	root, version, _ := strings.Cut(ours, "\n")
+	text := fmt.Sprintf("go %s\n\nuse %q\n\nreplace %s => %q\n", version, root, library, target)
+	return os.WriteFile(filepath.Join(dir, "go.work"), []byte(text), 0o644)
 }
 
 // goSays runs the go command and returns what it prints.

@@ -125,12 +125,12 @@ func (b *builder) disks(conf *vz.VirtualMachineConfiguration, c hypervisor.Confi
 func (b *builder) shares(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
 	var devices []vz.DirectorySharingDeviceConfiguration
 	for _, s := range c.Shares {
-		folder, err := vz.NewSharedDirectory(s.Path, s.ReadOnly)
+		directory, err := vz.NewSharedDirectory(s.Path, s.ReadOnly)
 		if err != nil {
 			return refused("share "+s.Path, err)
 		}
-		b.keep(folder)
-		single, err := vz.NewSingleDirectoryShare(folder)
+		b.keep(directory)
+		single, err := vz.NewSingleDirectoryShare(directory)
 		if err != nil {
 			return refused("share "+s.Path, err)
 		}

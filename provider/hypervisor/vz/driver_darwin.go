@@ -142,7 +142,7 @@ func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (_ hypervisor.V
 		return nil, err
 	}
 	d.log.Debug("machine started", "machine", c.Name)
-	return attend(m, log, defaultPace), nil
+	return newVM(m, log, defaultPace), nil
 }
 
 // make creates the framework's machine and adds it to made.
@@ -169,10 +169,10 @@ func (d *Driver) NetworkSettings() hypervisor.NetworkSettings {
 }
 
 // Examine implements [hypervisor.Driver].
-func (d *Driver) Examine(context.Context) []hypervisor.Finding { return findings(look()) }
+func (d *Driver) Examine(context.Context) []hypervisor.Finding { return findings(readFacts()) }
 
-// look collects the facts about this Mac. It treats a failed check as a missing feature.
-func look() facts {
+// readFacts collects the facts about this Mac. It treats a failed check as a missing feature.
+func readFacts() facts {
 	version, err := osVersion()
 	if err != nil {
 		version = "of unknown version"

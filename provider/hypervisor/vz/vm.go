@@ -53,8 +53,8 @@ type vm struct {
 
 var _ hypervisor.VM = (*vm)(nil)
 
-// attend returns the vm of a started instance and watches it.
-func attend(i instance, log console.Log, p pace) *vm {
+// newVM returns the VM of a started instance and watches it.
+func newVM(i instance, log console.Log, p pace) *vm {
 	v := &vm{instance: i, pace: p, done: make(chan struct{})}
 	go func() {
 		v.exit = v.reason(i.wait())

@@ -59,7 +59,7 @@ func run(t *testing.T, s *standIn, log console.Log) *vm {
 
 func runAt(t *testing.T, p pace, s *standIn, log console.Log) *vm {
 	t.Helper()
-	v := attend(s, log, p)
+	v := newVM(s, log, p)
 	t.Cleanup(func() {
 		s.end(nil)
 		<-v.Done()
