@@ -1,8 +1,8 @@
-// Package darwin proves that the checks of the macOS part find what they are for.
+// Package darwin tests that the checks of the macOS part find faults.
 //
-// Nothing here runs on a Mac, so the checks are all there is between a mistake and a
-// release. A check that silently looks at nothing passes as well as a good one: so each
-// is shown faults, one at a time, and has to name the file.
+// The macOS part is developed without a Mac, so only these checks keep a mistake from a
+// release. A check that silently checks nothing would pass too. So each check gets source
+// with one fault at a time, and must name the file.
 package darwin
 
 import (
@@ -26,12 +26,12 @@ const (
 // fault is one mistake in one file.
 type fault struct {
 	file     string
-	old, new string // without old, new is added to the end
-	words    string // what the check has to say
-	place    string // what the check calls the file; empty: its name
+	old, new string // if old is empty, new is appended
+	words    string // part of the check's output
+	place    string // the check's name of the file; empty: the file's name
 }
 
-// seed gives the text of the file with the fault in it.
+// seed returns the text of the file with the fault in it.
 func (f fault) seed(t *testing.T, root string) []byte {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(root, f.file))
@@ -46,12 +46,12 @@ func (f fault) seed(t *testing.T, root string) []byte {
 		return []byte(text + "\n" + f.new + "\n")
 	}
 	if strings.Count(text, f.old) != 1 {
-		t.Fatalf("%s does not have %q once: the fault has to follow the code", f.file, f.old)
+		t.Fatalf("%s does not contain %q exactly once: adapt the fault to the code", f.file, f.old)
 	}
 	return []byte(strings.Replace(text, f.old, f.new, 1))
 }
 
-// overlay makes a file for go's -overlay that puts the fault in its place.
+// overlay writes a file for go's -overlay that replaces the file with the faulty one.
 func (f fault) overlay(t *testing.T, root string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -76,11 +76,11 @@ func (f fault) found(t *testing.T, check *exec.Cmd) {
 	out, err := check.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		t.Fatalf("the check ended with %v, want it to fail:\n%s", err, out)
+		t.Fatalf("the check ended with %v, want a failure:\n%s", err, out)
 	}
 	for _, want := range []string{cmp.Or(f.place, filepath.Base(f.file)), f.words} {
 		if !strings.Contains(string(out), want) {
-			t.Errorf("the check does not say %q:\n%s", want, out)
+			t.Errorf("the check's output lacks %q:\n%s", want, out)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func moduleRoot(t *testing.T) string {
 	return root
 }
 
-// program builds one of the programs beneath this folder.
+// program builds one of the programs in the subdirectories.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -104,16 +104,17 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-// stubbed has the go command work on root as on a Mac, against a stub of vz.
+// stubbed returns an environment in which the go command builds root for macOS, with a stub
+// of vz.
 func stubbed(t *testing.T, root string) []string {
 	t.Helper()
-	folder := t.TempDir()
-	stub := exec.Command(program(t, "stub"), folder)
+	dir := t.TempDir()
+	stub := exec.Command(program(t, "stub"), dir)
 	stub.Dir = root
 	if out, err := stub.CombinedOutput(); err != nil {
 		t.Fatalf("stub: %v\n%s", err, out)
 	}
-	return append(os.Environ(), "GOWORK="+filepath.Join(folder, "go.work"), "GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0")
+	return append(os.Environ(), "GOWORK="+filepath.Join(dir, "go.work"), "GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0")
 }
 
 func TestFaultsOfTypesAreFound(t *testing.T) {
@@ -123,7 +124,7 @@ func TestFaultsOfTypesAreFound(t *testing.T) {
 		fault
 		arch string
 	}{
-		"a number where vz wants a text": {
+		"a number where vz needs a string": {
 			fault: fault{file: devices, old: "(c.ConsoleLog, true)", new: "(len(c.ConsoleLog), true)", words: "cannot use len(c.ConsoleLog)"},
 			arch:  arm64,
 		},
@@ -131,7 +132,7 @@ func TestFaultsOfTypesAreFound(t *testing.T) {
 			fault: fault{file: devices, old: "NewVirtioEntropyDeviceConfiguration", new: "NewVirtioRandomDeviceConfiguration", words: "undefined: vz.NewVirtioRandomDeviceConfiguration"},
 			arch:  arm64,
 		},
-		"a variable that nobody uses": {
+		"an unused variable": {
 			fault: fault{file: devices, new: "func fault() { forgotten := 1 }", words: "declared and not used: forgotten"},
 			arch:  arm64,
 		},
@@ -143,11 +144,11 @@ func TestFaultsOfTypesAreFound(t *testing.T) {
 			fault: fault{file: driver, new: "func fault() error { return unix.Sysinfo(nil) }", words: "undefined: unix.Sysinfo"},
 			arch:  arm64,
 		},
-		"what only Apple silicon has, in a file for all": {
+		"a name for Apple silicon only, in a file for both architectures": {
 			fault: fault{file: devices, new: "var fault = vz.LinuxRosettaAvailabilityInstalled", words: "undefined: vz.LinuxRosettaAvailabilityInstalled"},
 			arch:  amd64,
 		},
-		"a name that a test takes for granted": {
+		"an undefined name in a test": {
 			fault: fault{file: logout, new: "var fault = errLogin", words: "undefined: errLogin"},
 			arch:  arm64,
 		},
@@ -165,7 +166,7 @@ func TestFaultsOfTypesAreFound(t *testing.T) {
 	}
 }
 
-func TestFaultsThatAreNoneOfTypesAreFound(t *testing.T) {
+func TestFaultsForVetAndCompilerAreFound(t *testing.T) {
 	root := moduleRoot(t)
 	env := stubbed(t, root)
 	tests := map[string]struct {
@@ -194,8 +195,8 @@ func TestFaultsThatAreNoneOfTypesAreFound(t *testing.T) {
 	}
 }
 
-// Building a package alone links nothing, so that it is the program that is built.
-func TestFaultsThatOnlyTheLinkerSeesAreFound(t *testing.T) {
+// Building only a package does not link it, so the test builds the program.
+func TestFaultsForTheLinkerAreFound(t *testing.T) {
 	root := moduleRoot(t)
 	f := fault{
 		file:  "provider/hypervisor/vz/fault_darwin.go",
@@ -207,15 +208,15 @@ func TestFaultsThatOnlyTheLinkerSeesAreFound(t *testing.T) {
 	compiled := exec.Command("go", "build", overlay, "./"+filepath.Dir(f.file))
 	compiled.Dir, compiled.Env = root, env
 	if out, err := compiled.CombinedOutput(); err != nil {
-		t.Fatalf("the compiler sees it: %v\n%s", err, out)
+		t.Fatalf("the compiler found the fault already: %v\n%s", err, out)
 	}
 	check := exec.Command("go", "build", "-o", os.DevNull, overlay, "./cmd/stead")
 	check.Dir, check.Env = root, env
 	f.found(t, check)
 }
 
-// staticcheck knows nothing of overlays: it gets a copy of what it looks at.
-func TestFaultsOfSenseAreFound(t *testing.T) {
+// staticcheck does not support overlays, so it gets a copy of the source.
+func TestFaultsForStaticcheckAreFound(t *testing.T) {
 	root := moduleRoot(t)
 	lint := filepath.Join(root, ".cache/golangci-lint")
 	if _, err := os.Stat(lint); err != nil {

@@ -1,4 +1,4 @@
-# The formula of the tap. A release gives it the url and sha256 of its sources.
+# The formula for the tap. The release workflow adds the url and sha256 of the sources.
 class Stead < Formula
   desc "Linux machines, checked in"
   homepage "https://github.com/stead-vm/stead"
@@ -16,7 +16,7 @@ class Stead < Formula
   end
 
   def install
-    # Signs with the entitlement for Virtualization.framework, where that is.
+    # On macOS this also signs with the entitlement for Virtualization.framework.
     system "make", "install", "PREFIX=#{prefix}", "VERSION=#{version}"
     generate_completions_from_executable(bin/"stead", "completion")
   end

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command stead-agent is the guest's side of stead: the init of the initramfs, then a
-// daemon in the machine. It is built without cgo and carried inside stead itself.
+// daemon in the machine. It is built without cgo and embedded in stead.
 package main
 
 import (

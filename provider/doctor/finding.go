@@ -8,14 +8,14 @@ import (
 	"fmt"
 )
 
-// Verdict says what a finding means for machines.
+// Verdict rates a [Finding] by its effect on machines.
 type Verdict uint8
 
 // Verdicts of a [Finding].
 const (
-	Good Verdict = iota // nothing to do
-	Poor                // machines run, but not all or not as well as they could
-	Bad                 // no machine runs
+	Good Verdict = iota // as it should be
+	Poor                // some machines cannot run, or run with limits
+	Bad                 // no machine can run
 	numVerdicts
 )
 
@@ -26,15 +26,15 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("Verdict(%d)", uint8(v))
 }
 
-// Finding is one fact about the host that decides whether and how machines run.
+// Finding is the result of one check of the host.
 type Finding struct {
 	Topic   string // "QEMU", "macOS", "entitlement", …
 	Verdict Verdict
 	Detail  string // what was found, or what is wrong
-	Remedy  string // what to do about it; empty when Good, or unknown
+	Remedy  string // what to do about it; empty if Good or unknown
 }
 
-// Problem returns the finding that something failed, with err's remedy if it has one.
+// Problem returns a finding for a failed check, with the remedy of err, if it has one.
 func Problem(topic string, v Verdict, err error) Finding {
 	f := Finding{Topic: topic, Verdict: v, Detail: err.Error()}
 	var r interface{ Remedy() string }

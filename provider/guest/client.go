@@ -13,14 +13,14 @@ import (
 	"github.com/stead-vm/stead/provider/guest/jsonhttp"
 )
 
-// DialFunc opens a stream to a port of the agent. It blocks until the agent
-// listens or ctx ends.
+// DialFunc opens a stream to a port of the agent. It blocks until the agent listens or ctx
+// ends.
 type DialFunc func(ctx context.Context, port uint32) (net.Conn, error)
 
 // Client talks to the control port of one agent. It is safe for concurrent use.
 type Client struct{ peer jsonhttp.Peer }
 
-// NewClient returns a client that dials the agent as needed and keeps connections.
+// NewClient returns a client that dials the agent as needed and reuses connections.
 func NewClient(dial DialFunc) *Client {
 	return &Client{jsonhttp.Peer{Name: "agent", HTTP: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -30,28 +30,28 @@ func NewClient(dial DialFunc) *Client {
 	}}}}
 }
 
-// Close drops the connections that are kept for later requests.
+// Close closes idle connections.
 func (c *Client) Close() { c.peer.HTTP.CloseIdleConnections() }
 
-// Status asks the agent how the machine is.
+// Status returns the machine's status.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
 	err := c.peer.Call(ctx, http.MethodGet, "/v1/status", nil, &s)
 	return s, err
 }
 
-// BootError is why a machine cannot become ready, in the agent's words.
+// BootError holds the agent's reason why the machine cannot become ready.
 type BootError struct{ Message string }
 
 func (e *BootError) Error() string { return "the machine cannot become ready: " + e.Message }
 
-// retryEvery is the pause between attempts to reach an agent that is not there yet.
+// retryEvery is the pause between attempts to reach an agent that does not listen yet.
 const retryEvery = 20 * time.Millisecond
 
-// WaitReady returns once the machine is ready, with a [BootError] once it is known
-// that it will not be, or when ctx ends, with what was seen of the agent until then.
+// WaitReady waits until the machine is ready. It returns a [BootError] if the machine
+// cannot become ready. If ctx ends, the error includes that of the last attempt.
 func (c *Client) WaitReady(ctx context.Context) (Status, error) {
-	seen := errors.New("the agent has not answered yet")
+	seen := errors.New("the agent has not answered")
 	for {
 		var s Status
 		err := c.peer.Call(ctx, http.MethodGet, "/v1/status?wait=ready", nil, &s)
@@ -61,9 +61,9 @@ func (c *Client) WaitReady(ctx context.Context) (Status, error) {
 		case err == nil && s.Ready:
 			return s, nil
 		case err == nil:
-			err = errors.New("the agent answers, init was not started yet")
+			err = errors.New("the agent answers, but has not started init")
 		}
-		// An attempt that ctx cut short says only that ctx has ended.
+		// The error of an attempt that ctx cut short says nothing about the agent.
 		if ctx.Err() == nil {
 			seen = err
 		}
@@ -75,13 +75,13 @@ func (c *Client) WaitReady(ctx context.Context) (Status, error) {
 	}
 }
 
-// SetClock gives the guest the host's time.
+// SetClock sets the guest's clock.
 func (c *Client) SetClock(ctx context.Context, now time.Time) error {
 	return c.peer.Call(ctx, http.MethodPut, "/v1/clock", Clock{Time: now}, nil)
 }
 
-// ApplyServices enables and starts the services in want and disables and stops those
-// of an earlier call that are not in it. A service that fails has its Error set.
+// ApplyServices enables and starts the services in want. It disables and stops those of an
+// earlier call that are not in want. If a service fails, its state has an Error.
 func (c *Client) ApplyServices(ctx context.Context, want []string) ([]ServiceState, error) {
 	var s []ServiceState
 	err := c.peer.Call(ctx, http.MethodPut, "/v1/services", Services{Want: want}, &s)
@@ -93,16 +93,16 @@ func (c *Client) Shutdown(ctx context.Context, how Shutdown) error {
 	return c.peer.Call(ctx, http.MethodPost, "/v1/shutdown", how, nil)
 }
 
-// DialSSH opens an SSH connection to the agent: the host proves itself with
-// clientKey and insists on hostKey. The channels and requests that the guest opens
-// are the caller's to serve, so that a proxy can pass them on.
+// DialSSH opens an SSH connection to the agent. It authenticates with clientKey and accepts
+// only hostKey. The caller must serve the channels and requests that the guest opens, so
+// that a proxy can pass them on.
 func DialSSH(ctx context.Context, dial DialFunc, clientKey ssh.Signer, hostKey ssh.PublicKey) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 	c, err := dial(ctx, SSHPort)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	// The handshake knows no context; it ends when its connection does. It must not be
-	// Close alone that ends it: a closed stream of a multiplexer can still be read.
+	// The handshake takes no context. Closing the connection would not end it: a closed
+	// stream of a multiplexer can still be read. A deadline does.
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	conn, chans, reqs, err := ssh.NewClientConn(c, "agent", &ssh.ClientConfig{
 		User:            "stead",

@@ -1,8 +1,8 @@
-// Package guest is what host and guest say to each other.
+// Package guest defines the protocol between host and guest.
 //
-// Both sides import it: the supervisor to talk, the agent (package agent
-// beneath) to answer. The host always dials. Port [ControlPort] speaks HTTP with
-// JSON, port [SSHPort] speaks SSH.
+// Both sides import it: the supervisor as the client, the agent (package agent) as the
+// server. The host always dials. Port [ControlPort] speaks HTTP with JSON, port [SSHPort]
+// speaks SSH.
 package guest
 
 import "time"
@@ -13,80 +13,81 @@ const (
 	ControlPort = 80
 )
 
-// AgentPortName names the virtio-serial port that carries the port multiplexer
-// where the hypervisor has no vsock for us.
+// AgentPortName is the name of the virtio-serial port that carries the port multiplexer
+// if the hypervisor offers no vsock.
 const AgentPortName = "stead.agent"
 
-// BootPath is where the initramfs holds the [Boot] of this start.
+// BootPath is the initramfs's file with this boot's [Boot].
 const BootPath = "/stead/boot.json"
 
-// ModulesDir is where the initramfs holds kernel modules; the file "order" in it
-// lists them, one path relative to ModulesDir a line, in loading order.
+// ModulesDir is the initramfs's directory of kernel modules. Its file "order" lists them
+// in loading order, one path relative to ModulesDir per line.
 const ModulesDir = "/stead/modules"
 
-// RootSerial is the serial of the block device that holds the machine's root.
+// RootSerial is the serial of the block device with the machine's root file system.
 const RootSerial = "stead-root"
 
-// RosettaTag is the virtiofs tag under which Virtualization.framework shares Apple's
-// translator of amd64 programs. The program in it is called "rosetta".
+// RosettaTag is the virtiofs tag under which Virtualization.framework shares Rosetta. The
+// program in the share is called "rosetta".
 const RosettaTag = "rosetta"
 
-// Boot tells the agent how to bring this machine up. It is made anew for each boot.
+// Boot tells the agent how to boot this machine. The host creates a new one for each boot.
 type Boot struct {
-	// Probe makes the agent answer on ControlPort from the initramfs and do nothing
-	// else: it proves that an accelerator runs guests.
+	// Probe makes the agent only answer on ControlPort from the initramfs, to test an
+	// accelerator.
 	Probe bool `json:"probe,omitempty"`
 
 	Hostname string    `json:"hostname"`
-	Time     time.Time `json:"time"` // the host's clock; steps the guest's if that is off
+	Time     time.Time `json:"time"` // the host's clock; the agent sets the guest's if that is off
 	User     User      `json:"user"`
 	Mounts   []Mount   `json:"mounts,omitempty"`
 	Network  *Network  `json:"network,omitempty"`
 
-	// SharedInodes is how many files of its mounts the guest should keep known at most,
-	// those in use aside. 0: as many as it likes.
+	// SharedInodes is how many files of its mounts the guest should cache at most, not
+	// counting those in use. 0: no limit.
 	SharedInodes int `json:"sharedInodes,omitempty"`
 
-	// HostKey is the agent's SSH private key (OpenSSH PEM), ClientKey the one public
-	// key it accepts (authorized_keys form). The host makes both for each boot.
+	// HostKey is the agent's SSH private key (OpenSSH PEM). ClientKey is the only public
+	// key that it accepts (authorized_keys form). The host creates both for each boot.
 	HostKey   string `json:"hostKey"`
 	ClientKey string `json:"clientKey"`
 
 	Env        []string `json:"env,omitempty"`        // the image's environment, for sessions
-	StopSignal string   `json:"stopSignal,omitempty"` // the image's, "SIGRTMIN+3"; for an init of unknown kind, the others have their own
+	StopSignal string   `json:"stopSignal,omitempty"` // the image's, "SIGRTMIN+3"; used only for an init of unknown kind
 	Nested     bool     `json:"nested,omitempty"`     // load the kernel's kvm modules and check for /dev/kvm
-	Rosetta    bool     `json:"rosetta,omitempty"`    // amd64 programs are run by the translator shared under [RosettaTag]
+	Rosetta    bool     `json:"rosetta,omitempty"`    // run amd64 programs with the Rosetta shared under [RosettaTag]
 }
 
-// User is who you are inside. UID 0 means root itself and creates nobody.
+// User is the machine's default user. UID 0 means root; the agent then creates no user.
 type User struct {
 	Name string `json:"name"`
 	UID  int    `json:"uid"`
 	GID  int    `json:"gid"`
 }
 
-// Mount is a virtiofs share and its place in the guest.
+// Mount is a virtiofs share and its mount point in the guest.
 type Mount struct {
 	Tag      string `json:"tag"`
-	Target   string `json:"target"` // absolute; created when missing
+	Target   string `json:"target"` // absolute; created if missing
 	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
-// Network is the set-up of the guest's first network card.
+// Network holds the settings of the guest's first network card.
 type Network struct {
-	DHCP    bool     `json:"dhcp,omitempty"`    // ask for the rest, and keep asking for as long as the machine runs
+	DHCP    bool     `json:"dhcp,omitempty"`    // get the other settings by DHCP, and renew the lease
 	Address string   `json:"address,omitempty"` // CIDR
 	Gateway string   `json:"gateway,omitempty"`
 	DNS     []string `json:"dns,omitempty"`
 	MTU     int      `json:"mtu,omitempty"` // bytes; 0: the device's default
 }
 
-// Reserved names of SSH "env" requests. They direct a session and are not passed on.
+// Reserved names of SSH "env" requests. They configure a session and are not passed to its
+// process.
 const (
 	EnvUser = "STEAD_USER" // user name to run as; default Boot.User
-	EnvUID  = "STEAD_UID"  // numeric uid to run as; wins over EnvUser
-	EnvGID  = "STEAD_GID"  // numeric gid: the primary one beside EnvUID, one more group otherwise
-	EnvCwd  = "STEAD_CWD"  // working directory; default the user's home; a missing one is an error
+	EnvUID  = "STEAD_UID"  // numeric uid to run as; overrides EnvUser
+	EnvGID  = "STEAD_GID"  // numeric gid: the primary group with EnvUID, otherwise an additional one
+	EnvCwd  = "STEAD_CWD"  // working directory, which must exist; default: the user's home
 )
 
 // Status is the answer to GET /v1/status.
@@ -95,19 +96,19 @@ type Status struct {
 	Init      string `json:"init"`                // "systemd", "openrc", "busybox", "sysvinit", "agent" (image without one), "unknown"
 	InitState string `json:"initState,omitempty"` // systemd: starting, running, degraded, …; OpenRC: the runlevel
 	Error     string `json:"error,omitempty"`     // why the machine cannot become ready
-	Address   string `json:"address,omitempty"`   // IP of the network card
+	Address   string `json:"address,omitempty"`   // IP address of the network card
 	Hello     Hello  `json:"hello"`
 }
 
-// Hello says who answers.
+// Hello identifies the agent and its boot.
 type Hello struct {
 	Release string `json:"release"` // of the running kernel
 	Version string `json:"version"` // of the agent
 	BootID  string `json:"bootId"`  // /proc/sys/kernel/random/boot_id
 }
 
-// Services is the body of PUT /v1/services: the whole wanted list. Services that an
-// earlier list had and this one has not are stopped and disabled.
+// Services is the body of PUT /v1/services: the complete list. Services of an earlier list
+// that are not in this one are stopped and disabled.
 type Services struct {
 	Want []string `json:"want"`
 }
@@ -116,10 +117,10 @@ type Services struct {
 type ServiceState struct {
 	Name   string `json:"name"`
 	Active bool   `json:"active"`
-	Error  string `json:"error,omitempty"` // what the init said
+	Error  string `json:"error,omitempty"` // the init's error message
 }
 
-// Shutdown is the body of POST /v1/shutdown. The answer comes before the machine goes.
+// Shutdown is the body of POST /v1/shutdown. The agent answers before the machine ends.
 type Shutdown struct {
 	Reboot bool `json:"reboot,omitempty"`
 }

@@ -16,8 +16,8 @@ type Key struct {
 	Public  string // authorized_keys form, without a newline
 }
 
-// NewKeys makes the pair that the agent proves itself with and the one that the
-// host does. Both are ed25519 and meant for one boot.
+// NewKeys generates the agent's host key and the host's client key for one boot. Both are
+// ed25519.
 func NewKeys() (host, client Key, err error) {
 	if host, err = newKey(); err != nil {
 		return Key{}, Key{}, err
@@ -31,7 +31,7 @@ func NewKeys() (host, client Key, err error) {
 func newKey() (Key, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return Key{}, fmt.Errorf("make an SSH key: %w", err)
+		return Key{}, fmt.Errorf("generate an SSH key: %w", err)
 	}
 	block, err := ssh.MarshalPrivateKey(private, "stead")
 	if err != nil {
@@ -47,7 +47,7 @@ func newKey() (Key, error) {
 	}, nil
 }
 
-// Signer is the private half, ready to sign.
+// Signer parses the private key.
 func (k Key) Signer() (ssh.Signer, error) {
 	s, err := ssh.ParsePrivateKey([]byte(k.Private))
 	if err != nil {
@@ -56,7 +56,7 @@ func (k Key) Signer() (ssh.Signer, error) {
 	return s, nil
 }
 
-// PublicKey is the public half, ready to compare.
+// PublicKey parses the public key.
 func (k Key) PublicKey() (ssh.PublicKey, error) {
 	p, _, _, _, err := ssh.ParseAuthorizedKey([]byte(k.Public))
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestWarningIsAboutTheMachinesProcessor(t *testing.T) {
+func TestWarningNamesTheMachinesArchitecture(t *testing.T) {
 	caps := Capabilities{Archs: []string{"arm64", "amd64"}, Translates: "riscv64", Warning: "no KVM here"}
 	for arch, want := range map[string]string{"arm64": caps.Warning, "riscv64": caps.Warning, "amd64": "this host (arm64) emulates"} {
 		if got := caps.WarningFor(arch); !strings.Contains(got, want) || strings.Contains(got, "\n") {

@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Buffers of a [PacketPair], in bytes, as Apple asks for them where
-// VZFileHandleNetworkDeviceAttachment is documented: the receiver's at least twice the
-// sender's, better four times.
+// Sizes of a [PacketPair]'s buffers, in bytes. Apple's documentation of
+// VZFileHandleNetworkDeviceAttachment asks for a receive buffer of at least twice the
+// send buffer, better four times.
 const (
 	packetSendBuffer    = 1 << 20
 	packetReceiveBuffer = 4 << 20
 )
 
-// packetRetry is the pause before a frame is sent again that found no buffer.
+// packetRetry is the pause before a frame that found no buffer is sent again.
 const packetRetry = 100 * time.Microsecond
 
-// PacketPair makes a wire for one network card: a pair of connected datagram sockets that
-// carry one Ethernet frame a datagram. The machine's end is for [Network.Packets], the
-// other for who switches the frames.
+// PacketPair creates the wire of one network card: a pair of connected datagram sockets
+// that carry one Ethernet frame per datagram. The machine's end is for [Network.Packets],
+// the other for the switch.
 func PacketPair() (machine *os.File, wire net.Conn, err error) {
-	syscall.ForkLock.RLock() // macOS cannot make sockets that children do not get
+	syscall.ForkLock.RLock() // macOS has no SOCK_CLOEXEC
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
 	if err == nil {
 		unix.CloseOnExec(fds[0])
@@ -54,8 +54,8 @@ func PacketPair() (machine *os.File, wire net.Conn, err error) {
 	return machine, packetConn{conn}, nil
 }
 
-// packetConn waits for room where macOS says that there is none: its datagram sockets
-// answer ENOBUFS at once instead of letting the writer wait.
+// packetConn waits for buffer space. macOS does not: its datagram sockets fail with
+// ENOBUFS instead of blocking the writer.
 type packetConn struct{ net.Conn }
 
 // Write sends one frame.

@@ -36,7 +36,7 @@ func TestPacketPairKeepsFramesApart(t *testing.T) {
 	}
 }
 
-func TestWireGivesUpAtItsDeadline(t *testing.T) {
+func TestWriteEndsAtItsDeadline(t *testing.T) {
 	machine, wire, err := PacketPair()
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestWireGivesUpAtItsDeadline(t *testing.T) {
 	if err := wire.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // a machine that is paused reads nothing
+	for err == nil { // a paused machine reads nothing
 		_, err = wire.Write(make([]byte, 1514))
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -54,7 +54,7 @@ func TestWireGivesUpAtItsDeadline(t *testing.T) {
 	}
 }
 
-func TestFrameWithoutABufferIsSentAgain(t *testing.T) {
+func TestFrameIsRetriedWhenBuffersAreFull(t *testing.T) {
 	tries := 0
 	n, err := retryFull(func(frame []byte) (int, error) {
 		if tries++; tries < 3 {

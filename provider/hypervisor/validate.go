@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	minMemory  = 64 << 20 // bytes; a distribution's kernel does not come up with less
-	maxCmdline = 1024     // bytes; less than any kernel of ours takes (x86: 2048)
+	minMemory  = 64 << 20 // bytes; a distribution's kernel does not boot with less
+	maxCmdline = 1024     // bytes; every supported kernel accepts more (x86: 2048)
 	maxTag     = 36       // bytes, by virtio's specification
 	maxSerial  = 20       // bytes, by virtio's specification
 )
 
-// Check reports everything wrong with c that is so for every driver: what the host does
-// not offer, files that are missing, and names that the virtual hardware would cut off.
-// Fields that are still empty are not checked. maxMemory is what the host has, in bytes.
+// Check reports everything that is wrong with c under any driver: features that the host
+// lacks, missing files, and names that the virtual hardware would truncate. It skips
+// fields that are still empty. maxMemory is the host's memory in bytes.
 func Check(c Config, caps Capabilities, maxMemory int64) error {
 	return errors.Join(
 		checkProcessor(c, caps),
@@ -41,7 +41,7 @@ func checkProcessor(c Config, caps Capabilities) error {
 		errs = append(errs, fmt.Errorf("machines with %s processors are %w", c.Arch, ErrUnsupported))
 	}
 	if c.Nested && !caps.Nested {
-		errs = append(errs, fmt.Errorf("virtual machines inside a machine are %w: %s", ErrUnsupported, caps.NestedWhy))
+		errs = append(errs, fmt.Errorf("nested virtualization is %w: %s", ErrUnsupported, caps.NestedWhy))
 	}
 	return errors.Join(errs...)
 }
@@ -63,16 +63,16 @@ func checkShares(shares []Share) error {
 	taken := map[string]bool{}
 	for _, s := range shares {
 		if len(s.Tag) == 0 || len(s.Tag) > maxTag {
-			errs = append(errs, fmt.Errorf("share %s: tag %q must have 1 to %d bytes", s.Path, s.Tag, maxTag))
+			errs = append(errs, fmt.Errorf("share %s: tag %q must be 1 to %d bytes long", s.Path, s.Tag, maxTag))
 		}
 		if taken[s.Tag] {
-			errs = append(errs, fmt.Errorf("share %s: another one has the tag %q", s.Path, s.Tag))
+			errs = append(errs, fmt.Errorf("share %s: the tag %q is already used by another share", s.Path, s.Tag))
 		}
 		taken[s.Tag] = true
 		if info, err := os.Stat(s.Path); err != nil {
 			errs = append(errs, fmt.Errorf("share: %w", err))
 		} else if !info.IsDir() {
-			errs = append(errs, fmt.Errorf("share: %s is not a folder", s.Path))
+			errs = append(errs, fmt.Errorf("share: %s is not a directory", s.Path))
 		}
 	}
 	return errors.Join(errs...)
@@ -87,7 +87,7 @@ func checkFiles(c Config) error {
 	}
 	for _, d := range c.Disks {
 		if len(d.Serial) > maxSerial || strings.ContainsFunc(d.Serial, func(r rune) bool { return r > 126 }) {
-			errs = append(errs, fmt.Errorf("disk %s: serial %q has more than %d bytes of ASCII", d.Path, d.Serial, maxSerial))
+			errs = append(errs, fmt.Errorf("disk %s: serial %q must be ASCII of at most %d bytes", d.Path, d.Serial, maxSerial))
 		}
 		flag := os.O_RDWR
 		if d.ReadOnly {
@@ -96,7 +96,7 @@ func checkFiles(c Config) error {
 		errs = append(errs, canOpen(d.Path, flag))
 	}
 	if c.Network != nil && len(c.Network.MAC) != 6 {
-		errs = append(errs, fmt.Errorf("MAC address %q must have 6 bytes", c.Network.MAC))
+		errs = append(errs, fmt.Errorf("MAC address %q must be 6 bytes long", c.Network.MAC))
 	}
 	if c.ConsoleLog != "" {
 		if _, err := os.Stat(filepath.Dir(c.ConsoleLog)); err != nil {
@@ -117,7 +117,7 @@ func canOpen(path string, flag int) error {
 	return f.Close()
 }
 
-// LimitError reports a machine that this host is too small for.
+// LimitError reports a machine that asks for more than this host has.
 type LimitError struct {
 	What      string // "memory", "cpus"
 	Want, Max string
@@ -127,5 +127,5 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("%s = %s is more than this host offers (%s)", e.What, e.Want, e.Max)
 }
 
-// Remedy says how much is possible.
+// Remedy names the highest possible value.
 func (e *LimitError) Remedy() string { return fmt.Sprintf("set %s to %s or less", e.What, e.Max) }

@@ -18,27 +18,27 @@ func TestCheck(t *testing.T) {
 	caps := Capabilities{Archs: []string{"arm64"}, MaxCPUs: 8, NestedWhy: "switched off"}
 	tests := map[string]struct {
 		change  func(*Config)
-		message string // empty: nothing is wrong
+		message string // empty: c is valid
 	}{
-		"a small machine":          {change: func(*Config) {}},
-		"no processor":             {change: func(c *Config) { c.CPUs = 0 }, message: "cpus = 0"},
-		"too many processors":      {change: func(c *Config) { c.CPUs = 9 }, message: "cpus = 9 is more than this host offers (8)"},
-		"another processor":        {change: func(c *Config) { c.Arch = "riscv64" }, message: "riscv64 processors are not supported here"},
-		"the host's processor":     {change: func(c *Config) { c.Arch = "arm64" }},
-		"machines inside":          {change: func(c *Config) { c.Nested = true }, message: "not supported here: switched off"},
-		"hardly any memory":        {change: func(c *Config) { c.Memory = 1 << 20 }, message: "memory = 1MiB"},
-		"more memory than here":    {change: func(c *Config) { c.Memory = 5 << 30 }, message: "memory = 5120MiB is more than this host offers (4096MiB)"},
-		"no kernel":                {change: func(c *Config) { c.Kernel = none }, message: "none: no such file"},
-		"no disk":                  {change: func(c *Config) { c.Disks = []Disk{{Path: none}} }, message: "none: no such file"},
-		"a serial that is cut off": {change: func(c *Config) { c.Disks = []Disk{{Path: file, Serial: strings.Repeat("x", 21)}} }, message: "more than 20 bytes"},
-		"a serial beyond ASCII":    {change: func(c *Config) { c.Disks = []Disk{{Path: file, Serial: "wurzel-ä"}} }, message: "of ASCII"},
-		"no folder":                {change: func(c *Config) { c.Shares = []Share{{Tag: "home", Path: none}} }, message: "none: no such file"},
-		"a folder that is none":    {change: func(c *Config) { c.Shares = []Share{{Tag: "home", Path: file}} }, message: "is not a folder"},
-		"a tag that is cut off":    {change: func(c *Config) { c.Shares = []Share{{Tag: strings.Repeat("x", 37), Path: dir}} }, message: "1 to 36 bytes"},
-		"a tag that is taken":      {change: func(c *Config) { c.Shares = []Share{{Tag: "home", Path: dir}, {Tag: "home", Path: dir}} }, message: `another one has the tag "home"`},
-		"half a MAC address":       {change: func(c *Config) { c.Network = &Network{MAC: []byte{1, 2, 3}} }, message: "must have 6 bytes"},
-		"a log without a folder":   {change: func(c *Config) { c.ConsoleLog = filepath.Join(none, "log") }, message: "console log"},
-		"too many words":           {change: func(c *Config) { c.Cmdline = strings.Repeat("x", 1025) }, message: "longer than 1024 bytes"},
+		"valid machine":                      {change: func(*Config) {}},
+		"no processor":                       {change: func(c *Config) { c.CPUs = 0 }, message: "cpus = 0"},
+		"too many processors":                {change: func(c *Config) { c.CPUs = 9 }, message: "cpus = 9 is more than this host offers (8)"},
+		"another processor":                  {change: func(c *Config) { c.Arch = "riscv64" }, message: "riscv64 processors are not supported here"},
+		"the host's processor":               {change: func(c *Config) { c.Arch = "arm64" }},
+		"nested virtualization":              {change: func(c *Config) { c.Nested = true }, message: "not supported here: switched off"},
+		"too little memory":                  {change: func(c *Config) { c.Memory = 1 << 20 }, message: "memory = 1MiB"},
+		"more memory than the host":          {change: func(c *Config) { c.Memory = 5 << 30 }, message: "memory = 5120MiB is more than this host offers (4096MiB)"},
+		"missing kernel":                     {change: func(c *Config) { c.Kernel = none }, message: "none: no such file"},
+		"missing disk":                       {change: func(c *Config) { c.Disks = []Disk{{Path: none}} }, message: "none: no such file"},
+		"too long serial":                    {change: func(c *Config) { c.Disks = []Disk{{Path: file, Serial: strings.Repeat("x", 21)}} }, message: "at most 20 bytes"},
+		"serial with a non-ASCII letter":     {change: func(c *Config) { c.Disks = []Disk{{Path: file, Serial: "wurzel-ä"}} }, message: "must be ASCII"},
+		"missing share":                      {change: func(c *Config) { c.Shares = []Share{{Tag: "home", Path: none}} }, message: "none: no such file"},
+		"share of a file":                    {change: func(c *Config) { c.Shares = []Share{{Tag: "home", Path: file}} }, message: "is not a directory"},
+		"too long tag":                       {change: func(c *Config) { c.Shares = []Share{{Tag: strings.Repeat("x", 37), Path: dir}} }, message: "1 to 36 bytes"},
+		"duplicate tag":                      {change: func(c *Config) { c.Shares = []Share{{Tag: "home", Path: dir}, {Tag: "home", Path: dir}} }, message: `the tag "home" is already used`},
+		"short MAC address":                  {change: func(c *Config) { c.Network = &Network{MAC: []byte{1, 2, 3}} }, message: "must be 6 bytes"},
+		"console log in a missing directory": {change: func(c *Config) { c.ConsoleLog = filepath.Join(none, "log") }, message: "console log"},
+		"too long command line":              {change: func(c *Config) { c.Cmdline = strings.Repeat("x", 1025) }, message: "longer than 1024 bytes"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestAllThatIsWrongIsReportedAtOnce(t *testing.T) {
+func TestCheckReportsEverythingAtOnce(t *testing.T) {
 	err := Check(Config{CPUs: 100, Nested: true, Kernel: "/none"}, Capabilities{MaxCPUs: 4, NestedWhy: "switched off"}, 1<<30)
 	var limit *LimitError
 	if !errors.As(err, &limit) || !strings.Contains(limit.Remedy(), "set cpus to 4 or less") {

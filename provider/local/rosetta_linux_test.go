@@ -144,7 +144,7 @@ func TestAmd64ImageIsTranslatedOnAnArm64Kernel(t *testing.T) {
 // A machine whose programs cannot run says so, and not only that its init does not.
 func TestMissingTranslatorIsTheReasonThatIsGiven(t *testing.T) {
 	p := newTranslating(t, "")
-	if err := supervised(t, p); err == nil || !strings.Contains(err.Error(), "amd64 programs cannot run") {
+	if err := supervised(t, p); err == nil || !strings.Contains(err.Error(), "cannot run amd64 programs") {
 		t.Errorf("the supervisor reports %v", err)
 	}
 }

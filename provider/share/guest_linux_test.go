@@ -10,7 +10,7 @@ import (
 	"github.com/stead-vm/stead/provider/share/vhostuser/vhosttest"
 )
 
-// Operations, from linux/fuse.h.
+// Operations of FUSE, from linux/fuse.h.
 const (
 	opLookup        = 1
 	opForget        = 2
@@ -45,12 +45,12 @@ const (
 	queueAt   = 64 << 10
 	slotsAt   = 1 << 20 // requests, one slot each
 	slotSize  = 64 << 10
-	answerAt  = 32 << 10 // in a slot
+	answerAt  = 32 << 10 // offset of the answer in a slot
 	pagesAt   = 4 << 20  // pages for large transfers
 	allBits   = vhosttest.FeatVersion1 | vhosttest.FeatProtocol | vhosttest.FeatEventIdx | vhosttest.FeatIndirect
 )
 
-// guest is a kernel that has mounted the share.
+// guest simulates a kernel that has mounted the share.
 type guest struct {
 	t      *testing.T
 	f      *vhosttest.Frontend
@@ -67,7 +67,7 @@ func boot(t *testing.T, socket string) *guest {
 	return g
 }
 
-// start is what the guest's driver does at each boot.
+// start does what the guest's driver does at each boot.
 func (g *guest) start(f *vhosttest.Frontend) {
 	g.t.Helper()
 	clear(f.Mem[:slotsAt])
@@ -90,13 +90,12 @@ func (g *guest) must(what string, s fuse.Status) {
 	}
 }
 
-// bytesOf is the wire form of a request's or an answer's fixed part.
+// bytesOf encodes the fixed part of a request or an answer.
 func bytesOf[T any](v *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
 }
 
-// put writes a request into a slot of the memory and offers it. In begins with
-// the header.
+// put writes a request into a slot of the memory and offers it. in begins with the header.
 func put[In any](g *guest, slot int, op uint32, node uint64, in *In, data []byte) {
 	g.t.Helper()
 	g.unique++
@@ -115,12 +114,12 @@ func put[In any](g *guest, slot int, op uint32, node uint64, in *In, data []byte
 	g.queue.Offer(first)
 }
 
-// answer reads what the slot's request was answered.
+// answer reads the answer to the slot's request.
 func (g *guest) answer(slot int, used uint32, out []byte) fuse.Status {
 	g.t.Helper()
 	b := g.f.Mem[slotsAt+slot*slotSize+answerAt:]
 	if used < 16 || binary.LittleEndian.Uint32(b) != used {
-		g.t.Fatalf("an answer of %d bytes says that it has %d", used, binary.LittleEndian.Uint32(b))
+		g.t.Fatalf("an answer of %d bytes has %d in its header", used, binary.LittleEndian.Uint32(b))
 	}
 	copy(out, b[16:used])
 	return fuse.Status(-int32(binary.LittleEndian.Uint32(b[4:])))
@@ -151,8 +150,8 @@ func (g *guest) open(node uint64, flags uint32) uint64 {
 	return out.Fh
 }
 
-// transfer sends a request with its data, or room for the answer's, in scattered
-// pages, by an indirect table, as the kernel does.
+// transfer sends a request with scattered pages for its data or that of the answer, in an
+// indirect table, like the kernel.
 func transfer[In any](g *guest, op uint32, node uint64, in *In, pages int, writable bool, fixed uint32) vhosttest.Used {
 	g.t.Helper()
 	g.unique++
@@ -189,5 +188,5 @@ func transfer[In any](g *guest, op uint32, node uint64, in *In, pages int, writa
 	return g.queue.Wait()
 }
 
-// pageAt scatters pages: no two neighbours are adjacent.
+// pageAt scatters pages: no two consecutive pages are adjacent.
 func pageAt(i int) int { return pagesAt + (i*2%512+i/256)*4096 }

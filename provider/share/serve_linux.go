@@ -30,7 +30,7 @@ func serve(ctx context.Context, o Options) (err error) {
 
 	s := newServer(o)
 	defer func() { s.close(errors.Is(err, vhostuser.ErrStuck)) }()
-	// Whatever is wrong with the folder shall be known before QEMU is there.
+	// Report a problem with the directory before QEMU starts.
 	if err := s.renew(); err != nil {
 		return fmt.Errorf("cannot share %s: %w", o.Dir, err)
 	}
@@ -41,7 +41,7 @@ func serve(ctx context.Context, o Options) (err error) {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return fmt.Errorf("waiting for QEMU on %s: %w", o.Socket, err)
+			return fmt.Errorf("accept a connection of QEMU on %s: %w", o.Socket, err)
 		}
 		err = vhostuser.Serve(ctx, conn, device)
 		if !errors.Is(err, vhostuser.ErrIdle) {
@@ -50,7 +50,7 @@ func serve(ctx context.Context, o Options) (err error) {
 	}
 }
 
-// listen replaces a socket that a dead server left behind, not one that answers.
+// listen replaces the socket of a server that has died, but not one that still answers.
 func listen(path string) (*net.UnixListener, error) {
 	addr := &net.UnixAddr{Name: path, Net: "unix"}
 	l, err := net.ListenUnix("unix", addr)
@@ -58,7 +58,7 @@ func listen(path string) (*net.UnixListener, error) {
 		conn, derr := net.DialUnix("unix", nil, addr)
 		if derr == nil {
 			_ = conn.Close()
-			return nil, fmt.Errorf("another server listens on %s already", path)
+			return nil, fmt.Errorf("another server already listens on %s", path)
 		}
 		if !errors.Is(derr, unix.ECONNREFUSED) {
 			return nil, err

@@ -9,5 +9,5 @@ import (
 )
 
 func serve(context.Context, Options) error {
-	return fmt.Errorf("there is no file server for %s: folders are shared with QEMU on linux only", runtime.GOOS)
+	return fmt.Errorf("no file server on %s: stead shares directories with QEMU on Linux only", runtime.GOOS)
 }

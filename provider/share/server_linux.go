@@ -12,20 +12,21 @@ import (
 )
 
 const (
-	// workers is how many requests are carried out at once. What exceeds it waits
-	// in the ring; requests that wait for a lock do not count.
+	// workers is how many requests are executed at once, not counting requests that wait
+	// for a lock. Further requests wait in the queue.
 	workers = 16
-	// backlog is room for all that the rings of a device can hold: 17 of 1,024.
+	// backlog has room for all requests in the rings of a device: 17 of 1,024.
 	backlog = 17 << 10
 
-	// maxTransfer is the most one read or write carries, in bytes, the kernel's
-	// own limit. The guest also stays 4 descriptors under its queue's size.
+	// maxTransfer is the maximum size of a read or write, in bytes: the kernel's own
+	// limit. The guest also stays 4 descriptors below its queue's size.
 	maxTransfer = 1 << 20
-	// background is how many read-aheads and the like the guest has under way.
+	// background is how many background requests, such as read-aheads, the guest may have
+	// in flight.
 	background = 64
 )
 
-// Operations of the FUSE protocol that are looked at here, from linux/fuse.h.
+// Operations of the FUSE protocol that the server inspects, from linux/fuse.h.
 const (
 	opInit     = 26
 	opSetlkw   = 33
@@ -34,9 +35,8 @@ const (
 	headerSize = 40
 )
 
-// server carries out requests. The guest may boot again under the same QEMU, and
-// each mount begins with a fresh file system: files and locks of a kernel that
-// is gone are closed.
+// server executes requests. The guest may boot again under the same QEMU, so each mount
+// begins with a new file system. Files and locks of the previous kernel are closed.
 type server struct {
 	opts  Options
 	queue chan *vhostuser.Request
@@ -59,8 +59,8 @@ func newServer(o Options) *server {
 	return s
 }
 
-// handle passes a request on. One that may wait for long gets a goroutine of its
-// own, so that the request it waits for finds a worker.
+// handle queues a request. A request that waits for a lock gets a goroutine of its own, so
+// that the request that releases the lock finds a worker.
 func (s *server) handle(q *vhostuser.Request) {
 	if opcode(q.In) == opSetlkw {
 		go s.answer(q)
@@ -72,7 +72,7 @@ func (s *server) handle(q *vhostuser.Request) {
 func (s *server) answer(q *vhostuser.Request) {
 	if op := opcode(q.In); op == opInit || op == opDestroy {
 		if err := s.renew(); err != nil {
-			s.opts.Log.Error("the shared folder is gone", "dir", s.opts.Dir, "err", err)
+			s.opts.Log.Error("the shared directory is gone", "dir", s.opts.Dir, "err", err)
 			q.Done(0)
 			return
 		}
@@ -87,8 +87,8 @@ func (s *server) answer(q *vhostuser.Request) {
 	q.Done(n)
 }
 
-// opcode is the request's operation, or 0 when it is too short to have one. It is
-// only a hint: the guest may change it before the request is carried out.
+// opcode returns the request's operation, or 0 if the request is too short. It is only a
+// hint: the guest may change it before the request is executed.
 func opcode(in [][]byte) uint32 {
 	if len(in) == 0 || len(in[0]) < headerSize {
 		return 0
@@ -96,7 +96,7 @@ func opcode(in [][]byte) uint32 {
 	return binary.LittleEndian.Uint32(in[0][opcodeAt:])
 }
 
-// renew replaces the file system by a fresh one.
+// renew replaces the file system with a new one.
 func (s *server) renew() error {
 	files, err := hostfs.New(s.opts.Dir, s.opts.ReadOnly)
 	if err != nil {
@@ -113,8 +113,8 @@ func (s *server) renew() error {
 			logger.Printf("request refused: %v", reason)
 			return fuse.EIO
 		},
-		// The guest asks for a file's capabilities before every write unless it
-		// knows that we clear privileges.
+		// Without HANDLE_KILLPRIV_V2, the guest asks for a file's capabilities before every
+		// write.
 		ExtraCapabilities: fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO,
 	})
 	s.mu.Lock()
@@ -127,14 +127,14 @@ func (s *server) renew() error {
 	return nil
 }
 
-// interrupt ends the waiting for locks.
+// interrupt ends all waits for locks.
 func (s *server) interrupt() {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	s.files.Interrupt()
 }
 
-// close ends the workers; a stuck one is left behind. No request may come any more.
+// close ends the workers, without waiting if one is stuck. No request may follow.
 func (s *server) close(stuck bool) {
 	close(s.queue)
 	if stuck {

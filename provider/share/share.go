@@ -1,11 +1,10 @@
-// Package share serves a folder of the host to one machine as virtiofs.
+// Package share serves a directory of the host to one machine as virtiofs.
 //
-// QEMU has no file server of its own, and the distributions' virtiofsd wants to
-// be installed and, in its older form, to be root. This one is a part of our
-// binary and needs no privileges: package vhostuser moves requests between the
-// guest's memory and us, go-fuse speaks their protocol, and package hostfs
-// carries them out beneath the folder. On macOS the framework shares folders
-// itself, so there is nothing to serve.
+// QEMU has no file server of its own, and virtiofsd must be installed and, in older
+// versions, run as root. This server is part of the stead program and needs no
+// privileges: package vhostuser reads and answers requests in the guest's memory,
+// go-fuse implements their protocol, and package hostfs executes them inside the
+// directory. On macOS, Virtualization.framework shares directories itself.
 package share
 
 import (
@@ -17,19 +16,19 @@ import (
 
 // Options describe one share.
 type Options struct {
-	Dir      string       // required: the folder to share
-	Socket   string       // required: unix socket to listen on; QEMU connects to it
-	ReadOnly bool         // changes are refused with EROFS, whatever the guest does
+	Dir      string       // required: the directory to share
+	Socket   string       // required: Unix socket to listen on; QEMU connects to it
+	ReadOnly bool         // refuse changes with EROFS, whatever the guest does
 	Log      *slog.Logger // default: discard
 }
 
-// Serve listens on o.Socket, serves the QEMU that connects and returns nil when
-// it has left, or ctx's error. A connection that ends without a message, as one
-// that only tries whether we listen, is no QEMU and is ignored.
+// Serve listens on o.Socket and serves the QEMU that connects. It returns nil when QEMU
+// disconnects, or ctx's error. It ignores a connection that ends without a message: such
+// a peer only tested whether the server listens.
 //
-// It wants the process for itself: while it runs the umask is 0, because the
-// guest's kernel has applied its own already, and the standard logger is mute,
-// because go-fuse lets a guest write to it.
+// It needs a process of its own. While it runs, the umask is 0, because the guest's kernel
+// has already applied its own, and the standard logger is discarded, because a guest can
+// make go-fuse write to it.
 func Serve(ctx context.Context, o Options) error {
 	switch {
 	case o.Dir == "":

@@ -20,7 +20,8 @@ import (
 	"github.com/stead-vm/stead/provider/share/vhostuser/vhosttest"
 )
 
-// serve runs a server and returns its socket, its result and a way to end it.
+// serve runs a server and returns its socket, the channel of its result and a function that
+// ends it.
 func serve(t *testing.T, o share.Options) (string, <-chan error, func()) {
 	t.Helper()
 	if o.Socket == "" {
@@ -37,7 +38,7 @@ func serve(t *testing.T, o share.Options) (string, <-chan error, func()) {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		conn, err := net.Dial("unix", o.Socket)
 		if err == nil {
-			_ = conn.Close() // as whoever waits for the server does
+			_ = conn.Close() // like a caller that waits for the server
 			return o.Socket, result, stop
 		}
 	}
@@ -54,7 +55,7 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-func TestAGuestReadsAndWritesTheFolder(t *testing.T) {
+func TestGuestReadsAndWrites(t *testing.T) {
 	dir := folder(t)
 	socket, result, _ := serve(t, share.Options{Dir: dir})
 	g := boot(t, socket)
@@ -72,11 +73,11 @@ func TestAGuestReadsAndWritesTheFolder(t *testing.T) {
 	}
 	_ = g.f.Conn.Close()
 	if err := <-result; err != nil {
-		t.Errorf("Serve returned %v when QEMU had left", err)
+		t.Errorf("Serve returned %v after QEMU disconnected", err)
 	}
 }
 
-func TestAMebibyteIsOneRequest(t *testing.T) {
+func TestTransferOfAMebibyteIsOneRequest(t *testing.T) {
 	dir := folder(t)
 	socket, _, _ := serve(t, share.Options{Dir: dir})
 	g := boot(t, socket)
@@ -110,11 +111,11 @@ func TestAMebibyteIsOneRequest(t *testing.T) {
 		got.Write(g.f.Mem[pageAt(i) : pageAt(i)+4096])
 	}
 	if !bytes.Equal(got.Bytes(), want.Bytes()) {
-		t.Error("what is read differs from what was written")
+		t.Error("the data read differs from the data written")
 	}
 }
 
-func TestAReadOnlyShareRefusesEveryChange(t *testing.T) {
+func TestReadOnlyShareRefusesEveryChange(t *testing.T) {
 	dir := folder(t)
 	socket, _, _ := serve(t, share.Options{Dir: dir, ReadOnly: true})
 	g := boot(t, socket)
@@ -152,11 +153,11 @@ func TestAReadOnlyShareRefusesEveryChange(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	content, rerr := os.ReadFile(dir + "/file")
 	if len(entries) != 1 || string(content) != "content" {
-		t.Errorf("the folder has changed: %v, %q; %v", entries, content, errors.Join(err, rerr))
+		t.Errorf("the directory has changed: %v, %q; %v", entries, content, errors.Join(err, rerr))
 	}
 }
 
-func TestWaitingForALockHoldsUpNobody(t *testing.T) {
+func TestWaitingForALockDoesNotBlockOtherRequests(t *testing.T) {
 	socket, _, _ := serve(t, share.Options{Dir: folder(t)})
 	g := boot(t, socket)
 	file := g.lookup("file")
@@ -170,7 +171,7 @@ func TestWaitingForALockHoldsUpNobody(t *testing.T) {
 	for slot := 1; slot <= waiting; slot++ {
 		put(g, slot, opSetlkw, file, lock(g.open(file, unix.O_RDWR), unix.F_RDLCK), nil)
 	}
-	g.lookup("file") // finds a worker
+	g.lookup("file") // still finds a free worker
 	put(g, 0, opSetlk, file, lock(holder, unix.F_UNLCK), nil)
 	for range waiting + 1 {
 		u := g.queue.Wait()
@@ -178,7 +179,7 @@ func TestWaitingForALockHoldsUpNobody(t *testing.T) {
 	}
 }
 
-func TestAResetGuestFindsAFreshShare(t *testing.T) {
+func TestResetGuestGetsANewFileSystem(t *testing.T) {
 	dir := folder(t)
 	socket, _, _ := serve(t, share.Options{Dir: dir})
 	g := boot(t, socket)
@@ -189,7 +190,7 @@ func TestAResetGuestFindsAFreshShare(t *testing.T) {
 	var none [0]byte
 	g.must("SETLK", ask(g, opSetlk, file, lock(g.open(file, unix.O_RDWR)), nil, &none))
 	put(g, 1, opSetlkw, file, lock(g.open(file, unix.O_RDWR)), nil)
-	g.lookup("file") // which is answered after the other was taken
+	g.lookup("file") // is answered after the other request was taken
 
 	g.hiprio.Stop()
 	if base := g.queue.Stop(); base != 7 {
@@ -197,15 +198,15 @@ func TestAResetGuestFindsAFreshShare(t *testing.T) {
 	}
 	u := g.queue.Wait()
 	if s := g.answer(int(u.Head)/2, u.Len, nil); s != fuse.EINTR {
-		t.Errorf("who waited for a lock got %v, want EINTR", s)
+		t.Errorf("the wait for a lock ended with %v, want EINTR", s)
 	}
 
 	g.start(g.f)
 	file = g.lookup("file")
-	g.must("the lock of the kernel that is gone", ask(g, opSetlk, file, lock(g.open(file, unix.O_RDWR)), nil, &none))
+	g.must("a lock that the previous kernel held", ask(g, opSetlk, file, lock(g.open(file, unix.O_RDWR)), nil, &none))
 }
 
-func TestNonsenseIsAnsweredAndForgotten(t *testing.T) {
+func TestInvalidRequestsDoNotStopTheServer(t *testing.T) {
 	socket, _, _ := serve(t, share.Options{Dir: folder(t)})
 	g := boot(t, socket)
 	var none [0]byte
@@ -213,10 +214,10 @@ func TestNonsenseIsAnsweredAndForgotten(t *testing.T) {
 		"unknown operation": ask(g, 4000, 1, new(fuse.InHeader), nil, &none),
 		"unknown node":      ask(g, opGetattr, 12345, new(fuse.GetAttrIn), nil, &none),
 		"unknown file":      ask(g, opRead, 1, &fuse.ReadIn{Fh: 1 << 40, Size: 10}, nil, &none),
-		"name that climbs":  ask(g, opLookup, 1, new(fuse.InHeader), []byte("../../etc/passwd\x00"), &none),
+		"name with ..":      ask(g, opLookup, 1, new(fuse.InHeader), []byte("../../etc/passwd\x00"), &none),
 	} {
 		if got.Ok() {
-			t.Errorf("%s went well", what)
+			t.Errorf("%s succeeded", what)
 		}
 	}
 	for _, d := range []vhosttest.Desc{
@@ -226,10 +227,10 @@ func TestNonsenseIsAnsweredAndForgotten(t *testing.T) {
 		g.queue.Put(0, d)
 		g.queue.Offer(0)
 		if u := g.queue.Wait(); u.Len != 0 {
-			t.Errorf("a request that is none was answered with %d bytes", u.Len)
+			t.Errorf("an invalid request was answered with %d bytes", u.Len)
 		}
 	}
-	// FORGET has no answer, and comes on a ring of its own.
+	// FORGET has no answer, and uses a ring of its own.
 	at := slotsAt + 2*slotSize
 	forget := fuse.ForgetIn{Nlookup: 1}
 	forget.NodeId, forget.Opcode, forget.Length = g.lookup("file"), opForget, 48
@@ -242,7 +243,7 @@ func TestNonsenseIsAnsweredAndForgotten(t *testing.T) {
 	g.lookup("file")
 }
 
-func TestServeTakesOverADeadSocketOnly(t *testing.T) {
+func TestServeReplacesOnlyADeadSocket(t *testing.T) {
 	dir := folder(t)
 	socket := filepath.Join(t.TempDir(), "fs.sock")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
@@ -266,11 +267,11 @@ func TestServeTakesOverADeadSocketOnly(t *testing.T) {
 		t.Errorf("Serve returned %v, want context.Canceled", err)
 	}
 
-	socket, _, _ = serve(t, share.Options{Dir: dir, Socket: socket}) // the next start of the machine
+	socket, _, _ = serve(t, share.Options{Dir: dir, Socket: socket}) // like the machine's next start
 	boot(t, socket).lookup("file")
 }
 
-func TestServeSaysWhatIsMissing(t *testing.T) {
+func TestServeReportsInvalidOptions(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "fs.sock")
 	for want, o := range map[string]share.Options{
 		"Options.Dir is required":    {Socket: socket},

@@ -20,18 +20,18 @@ const (
 // Conditions that GET /v1/status?wait= waits for.
 const (
 	WaitReady    = "ready"    // the agent answers and the user exists
-	WaitServices = "services" // the declared services were started or failed
+	WaitServices = "services" // each declared service was started or failed
 )
 
 // Status is the answer to GET /v1/status.
 type Status struct {
 	State           string               `json:"state"`
 	Started         time.Time            `json:"started"`           // of this boot
-	Ready           time.Time            `json:"ready,omitzero"`    // when this boot was ready
-	Reboots         int                  `json:"reboots"`           // from inside, since the supervisor started
-	PID             int                  `json:"pid"`               // the supervisor
-	VMPID           int                  `json:"vmPid,omitempty"`   // the hypervisor's process
-	Address         string               `json:"address,omitempty"` // IP of the guest, once it is ready
+	Ready           time.Time            `json:"ready,omitzero"`    // when this boot became ready
+	Reboots         int                  `json:"reboots"`           // by the guest, since the supervisor started
+	PID             int                  `json:"pid"`               // of the supervisor
+	VMPID           int                  `json:"vmPid,omitempty"`   // of the hypervisor
+	Address         string               `json:"address,omitempty"` // the guest's IP address, once it is ready
 	Services        []guest.ServiceState `json:"services,omitempty"`
 	ServicesSettled bool                 `json:"servicesSettled"`
 }
@@ -46,7 +46,7 @@ func (st Status) satisfies(condition string) bool {
 	return true
 }
 
-// update changes the status and wakes who waits for a change.
+// update changes the status and wakes all callers of await.
 func (s *supervisor) update(change func(*Status)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,8 +78,8 @@ func (s *supervisor) await(ctx context.Context, condition string) Status {
 	}
 }
 
-// handler is the machine's local API. Whoever can open the socket is the machine's
-// user: the run folder is 0700.
+// handler serves the machine's local API. It needs no authentication: the run directory
+// has mode 0700.
 func (s *supervisor) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
@@ -90,7 +90,7 @@ func (s *supervisor) handler() http.Handler {
 		if !jsonhttp.Decode(w, r, &how) {
 			return
 		}
-		// A caller who hangs up has not changed his mind.
+		// The stop continues if the caller disconnects.
 		s.stop(context.WithoutCancel(r.Context()), how)
 		jsonhttp.Answer(w, s.snapshot())
 	})
@@ -99,7 +99,7 @@ func (s *supervisor) handler() http.Handler {
 		if !jsonhttp.Decode(w, r, &body) {
 			return
 		}
-		// The boot's own list comes first.
+		// Wait until the list of this boot has been applied.
 		if st := s.await(r.Context(), WaitServices); st.State != StateRunning {
 			jsonhttp.Fail(w, http.StatusConflict, "the machine is "+st.State)
 			return

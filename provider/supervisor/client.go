@@ -20,7 +20,8 @@ type Client struct {
 	peer   jsonhttp.Peer
 }
 
-// NewClient is for the supervisor whose sockets are in runDir. It opens nothing.
+// NewClient returns a client of the supervisor whose sockets are in runDir. It does not
+// connect.
 func NewClient(runDir string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(runDir, apiSocket))
@@ -29,14 +30,14 @@ func NewClient(runDir string) *Client {
 	return &Client{runDir, jsonhttp.Peer{Name: "supervisor", HTTP: &http.Client{Transport: transport}}}
 }
 
-// Status reports the machine's state, after waiting for a condition (WaitReady,
-// WaitServices, or "" for none).
+// Status waits for a condition (WaitReady, WaitServices, or "" for none), then returns the
+// machine's status.
 func (c *Client) Status(ctx context.Context, wait string) (Status, error) {
 	var st Status
 	return st, c.peer.Call(ctx, http.MethodGet, "/v1/status?wait="+wait, nil, &st)
 }
 
-// Stop ends the machine and returns when it is gone.
+// Stop stops the machine and returns when it has ended.
 func (c *Client) Stop(ctx context.Context, how Stop) error {
 	grace := how.Grace
 	if grace == 0 {
@@ -47,21 +48,21 @@ func (c *Client) Stop(ctx context.Context, how Stop) error {
 	return c.peer.Call(ctx, http.MethodPost, "/v1/stop", how, &Status{})
 }
 
-// ApplyServices makes the machine run exactly the wanted services, of those that were
-// ever declared.
+// ApplyServices starts the wanted services and stops those that were declared before.
 func (c *Client) ApplyServices(ctx context.Context, want []string) ([]guest.ServiceState, error) {
 	var states []guest.ServiceState
 	return states, c.peer.Call(ctx, http.MethodPut, "/v1/services", guest.Services{Want: want}, &states)
 }
 
-// SSH opens an SSH connection to the machine. The supervisor has done the key exchange
-// with the guest already, so that a session costs no more than its own round trips.
+// SSH opens an SSH connection to the machine. The supervisor shares its connection to the
+// guest, so no key exchange with the guest is needed.
 func (c *Client) SSH(ctx context.Context) (*ssh.Client, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(c.runDir, sshSocket))
 	if err != nil {
 		return nil, err
 	}
-	// The socket lies in a folder that only we can enter: who answers there needs no key.
+	// The socket is in a directory that only this user can enter, so the server's key need
+	// not be checked.
 	config := &ssh.ClientConfig{User: "stead", HostKeyCallback: ssh.InsecureIgnoreHostKey()}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	sc, chans, reqs, err := ssh.NewClientConn(conn, sshSocket, config)

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// listen makes a unix socket that only its owner may use, and root.
+// listen creates a Unix socket that only its owner and root may use.
 func listen(path string) (net.Listener, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -18,8 +18,9 @@ func listen(path string) (net.Listener, error) {
 	return ownersListener{l}, nil
 }
 
-// ownersListener hangs up on everybody else. The socket's mode does the same, but it is
-// set a moment after the socket is made, and a folder above may be opened by mistake.
+// ownersListener closes connections of other users. The socket's mode keeps them out too,
+// but it is set a moment after the socket is created, and a parent directory may be opened
+// by mistake.
 type ownersListener struct{ *net.UnixListener }
 
 func (l ownersListener) Accept() (net.Conn, error) {
@@ -35,7 +36,7 @@ func (l ownersListener) Accept() (net.Conn, error) {
 	}
 }
 
-// peerUID is the user who opened the connection.
+// peerUID returns the user who opened the connection.
 func peerUID(conn *net.UnixConn) (int, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -2,7 +2,7 @@ package supervisor
 
 import "golang.org/x/sys/unix"
 
-// socketPeer reads LOCAL_PEERCRED of macOS' unix(4).
+// socketPeer reads LOCAL_PEERCRED, see unix(4) of macOS.
 func socketPeer(fd int) (uid int, err error) {
 	c, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 	if err != nil {

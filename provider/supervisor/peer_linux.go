@@ -2,7 +2,7 @@ package supervisor
 
 import "golang.org/x/sys/unix"
 
-// socketPeer reads SO_PEERCRED of unix(7).
+// socketPeer reads SO_PEERCRED, see unix(7).
 func socketPeer(fd int) (uid int, err error) {
 	c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialAs opens path with the effective user uid, which only a thread that ends with it has.
+// dialAs connects to path as the effective user uid, on a thread that is then discarded.
 func dialAs(uid int, path string) (net.Conn, error) {
 	type result struct {
 		fd  int
@@ -20,7 +20,7 @@ func dialAs(uid int, path string) (net.Conn, error) {
 	}
 	done := make(chan result)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread is of no use to anybody else
+		runtime.LockOSThread() // never unlocked, so that Go discards the thread
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); err == nil && e != 0 {
 			err = e
@@ -39,9 +39,9 @@ func dialAs(uid int, path string) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-func TestNobodyElseIsAnsweredEvenWhereTheSocketIsOpenToAll(t *testing.T) {
+func TestOtherUsersAreRefusedEvenIfTheSocketIsOpenToAll(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can be somebody else; CI is root")
+		t.Skip("only root can change its user; CI runs as root")
 	}
 	path, l := ownSocket(t)
 	if err := errors.Join(os.Chmod(filepath.Dir(path), 0o755), os.Chmod(path, 0o666)); err != nil {

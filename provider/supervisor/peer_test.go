@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// ownSocket is a listener's path, short enough for every system.
+// ownSocket returns a path for a socket, short enough for every system.
 func ownSocket(t *testing.T) (string, net.Listener) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sv")
@@ -25,7 +25,7 @@ func ownSocket(t *testing.T) (string, net.Listener) {
 	return path, l
 }
 
-func TestTheOwnerIsAnswered(t *testing.T) {
+func TestOwnerIsAnswered(t *testing.T) {
 	path, l := ownSocket(t)
 	go func() {
 		conn, err := l.Accept()
@@ -45,7 +45,7 @@ func TestTheOwnerIsAnswered(t *testing.T) {
 	}
 }
 
-func TestASocketTellsWhoOpenedIt(t *testing.T) {
+func TestPeerUID(t *testing.T) {
 	path, l := ownSocket(t)
 	conn, err := net.Dial("unix", path)
 	if err != nil {
@@ -58,21 +58,21 @@ func TestASocketTellsWhoOpenedIt(t *testing.T) {
 	}
 	defer peer.Close()
 	if uid, err := peerUID(peer.(*net.UnixConn)); err != nil || uid != os.Getuid() {
-		t.Errorf("it was user %d, %v, want %d", uid, err, os.Getuid())
+		t.Errorf("peerUID = %d, %v, want %d", uid, err, os.Getuid())
 	}
 	peer.Close()
 	if uid, err := peerUID(peer.(*net.UnixConn)); err == nil {
-		t.Errorf("nobody is there any more, and it was user %d", uid)
+		t.Errorf("peerUID of a closed connection = %d, want an error", uid)
 	}
 }
 
-func TestWhatIsNoSocketTellsOfNobody(t *testing.T) {
+func TestSocketPeerOfADirectoryFails(t *testing.T) {
 	f, err := os.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	if uid, err := socketPeer(int(f.Fd())); err == nil {
-		t.Errorf("user %d has opened a folder", uid)
+		t.Errorf("socketPeer of a directory = %d, want an error", uid)
 	}
 }

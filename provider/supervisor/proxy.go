@@ -20,25 +20,26 @@ const (
 	agentRequest = "auth-agent-req@openssh.com"
 )
 
-// keepAlive is the request by which OpenSSH asks for a sign of life.
+// keepAlive is OpenSSH's request to check a connection.
 const keepAlive = "keepalive@openssh.com"
 
 // dialTimeout bounds the handshake with the guest.
 const dialTimeout = 30 * time.Second
 
-// proxy lets many SSH clients on the host share one SSH connection to the guest: the
-// key exchange, slow in an emulated guest, is done once. It passes channels and their
-// requests through unread, but for agent forwarding, where a token in the otherwise
-// empty request tells whose agent the guest means later.
+// proxy lets many SSH clients on the host share one SSH connection to the guest, so that
+// the key exchange, slow in an emulated guest, happens once. It passes channels and their
+// requests through unread, except for agent forwarding: there it adds a token to the
+// otherwise empty request, by which it later finds the client whose agent the guest asks
+// for.
 type proxy struct {
 	dial func(context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error)
-	lost chan struct{} // has room for one; filled when the connection to the guest ends
+	lost chan struct{} // buffered, one element; filled when the connection to the guest ends
 
-	patience time.Duration // with a guest that was asleep
+	patience time.Duration // timeout of check
 
-	dialing sync.Mutex // held while the guest is dialled, which may take long
+	dialing sync.Mutex // held while dialling the guest, which may take long
 	mu      sync.Mutex
-	guest   ssh.Conn // nil: to be dialled
+	guest   ssh.Conn // nil: not connected
 	clients map[string]ssh.Conn
 	next    int
 }
@@ -52,7 +53,7 @@ func (p *proxy) serve(l net.Listener) error {
 	if err != nil {
 		return err
 	}
-	// No authentication: the socket's folder admits its owner alone.
+	// No authentication: only the owner of the socket's directory can enter it.
 	config := &ssh.ServerConfig{NoClientAuth: true}
 	config.AddHostKey(signer)
 	for {
@@ -106,7 +107,7 @@ func (p *proxy) leave(token string) {
 	delete(p.clients, token)
 }
 
-// connection is the shared connection to the guest, dialled when there is none.
+// connection returns the shared connection to the guest. It dials if there is none.
 func (p *proxy) connection() (ssh.Conn, error) {
 	p.dialing.Lock()
 	defer p.dialing.Unlock()
@@ -131,21 +132,21 @@ func (p *proxy) connection() (ssh.Conn, error) {
 	return conn, nil
 }
 
-// current is the connection to the guest, or nil.
+// current returns the connection to the guest, or nil.
 func (p *proxy) current() ssh.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.guest
 }
 
-// agents joins the channels that the guest opens to the agents of the clients.
+// agents joins the channels that the guest opens with the SSH agents of the clients.
 func (p *proxy) agents(channels <-chan ssh.NewChannel) {
 	for ch := range channels {
 		p.mu.Lock()
 		client := p.clients[string(ch.ExtraData())]
 		p.mu.Unlock()
 		if ch.ChannelType() != agentChannel || client == nil {
-			_ = ch.Reject(ssh.Prohibited, "only the SSH agent of a session can be reached")
+			_ = ch.Reject(ssh.Prohibited, "the guest may only open channels to a session's SSH agent")
 			continue
 		}
 		go join(ch, client, nil, "")
@@ -164,8 +165,8 @@ func (p *proxy) drop(conn ssh.Conn) {
 	}
 }
 
-// check asks the guest for a sign of life and forgets the connection to it without one,
-// so that the next session dials instead of hanging.
+// check closes the connection to the guest if the guest does not answer, so that the next
+// session dials instead of hanging.
 func (p *proxy) check(ctx context.Context) {
 	guest := p.current()
 	if guest == nil {
@@ -174,7 +175,7 @@ func (p *proxy) check(ctx context.Context) {
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		_, _, _ = guest.SendRequest(keepAlive, true, nil) // a refusal is a sign of life; an error ends Wait
+		_, _, _ = guest.SendRequest(keepAlive, true, nil) // a refusal is an answer too; an error ends Wait
 	}()
 	select {
 	case <-answered:
@@ -184,7 +185,7 @@ func (p *proxy) check(ctx context.Context) {
 	}
 }
 
-// reset forgets the connection to a guest that is gone.
+// reset closes the connection to a guest that has ended.
 func (p *proxy) reset() {
 	p.mu.Lock()
 	guest := p.guest
@@ -207,8 +208,8 @@ func (p *proxy) close() error {
 	return errors.Join(errs...)
 }
 
-// join opens the same channel on the other side and passes everything between the two
-// until both are done. With a token, requests for agent forwarding carry it.
+// join opens the same channel on the other side and copies between the two until both are
+// done. If token is not empty, it is added to requests for agent forwarding.
 func join(asked ssh.NewChannel, to ssh.Conn, extra []byte, token string) {
 	far, farRequests, err := to.OpenChannel(asked.ChannelType(), extra)
 	if err != nil {
@@ -225,8 +226,8 @@ func join(asked ssh.NewChannel, to ssh.Conn, extra []byte, token string) {
 	if err != nil {
 		return
 	}
-	// What the far side says, data and exit status, must arrive whole before near is
-	// closed; when near is closed, far has nobody to talk to any more.
+	// Close near only after all of far's data and its exit status have arrived. Close far
+	// when near is closed.
 	var toNear, data sync.WaitGroup
 	toNear.Go(func() {
 		for r := range farRequests {
@@ -236,15 +237,15 @@ func join(asked ssh.NewChannel, to ssh.Conn, extra []byte, token string) {
 	data.Go(func() { _, _ = io.Copy(near.Stderr(), far.Stderr()) })
 	data.Go(func() { _, _ = io.Copy(near, far) })
 	toNear.Go(func() {
-		data.Wait() // the end of the stream is that of both
+		data.Wait() // CloseWrite ends both streams
 		_ = near.CloseWrite()
 	})
 	go func() {
 		_, _ = io.Copy(far, near)
 		_ = far.CloseWrite()
 	}()
-	// A command may end before we have passed on that it began: near stays open for the
-	// answer.
+	// A command may end before the answer to its start has been passed on: keep near open
+	// for that.
 	var answering sync.Mutex
 	go func() {
 		for r := range nearRequests {

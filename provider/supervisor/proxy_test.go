@@ -19,9 +19,9 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// guestSSH is an SSH server like the agent's as far as the proxy is concerned: it runs
-// commands with this host's shell, and reaches back for an SSH agent when the command
-// is "agent-keys".
+// guestSSH is an SSH server that behaves like the agent's towards the proxy: it runs
+// commands with the host's shell. For the command "agent-keys" it asks the client's SSH
+// agent.
 type guestSSH struct {
 	t      *testing.T
 	config *ssh.ServerConfig
@@ -77,7 +77,7 @@ func (g *guestSSH) dial(context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-cha
 	return ssh.NewClientConn(near, "guest", &ssh.ClientConfig{HostKeyCallback: ssh.InsecureIgnoreHostKey()})
 }
 
-// answer refuses requests, or ignores them when it is deaf.
+// answer refuses requests, or ignores them if g is deaf.
 func (g *guestSSH) answer(requests <-chan *ssh.Request) {
 	for r := range requests {
 		g.mu.Lock()
@@ -148,7 +148,7 @@ func (g *guestSSH) agentKeys(conn ssh.Conn, w io.Writer, token []byte) int {
 	return 0
 }
 
-// startProxy serves a proxy to g and gives a client that connects to it.
+// startProxy starts a proxy to g and returns a function that connects a client to it.
 func startProxy(t *testing.T, g *guestSSH) *Client {
 	t.Helper()
 	dir := socketDir(t)
@@ -209,7 +209,7 @@ func TestProxyPassesStreamsAndExitCode(t *testing.T) {
 	}
 }
 
-func TestProxyDialsTheGuestOnceForMany(t *testing.T) {
+func TestProxyDialsTheGuestOnceForManySessions(t *testing.T) {
 	g := newGuestSSH(t)
 	c := startProxy(t, g)
 	var all sync.WaitGroup
@@ -233,7 +233,7 @@ func TestProxyDialsTheGuestOnceForMany(t *testing.T) {
 	}
 }
 
-func TestProxyDialsAgainWhenTheGuestWentAway(t *testing.T) {
+func TestProxyDialsAgainAfterTheGuestHasGone(t *testing.T) {
 	g := newGuestSSH(t)
 	client := connect(t, startProxy(t, g))
 	if err := session(t, client).Run("true"); err != nil {
@@ -242,7 +242,7 @@ func TestProxyDialsAgainWhenTheGuestWentAway(t *testing.T) {
 	g.mu.Lock()
 	g.conns[0].Close()
 	g.mu.Unlock()
-	// The loss is noticed by a goroutine of the proxy; until then sessions are refused.
+	// A goroutine of the proxy notices the loss; until then sessions fail.
 	for {
 		s, err := client.NewSession()
 		if err == nil && s.Run("true") == nil {
@@ -280,7 +280,7 @@ func TestProxyReachesTheAgentOfTheSessionThatAsked(t *testing.T) {
 			t.Errorf("the guest saw %q, %v; want %q", out, err, name)
 		}
 	}
-	t.Run("and none without asking", func(t *testing.T) {
+	t.Run("no agent without a request", func(t *testing.T) {
 		if out, err := session(t, connect(t, c)).Output("agent-keys"); err == nil {
 			t.Errorf("the guest saw %q", out)
 		}
@@ -309,6 +309,6 @@ func TestProxySaysWhenTheGuestCannotBeReached(t *testing.T) {
 	defer l.Close()
 	if s, err := connect(t, NewClient(dir)).NewSession(); err == nil {
 		s.Close()
-		t.Error("a session came from nowhere")
+		t.Error("a session without a guest succeeded")
 	}
 }

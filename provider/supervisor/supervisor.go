@@ -1,8 +1,8 @@
-// Package supervisor is the process that owns one running machine.
+// Package supervisor implements the process that owns one running machine.
 //
-// Something has to outlive the command that starts a machine, hold its hypervisor and
-// speak for it. That is a process per machine instead of one daemon for all: nothing
-// has to be installed, and what goes wrong in one machine stays there. When the
+// The supervisor outlives the command that starts the machine, owns the hypervisor and
+// serves the machine's API. Each machine has its own supervisor instead of one daemon for
+// all: nothing has to be installed, and a failure affects one machine only. If the
 // supervisor dies, its machine dies with it.
 package supervisor
 
@@ -26,7 +26,7 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// Sockets in the run folder: the API (HTTP with JSON) and SSH into the machine.
+// Sockets in the run directory: the API (HTTP with JSON) and SSH into the machine.
 const (
 	apiSocket = "api.sock"
 	sshSocket = "ssh.sock"
@@ -34,7 +34,7 @@ const (
 
 const (
 	// readyTimeout bounds a boot. It is long because an emulated machine on a busy host
-	// is slow, and a person can always interrupt.
+	// is slow, and the user can interrupt a boot at any time.
 	readyTimeout = 5 * time.Minute
 	// servicesTimeout bounds enabling and starting the declared services.
 	servicesTimeout = 5 * time.Minute
@@ -43,24 +43,24 @@ const (
 // Boot is one start of the machine.
 type Boot struct {
 	Config    hypervisor.Config
-	HostKey   ssh.PublicKey // the agent's
-	ClientKey ssh.Signer    // ours
+	HostKey   ssh.PublicKey // of the agent
+	ClientKey ssh.Signer    // of the supervisor
 	Services  []string
 }
 
 // Options for Run.
 type Options struct {
-	RunDir  string // required: exists; the sockets are made in it
+	RunDir  string // required: existing directory for the sockets
 	Driver  hypervisor.Driver
-	Prepare func(context.Context) (Boot, error) // called before each boot, a reboot from inside too
+	Prepare func(context.Context) (Boot, error) // called before each boot, including reboots by the guest
 	Ready   func()                              // called once, when the first boot is ready
-	Settled func(services []string)             // called with those that the guest has taken, after each try
+	Settled func(services []string)             // called with the services that did not fail, after each attempt
 	Log     *slog.Logger                        // default: discard
 }
 
-// Run boots the machine and returns when it is gone: nil after an orderly end, an
-// error when it could not become ready or crashed. A reboot from inside boots it
-// anew. When ctx ends the machine is stopped gracefully.
+// Run boots the machine and returns when it has ended: nil after an orderly end, or an
+// error if it did not become ready or crashed. If the guest reboots, Run boots the
+// machine again. If ctx ends, Run stops the machine gracefully.
 func Run(ctx context.Context, o Options) error {
 	s := newSupervisor(o)
 	api, err := listen(filepath.Join(o.RunDir, apiSocket))
@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return ignoreClosed(s.proxy.serve(sshd)) })
 	err = s.run(ctx)
 	s.update(func(st *Status) { st.State = StateStopped })
-	// Requests that wait for the stop get their answer before the sockets go.
+	// Answer requests that wait for the stop before closing the sockets.
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	return errors.Join(err, ignoreClosed(server.Shutdown(closing)), ignoreClosed(sshd.Close()), s.proxy.close(), g.Wait())
@@ -114,10 +114,10 @@ func newSupervisor(o Options) *supervisor {
 	return s
 }
 
-// run boots until the machine ends for another reason than a reboot.
+// run boots the machine until it ends for a reason other than a reboot.
 func (s *supervisor) run(ctx context.Context) error {
 	for {
-		exit, err := s.once(ctx)
+		exit, err := s.bootOnce(ctx)
 		if err != nil {
 			return err
 		}
@@ -132,8 +132,8 @@ func (s *supervisor) run(ctx context.Context) error {
 	}
 }
 
-// once boots the machine and returns when it is gone.
-func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
+// bootOnce boots the machine and returns when it has ended.
+func (s *supervisor) bootOnce(ctx context.Context) (hypervisor.Exit, error) {
 	s.update(func(st *Status) {
 		*st = Status{State: StateBooting, PID: os.Getpid(), Started: time.Now(), Reboots: st.Reboots}
 	})
@@ -150,7 +150,7 @@ func (s *supervisor) once(ctx context.Context) (hypervisor.Exit, error) {
 	s.boot, s.vm, s.client = boot, vm, client
 	stopping := s.stopping
 	s.mu.Unlock()
-	if stopping { // somebody asked while there was no machine yet
+	if stopping { // stop was called before the machine started
 		if err := vm.Kill(context.WithoutCancel(ctx)); err != nil {
 			return hypervisor.Exit{}, err
 		}
@@ -195,7 +195,7 @@ func (s *supervisor) dialSSH(ctx context.Context) (ssh.Conn, <-chan ssh.NewChann
 	vm, boot := s.vm, s.boot
 	s.mu.Unlock()
 	if vm == nil {
-		return nil, nil, nil, errors.New("the machine is not up yet")
+		return nil, nil, nil, errors.New("the machine has not started yet")
 	}
 	return guest.DialSSH(ctx, vm.Dial, boot.ClientKey, boot.HostKey)
 }

@@ -28,7 +28,7 @@ type fakeVM struct {
 	obeysShutdown, obeysButton bool
 
 	mu    sync.Mutex
-	heard []string // what the guest was asked
+	heard []string // requests to the guest
 	time  time.Time
 	done  chan struct{}
 	exit  hypervisor.Exit
@@ -80,7 +80,7 @@ func (v *fakeVM) end(e hypervisor.Exit) {
 	}
 }
 
-// fakeDriver starts fakeVMs; guestStatus is what their agents say.
+// fakeDriver starts fakeVMs, whose agents answer with guestStatus.
 type fakeDriver struct {
 	t           *testing.T
 	guestStatus guest.Status // before the guest is started; see says
@@ -92,7 +92,7 @@ type fakeDriver struct {
 	mu sync.Mutex
 }
 
-// says makes the agents say something else.
+// says changes guestStatus.
 func (d *fakeDriver) says(st guest.Status) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -152,7 +152,7 @@ func (d *fakeDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, e
 	mux.HandleFunc("POST /v1/shutdown", func(w http.ResponseWriter, _ *http.Request) {
 		v.hear("shutdown")
 		w.WriteHeader(http.StatusAccepted)
-		_ = http.NewResponseController(w).Flush() // as the agent does: the answer comes before the end
+		_ = http.NewResponseController(w).Flush() // like the agent: answer before the end
 		if v.obeysShutdown {
 			go v.end(hypervisor.Exit{Reason: hypervisor.PoweredOff})
 		}
@@ -168,8 +168,8 @@ func newDriver(t *testing.T) *fakeDriver {
 	return &fakeDriver{t: t, guestStatus: guest.Status{Ready: true}, started: make(chan *fakeVM, 10)}
 }
 
-// running is a supervisor at work.
-type running struct {
+// testSupervisor is a running supervisor.
+type testSupervisor struct {
 	client *Client
 	err    chan error // of Run
 	cancel context.CancelFunc
@@ -179,8 +179,7 @@ type running struct {
 	boots   int
 }
 
-// socketDir is a folder for sockets: where t.TempDir puts one their paths are too long
-// on macOS.
+// socketDir returns a directory for sockets. Paths in t.TempDir are too long on macOS.
 func socketDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sv")
@@ -191,10 +190,10 @@ func socketDir(t *testing.T) string {
 	return dir
 }
 
-func startSupervisor(t *testing.T, d *fakeDriver, services ...string) *running {
+func startSupervisor(t *testing.T, d *fakeDriver, services ...string) *testSupervisor {
 	t.Helper()
 	dir := socketDir(t)
-	r := &running{client: NewClient(dir), err: make(chan error, 1)}
+	r := &testSupervisor{client: NewClient(dir), err: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
 	t.Cleanup(cancel)
@@ -227,15 +226,15 @@ func startSupervisor(t *testing.T, d *fakeDriver, services ...string) *running {
 	return r
 }
 
-func TestStopAsksMoreAndMoreFirmly(t *testing.T) {
+func TestStopEscalates(t *testing.T) {
 	tests := map[string]struct {
 		set   func(*fakeVM)
 		how   Stop
 		heard []string
 	}{
-		"an obedient guest is only asked":     {func(*fakeVM) {}, Stop{}, []string{"shutdown"}},
-		"a deaf init gets the power button":   {func(v *fakeVM) { v.obeysShutdown, v.obeysButton = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button"}},
-		"force cuts the power without a word": {func(*fakeVM) {}, Stop{Force: true}, []string{"kill"}},
+		"an obedient guest is only asked":   {func(*fakeVM) {}, Stop{}, []string{"shutdown"}},
+		"a deaf init gets the power button": {func(v *fakeVM) { v.obeysShutdown, v.obeysButton = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button"}},
+		"force cuts the power at once":      {func(*fakeVM) {}, Stop{Force: true}, []string{"kill"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -260,7 +259,7 @@ func TestStopAsksMoreAndMoreFirmly(t *testing.T) {
 	}
 }
 
-func TestSocketsAreTheirOwnersAlone(t *testing.T) {
+func TestSocketsAreForTheirOwnerOnly(t *testing.T) {
 	r := startSupervisor(t, newDriver(t))
 	for _, name := range []string{apiSocket, sshSocket} {
 		info, err := os.Stat(filepath.Join(r.client.runDir, name))
@@ -283,7 +282,7 @@ func TestInterruptedSupervisorStopsItsMachineGracefully(t *testing.T) {
 	}
 }
 
-func TestRebootFromInsideBootsAnewWithTheSettingsOfThatMoment(t *testing.T) {
+func TestRebootByTheGuestUsesCurrentSettings(t *testing.T) {
 	d := newDriver(t)
 	r := startSupervisor(t, d)
 	(<-d.started).end(hypervisor.Exit{Reason: hypervisor.Rebooted})
@@ -325,7 +324,7 @@ func TestGuestThatCannotBecomeReadySaysWhy(t *testing.T) {
 	}
 }
 
-func TestHypervisorThatDoesNotStartIsTheError(t *testing.T) {
+func TestRunReturnsTheErrorOfStart(t *testing.T) {
 	d := newDriver(t)
 	d.startErr = errors.New("no such device")
 	if err := <-startSupervisor(t, d).err; !errors.Is(err, d.startErr) {
@@ -333,7 +332,7 @@ func TestHypervisorThatDoesNotStartIsTheError(t *testing.T) {
 	}
 }
 
-func TestServicesAreAppliedAtBootAndOnDemandAndFailuresKept(t *testing.T) {
+func TestServicesAreAppliedAtBootAndOnDemand(t *testing.T) {
 	d := newDriver(t)
 	d.badService = "typo"
 	r := startSupervisor(t, d, "db", "typo")

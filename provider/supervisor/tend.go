@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// beatInterval is how often the guest is looked after.
+	// beatInterval is how often the supervisor sets the guest's clock and reads its status.
 	beatInterval = 10 * time.Second
-	// sleepInterval is how soon it is noticed that the host has slept.
+	// sleepInterval is how often the supervisor checks whether the host has slept.
 	sleepInterval = time.Second
-	// sleepTolerance is by how much the host's clock may run away from its monotonic one
-	// before that counts as sleep: adjustments of the time are smaller.
+	// sleepTolerance is by how much the host's wall clock may differ from its monotonic
+	// clock before that counts as sleep: adjustments of the time are smaller.
 	sleepTolerance = 500 * time.Millisecond
 )
 
-// tend waits until the guest is ready, then keeps it so until alive ends. It fails when
-// the guest cannot become ready.
+// tend waits until the guest is ready, then maintains it until alive ends. It fails if
+// the guest does not become ready.
 //
-// Virtualization.framework resets a guest that reboots without telling anybody: the
-// machine goes on with what it was booted with, and has to become ready anew.
+// Virtualization.framework resets a guest that reboots without a report: the machine
+// continues with the settings of its first boot, and tend waits until it is ready again.
 func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot) error {
 	want := boot.Services
 	for {
@@ -37,18 +37,19 @@ func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot
 		if !s.attend(alive, client, bootID, want) || s.isStopping() {
 			return nil
 		}
-		s.log.Info("the guest has reset itself")
+		s.log.Info("the guest rebooted")
 		s.update(func(st *Status) {
 			*st = Status{State: StateBooting, PID: os.Getpid(), VMPID: st.VMPID, Started: time.Now(), Reboots: st.Reboots + 1}
 		})
-		s.proxy.check(alive) // a session may have dialled the new boot already
+		s.proxy.check(alive) // a session may already have dialled the new boot
 		s.services.Lock()
 		want = s.want
 		s.services.Unlock()
 	}
 }
 
-// awaitReady waits for the guest and says so. It answers the id of the guest's boot.
+// awaitReady waits until the guest is ready, updates the status, and returns the ID of
+// the guest's boot.
 func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bootID string, err error) {
 	ready, cancel := context.WithTimeoutCause(alive, readyTimeout,
 		fmt.Errorf("the agent did not answer within %v", readyTimeout))
@@ -58,8 +59,8 @@ func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bo
 		return "", err
 	}
 	s.update(func(st *Status) { st.State, st.Ready, st.Address = StateRunning, time.Now(), found.Address })
-	debug.FreeOSMemory() // a boot needs much more than the rest of a machine's life
-	s.log.Info("ready", "after", time.Since(s.snapshot().Started).Round(time.Millisecond))
+	debug.FreeOSMemory() // a boot needs much more memory than a running machine
+	s.log.Info("ready", "duration", time.Since(s.snapshot().Started).Round(time.Millisecond))
 	if s.opts.Ready != nil {
 		s.opts.Ready()
 		s.opts.Ready = nil
@@ -67,20 +68,20 @@ func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bo
 	return found.Hello.BootID, nil
 }
 
-// attend keeps services and clock of one boot of the guest until alive ends, or until
-// the guest has reset itself.
+// attend applies the services and maintains the clock of one boot of the guest, until
+// alive ends or the guest reboots.
 func (s *supervisor) attend(alive context.Context, client *guest.Client, bootID string, want []string) (reset bool) {
 	ctx, cancel := context.WithCancel(alive)
 	var g errgroup.Group
 	g.Go(func() error { s.applyServices(ctx, client, want); return nil })
 	reset = s.keepClock(ctx, client, bootID)
 	cancel()
-	_ = g.Wait() // nothing in it fails
+	_ = g.Wait() // always nil
 	return reset
 }
 
-// keepClock sets the guest's clock until ctx ends or the guest has reset itself: a guest
-// that slept with its host or whose init skips time synchronisation would drift.
+// keepClock sets the guest's clock until ctx ends or the guest reboots. The clock of a
+// guest that slept with its host, or whose init does not synchronise time, would be wrong.
 func (s *supervisor) keepClock(ctx context.Context, client *guest.Client, bootID string) (reset bool) {
 	tick := time.NewTicker(s.clock.look)
 	defer tick.Stop()
@@ -91,8 +92,8 @@ func (s *supervisor) keepClock(ctx context.Context, client *guest.Client, bootID
 		woke := slept(now.wall.Sub(looked.wall), now.monotonic-looked.monotonic)
 		looked = now
 		if woke {
-			s.log.Info("the host has slept")
-			client.Close() // connections may not have lived through it
+			s.log.Info("the host was asleep")
+			client.Close() // its connections may be dead
 		}
 		if woke || due || now.monotonic-beaten.monotonic >= beatInterval {
 			due, beaten = false, now
@@ -106,23 +107,23 @@ func (s *supervisor) keepClock(ctx context.Context, client *guest.Client, bootID
 		select {
 		case <-ctx.Done():
 			return false
-		case <-s.proxy.lost: // why may be that the guest has reset itself
+		case <-s.proxy.lost: // perhaps because the guest rebooted
 			due = true
 		case <-tick.C:
 		}
 	}
 }
 
-// clock has the host's two clocks.
+// clock reads the host's wall clock and monotonic clock.
 type clock struct {
 	now  func() moment
-	look time.Duration // pause between two looks
+	look time.Duration // between two reads
 }
 
-// moment is what the clocks show.
+// moment is one reading of both clocks.
 type moment struct {
 	wall      time.Time
-	monotonic time.Duration // since any moment
+	monotonic time.Duration // since an arbitrary moment
 }
 
 func hostClock() clock {
@@ -133,24 +134,24 @@ func hostClock() clock {
 	}}
 }
 
-// slept tells from how far the wall clock and the monotonic clock have come whether the
-// host slept between: the monotonic one stands still then. The agent, which has no such
-// clock, draws the same conclusion from how far its time was behind (agent.sleepStep).
+// slept reports whether the host slept while the two clocks advanced this far: the
+// monotonic clock stops during sleep. The agent has no such clock; it detects sleep by how
+// far its time was behind (agent.sleepStep).
 func slept(wall, monotonic time.Duration) bool { return (wall - monotonic).Abs() > sleepTolerance }
 
-// beat gives the guest the time, and tells whether it is another boot than the one with
-// the id.
+// beat sets the guest's clock, and reports whether the guest's boot is no longer the one
+// with this ID.
 func (s *supervisor) beat(ctx context.Context, client *guest.Client, bootID string) (reset bool) {
 	ctx, cancel := context.WithTimeout(ctx, beatInterval)
 	defer cancel()
-	// Asked first, for the answer may take long: the time would be an old one by then.
+	// Read the status first: its answer may take long, and the time would be stale by then.
 	found, err := client.Status(ctx)
 	if err == nil {
 		err = client.SetClock(ctx, s.clock.now().wall)
 	}
 	if err != nil {
 		if context.Cause(ctx) != context.Canceled {
-			s.log.Warn("the guest does not take the time", "err", err)
+			s.log.Warn("cannot set the guest's clock", "err", err)
 		}
 		return false
 	}

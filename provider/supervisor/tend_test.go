@@ -14,7 +14,7 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-func TestGuestThatResetsItselfBecomesReadyAnew(t *testing.T) {
+func TestGuestThatResetsBecomesReadyAgain(t *testing.T) {
 	d := newDriver(t)
 	d.says(guest.Status{Ready: true, Address: "192.0.2.1", Hello: guest.Hello{BootID: "first"}})
 	vm, err := d.Start(t.Context(), hypervisor.Config{})
@@ -50,7 +50,7 @@ func TestGuestThatResetsItselfBecomesReadyAnew(t *testing.T) {
 	}
 }
 
-// sleeper is a host whose clocks go when they are told to.
+// sleeper is a host whose clocks advance on demand.
 type sleeper struct {
 	mu  sync.Mutex
 	now moment
@@ -62,24 +62,24 @@ func (s *sleeper) read() moment {
 	return s.now
 }
 
-// sleep is what a closed lid does to the clocks: only one of them goes on.
+// sleep advances only the wall clock, as a closed lid does.
 func (s *sleeper) sleep(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.wall = s.now.wall.Add(d)
 }
 
-// eventually waits until what is so, for a time that is never enough where it will not be.
+// eventually waits until the condition holds, or fails the test after a generous timeout.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not so: %s", what)
+			t.Fatalf("timed out: %s", what)
 		}
 	}
 }
 
-func TestAfterASleepTheGuestIsDialledAnewGetsTheTimeAndItsSessionsAreChecked(t *testing.T) {
+func TestAfterSleepTheGuestIsRedialledAndItsClockSet(t *testing.T) {
 	d := newDriver(t)
 	vm, err := d.Start(t.Context(), hypervisor.Config{})
 	if err != nil {
@@ -114,20 +114,20 @@ func TestAfterASleepTheGuestIsDialledAnewGetsTheTimeAndItsSessionsAreChecked(t *
 	host.sleep(8 * time.Hour)
 	eventually(t, "the guest has the time of the morning", shows(host.read().wall))
 	if dials.Load() == before {
-		t.Error("the guest was not dialled anew")
+		t.Error("the guest was not dialled again")
 	}
 	g.mu.Lock()
-	g.deaf = true // as one is whose connection does not live through the next
+	g.deaf = true // its connection will not survive the next sleep
 	g.mu.Unlock()
 	host.sleep(time.Hour)
-	eventually(t, "the connection that is dead is given up", func() bool { return s.proxy.current() == nil })
+	eventually(t, "the dead connection is closed", func() bool { return s.proxy.current() == nil })
 	cancel()
 	if <-ended {
-		t.Error("a sleep was taken for a reset")
+		t.Error("a sleep was counted as a reboot")
 	}
 }
 
-func TestSleepIsToldFromAdjustmentsOfTheClock(t *testing.T) {
+func TestSleptIgnoresAdjustmentsOfTheClock(t *testing.T) {
 	tests := map[string]struct {
 		wall, monotonic time.Duration
 		slept           bool
@@ -148,7 +148,7 @@ func TestSleepIsToldFromAdjustmentsOfTheClock(t *testing.T) {
 	}
 }
 
-func TestConnectionThatDidNotSurviveASleepIsDialledAnew(t *testing.T) {
+func TestConnectionThatDidNotSurviveASleepIsReplaced(t *testing.T) {
 	g := newGuestSSH(t)
 	p := &proxy{dial: g.dial, lost: make(chan struct{}, 1), patience: time.Minute}
 	alive, err := p.connection()
@@ -157,7 +157,7 @@ func TestConnectionThatDidNotSurviveASleepIsDialledAnew(t *testing.T) {
 	}
 	p.check(t.Context())
 	if again, err := p.connection(); err != nil || again != alive {
-		t.Fatalf("a connection that answers was given up: %v", err)
+		t.Fatalf("a connection that answers was closed: %v", err)
 	}
 	p.patience = time.Millisecond
 	g.mu.Lock()

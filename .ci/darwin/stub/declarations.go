@@ -44,8 +44,8 @@ func stubPackage(source, target string) error {
 	return nil
 }
 
-// stubFile keeps of a source file what others can see of it: its build constraint, and
-// its declarations less C. What initialises variables is gone with the bodies.
+// stubFile returns the part of a source file that other files can see: its build constraint
+// and its declarations without C, without the values of variables.
 func stubFile(text []byte) ([]byte, error) {
 	files := token.NewFileSet()
 	f, err := parser.ParseFile(files, "", text, parser.ParseComments|parser.SkipObjectResolution)
@@ -71,7 +71,8 @@ func stubFile(text []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// buildConstraint is the file's own, or darwin: files with cgo have often none.
+// buildConstraint returns the file's own constraint, or darwin: files with cgo often have
+// none.
 func buildConstraint(f *ast.File) string {
 	for _, group := range f.Comments {
 		for _, c := range group.List {
@@ -104,7 +105,8 @@ func stubDeclaration(d ast.Decl) ast.Decl {
 	return d
 }
 
-// stubFunction gives d a body that does nothing good. What only C calls or takes goes.
+// stubFunction gives d a body that panics. It removes functions that only C calls, and those
+// with types of C.
 func stubFunction(d *ast.FuncDecl) ast.Decl {
 	if d.Recv == nil && d.Name.Name == "init" || mentionsC(d.Type) || d.Recv != nil && receiver(d) == "char" {
 		return nil
@@ -117,7 +119,7 @@ func stubFunction(d *ast.FuncDecl) ast.Decl {
 	return d
 }
 
-// receiver is the type that d is a method of.
+// receiver returns the name of d's receiver type.
 func receiver(d *ast.FuncDecl) string {
 	t := d.Recv.List[0].Type
 	if star, ok := t.(*ast.StarExpr); ok {
@@ -130,16 +132,16 @@ func receiver(d *ast.FuncDecl) string {
 	return name.Name
 }
 
-// withoutValue leaves the variable its type. Assertions that a type has methods, which
-// is all that names like _ are for, keep their values.
+// withoutValue removes a variable's value if it has a type. Variables named _ keep their
+// values: they assert that a type has methods.
 func withoutValue(v *ast.ValueSpec) {
 	if v.Type != nil && v.Names[0].Name != "_" {
 		v.Values = nil
 	}
 }
 
-// withoutHandles makes the handles by which C knows values of Go numbers, which they are:
-// a program that imports runtime/cgo needs a C compiler to be linked.
+// withoutHandles replaces cgo.Handle with uintptr, its underlying type: to link a program that
+// imports runtime/cgo needs a C compiler.
 func withoutHandles(f *ast.File) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		if field, ok := n.(*ast.Field); ok {
@@ -151,10 +153,10 @@ func withoutHandles(f *ast.File) {
 	})
 }
 
-// needsC tells whether a type or variable is of C.
+// needsC reports whether a type or variable depends on C.
 func needsC(s ast.Spec) bool { return mentionsC(s) }
 
-// mentionsC finds C's names, and char, by which vz knows C's.
+// mentionsC reports whether n has a name of C, or char, vz's name for C's type.
 func mentionsC(n ast.Node) bool {
 	found := false
 	ast.Inspect(n, func(n ast.Node) bool {
@@ -170,7 +172,7 @@ func mentionsC(n ast.Node) bool {
 	return found
 }
 
-// dropUnusedImports removes the imports that only bodies had, and C.
+// dropUnusedImports removes C and imports that only bodies used.
 func dropUnusedImports(f *ast.File) {
 	used := map[string]bool{}
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -191,7 +193,7 @@ func dropUnusedImports(f *ast.File) {
 	})
 }
 
-// importName is the name by which a file knows an import.
+// importName returns the name of an import in its file.
 func importName(i *ast.ImportSpec) string {
 	if i.Name != nil {
 		return i.Name.Name

@@ -1,12 +1,12 @@
-// Command stub makes what vet, staticcheck and the linker need to work on the packages of
-// macOS on another host: a copy of github.com/Code-Hex/vz that has its declarations, no C
-// and no function that does anything.
+// Command stub creates what vet, staticcheck and the linker need to check the packages for
+// macOS on another host: a copy of github.com/Code-Hex/vz with its declarations, but without
+// C and without the bodies of functions.
 //
-// It is made from the library's source at every run, so that it cannot differ from what a
-// Mac compiles, and it stays outside of the repository. A go.work beside it
-// is for GOWORK: our module with the library replaced.
+// It is created from the library's source at every run, so that it cannot differ from what a
+// Mac compiles, and it stays outside of the repository. A go.work beside it, for GOWORK, is
+// our module with the library replaced.
 //
-//	stub FOLDER
+//	stub DIRECTORY
 package main
 
 import (
@@ -23,7 +23,7 @@ const library = "github.com/Code-Hex/vz/v3"
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: stub FOLDER")
+		fmt.Fprintln(os.Stderr, "usage: stub DIRECTORY")
 		os.Exit(2)
 	}
 	if err := make(os.Args[1]); err != nil {
@@ -32,9 +32,9 @@ func main() {
 	}
 }
 
-// make fills the folder anew.
-func make(folder string) error {
-	folder, err := filepath.Abs(folder)
+// make replaces the contents of the directory.
+func make(dir string) error {
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
@@ -43,9 +43,9 @@ func make(folder string) error {
 		return err
 	}
 	if source == "" {
-		return errors.New(library + " was not downloaded: run go mod download")
+		return errors.New(library + " is not downloaded: run go mod download")
 	}
-	target := filepath.Join(folder, "vz")
+	target := filepath.Join(dir, "vz")
 	if err := os.RemoveAll(target); err != nil {
 		return err
 	}
@@ -61,18 +61,18 @@ func make(folder string) error {
 	if err := os.WriteFile(filepath.Join(target, "go.mod"), mod, 0o644); err != nil {
 		return err
 	}
-	return writeWorkspace(folder, target)
+	return writeWorkspace(dir, target)
 }
 
-// writeWorkspace makes a workspace of our module and the stub.
-func writeWorkspace(folder, target string) error {
+// writeWorkspace writes a workspace of our module and the stub.
+func writeWorkspace(dir, target string) error {
 	ours, err := goSays("list", "-m", "-f", "{{.Dir}}\n{{.GoVersion}}")
 	if err != nil {
 		return err
 	}
-	dir, version, _ := strings.Cut(ours, "\n")
-	text := fmt.Sprintf("go %s\n\nuse %q\n\nreplace %s => %q\n", version, dir, library, target)
-	return os.WriteFile(filepath.Join(folder, "go.work"), []byte(text), 0o644)
+	root, version, _ := strings.Cut(ours, "\n")
+	text := fmt.Sprintf("go %s\n\nuse %q\n\nreplace %s => %q\n", version, root, library, target)
+	return os.WriteFile(filepath.Join(dir, "go.work"), []byte(text), 0o644)
 }
 
 // goSays runs the go command and returns what it prints.

@@ -1,10 +1,10 @@
-// Command typecheck checks the types of packages as macOS would compile them, on a host
-// without a Mac, a C compiler or Apple's headers.
+// Command typecheck type-checks packages for macOS on a host without a Mac, a C compiler or
+// Apple's headers.
 //
-// The driver of macOS speaks to Virtualization.framework through cgo, so that no compiler
-// here gets as far as its Go. The Go type checker does: it takes every name of C on trust
-// (FakeImportC) and checks all else, for both processors, against the very source of the
-// library that a Mac compiles.
+// The driver for macOS uses Virtualization.framework through cgo, so no compiler on such a
+// host can compile it. The Go type checker can check it: it accepts every name of C
+// (FakeImportC) and checks everything else, for both architectures, against the source of
+// the library that a Mac compiles.
 //
 //	typecheck [-arch arm64,amd64] [-overlay FILE] PACKAGES
 package main
@@ -28,8 +28,8 @@ import (
 )
 
 func main() {
-	archs := flag.String("arch", "arm64,amd64", "`processors` of the Macs")
-	overlay := flag.String("overlay", "", "`file` that replaces source files, as of go build -overlay")
+	archs := flag.String("arch", "arm64,amd64", "`architectures` of the Macs")
+	overlay := flag.String("overlay", "", "JSON `file` that replaces source files, as for go build -overlay")
 	flag.Parse()
 	failed := false
 	for _, arch := range strings.Split(*archs, ",") {
@@ -45,23 +45,23 @@ func main() {
 	}
 }
 
-// fields are those of listed: go list is quicker without the others.
+// fields are the fields of listedPackage: go list is faster without the others.
 const fields = "Dir,ImportPath,DepOnly,GoFiles,CgoFiles,ImportMap,Module,Error"
 
-// listed is what go list tells of a package.
-type listed struct {
+// listedPackage is go list's description of a package.
+type listedPackage struct {
 	Dir, ImportPath   string
-	DepOnly           bool // not named, but imported by one that is
+	DepOnly           bool // not named, but imported by a named package
 	GoFiles, CgoFiles []string
 	ImportMap         map[string]string
 	Module            struct{ GoVersion string }
 	Error             *struct{ Err string }
 }
 
-// checker checks packages in the order in which they can be compiled.
+// checker checks packages in the order of their dependencies.
 type checker struct {
 	arch     string
-	replaced map[string]string // paths of source files by that of what they replace
+	replaced map[string]string // replacements of source files, by the path of the original
 	files    *token.FileSet
 	done     map[string]*types.Package
 	problems []error
@@ -86,9 +86,9 @@ func check(arch, overlay string, patterns []string) error {
 	}
 	own, err := c.packages(json.NewDecoder(out))
 	if err == nil && own == 0 {
-		err = errors.New("no package was found")
+		err = errors.New("found no package")
 	}
-	_, drainErr := io.Copy(io.Discard, out) // so that go list can leave
+	_, drainErr := io.Copy(io.Discard, out) // so that go list can exit
 	return errors.Join(append(c.problems, err, drainErr, list.Wait())...)
 }
 
@@ -107,11 +107,11 @@ func readOverlay(path string) (map[string]string, error) {
 	return overlay.Replace, nil
 }
 
-// packages checks what go list lists, imports before importers, and counts the packages
-// that were named.
+// packages checks the packages that go list lists, imports before importers. It returns the
+// number of named packages.
 func (c *checker) packages(list *json.Decoder) (own int, err error) {
 	for {
-		var p listed
+		var p listedPackage
 		switch err := list.Decode(&p); {
 		case errors.Is(err, io.EOF):
 			return own, nil
@@ -130,8 +130,8 @@ func (c *checker) packages(list *json.Decoder) (own int, err error) {
 
 func (c *checker) report(err error) { c.problems = append(c.problems, err) }
 
-// check checks one package: all of one of ours, the declarations of others.
-func (c *checker) check(p listed) {
+// check checks one package: all of a named package, only the declarations of others.
+func (c *checker) check(p listedPackage) {
 	if p.Error != nil {
 		c.report(fmt.Errorf("%s: %s", p.ImportPath, p.Error.Err))
 	}
@@ -142,17 +142,17 @@ func (c *checker) check(p listed) {
 			if found := c.done[cmp.Or(p.ImportMap[path], path)]; found != nil {
 				return found, nil
 			}
-			return nil, fmt.Errorf("%s was not listed before %s", path, p.ImportPath)
+			return nil, fmt.Errorf("go list did not list %s before %s", path, p.ImportPath)
 		}),
 	}
 	if p.Module.GoVersion != "" {
 		conf.GoVersion = "go" + p.Module.GoVersion
 	}
-	// Its errors have been reported one by one.
+	// conf.Error has reported the errors one by one.
 	c.done[p.ImportPath], _ = conf.Check(p.ImportPath, c.files, c.parse(p), nil)
 }
 
-func (c *checker) parse(p listed) []*ast.File {
+func (c *checker) parse(p listedPackage) []*ast.File {
 	var parsed []*ast.File
 	for _, name := range slices.Concat(p.GoFiles, p.CgoFiles) {
 		path := filepath.Join(p.Dir, name)
@@ -171,7 +171,7 @@ func (c *checker) parse(p listed) []*ast.File {
 	return parsed
 }
 
-// importer is a function that is a [types.Importer].
+// importer is a function that implements [types.Importer].
 type importer func(path string) (*types.Package, error)
 
 // Import implements [types.Importer].

@@ -1,16 +1,16 @@
 //go:build linux
 
-// Package agent is the guest's side: first process of the initramfs, then a daemon
-// beside the image's own init.
+// Package agent implements the guest's side: the first process of the initramfs, then a
+// daemon beside the image's own init.
 //
-// One static program plays every part, told apart by its arguments, because it is all
-// the initramfs holds and an image may lack everything else. The parts:
+// One static program has every part, selected by its arguments: it is the only program in
+// the initramfs, and an image may lack everything else. The parts:
 //
-//   - boot, as process 1: brings the root up and replaces itself by the image's init;
-//   - daemon: answers the host, for as long as the machine runs;
-//   - sentinel: makes systemd wait for the disk to be written before it powers off;
+//   - boot, as process 1: mounts the root and replaces itself with the image's init;
+//   - daemon: serves the host for as long as the machine runs;
+//   - sentinel: makes systemd wait until the disk is written before it powers off;
 //   - init: process 1 of an image that has no init;
-//   - sftp: serves one SFTP session with the rights of its user.
+//   - sftp: serves one SFTP session as the session's user.
 package agent
 
 import (
@@ -24,7 +24,7 @@ import (
 // Version is the agent's version, set by the linker.
 var Version = "dev"
 
-// Arguments that choose a part.
+// Arguments that select a part.
 const (
 	partDaemon   = "daemon"
 	partSentinel = "sentinel"
@@ -32,10 +32,10 @@ const (
 	partSFTP     = "sftp"
 )
 
-// Main plays the part that the program's arguments ask for and returns its exit
-// status. As process 1 it does not return.
+// Main runs the part that the program's arguments select and returns the exit status. As
+// process 1 it does not return.
 func Main() int {
-	// Started through a link of proc, it would be called "exe" in lists of processes.
+	// Started through /proc/self/exe, the process would be called "exe" in process lists.
 	_ = os.WriteFile("/proc/self/comm", []byte("stead-agent"), 0)
 	part := ""
 	if len(os.Args) > 1 {
@@ -54,7 +54,7 @@ func Main() int {
 	case os.Getpid() == 1:
 		runBoot()
 	default:
-		err = fmt.Errorf("stead's agent is started by the kernel of a stead machine, not by hand")
+		err = fmt.Errorf("stead-agent runs inside machines only: the kernel of a stead machine starts it")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -63,8 +63,8 @@ func Main() int {
 	return 0
 }
 
-// kernelLog is a writer into the kernel's log, which the console shows and the host
-// keeps. It is opened anew for each line: it must work from the first mount on.
+// kernelLog writes to the kernel's log, which the console shows and the host stores. It
+// opens the log for each line, so that it works from the first mount on.
 type kernelLog struct{}
 
 func (kernelLog) Write(p []byte) (int, error) {
@@ -73,11 +73,11 @@ func (kernelLog) Write(p []byte) (int, error) {
 		return os.Stderr.Write(p)
 	}
 	defer f.Close()
-	// Without a level of its own a line would count as a message of the lowest urgency.
+	// A line without a level would have the lowest priority.
 	return fmt.Fprintf(f, "<5>stead-agent: %s", p)
 }
 
-// newLog returns a logger into the kernel's log, which stamps the time itself.
+// newLog returns a logger that writes to the kernel's log, which adds the time itself.
 func newLog() *slog.Logger {
 	return slog.New(slog.NewTextHandler(kernelLog{}, &slog.HandlerOptions{
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {

@@ -22,52 +22,52 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/lease"
 )
 
-// Paths of the agent in a running machine. They are on a tmpfs: nothing of a boot
-// stays on the machine's disk.
+// Paths of the agent in a running machine. They are on a tmpfs, so that a boot leaves
+// nothing on the machine's disk.
 const (
 	runDir       = "/run/stead"
 	handoverPath = runDir + "/boot.json"
 )
 
-// programPath starts the agent anew. The file itself is gone with the initramfs; the
-// kernel keeps what runs from it, which saves a copy at each boot.
+// programPath starts the agent again. Its file is gone with the initramfs, but the kernel
+// keeps a running program, which saves a copy at each boot.
 const programPath = "/proc/self/exe"
 
 // stateDir is on the machine's own disk.
 const stateDir = "/var/lib/stead"
 
-// handover is what the daemon learns from process 1.
+// handover is what process 1 passes to the daemon.
 type handover struct {
 	Boot guest.Boot   `json:"boot"`
 	Init initsys.Init `json:"init"`
-	// Lease is what Boot.Network comes from, where a DHCP server was asked.
+	// Lease is the DHCP lease that Boot.Network comes from, if any.
 	Lease lease.Lease `json:"lease"`
-	// Problem is what went wrong with a machine that could boot nonetheless.
+	// Problem says why the machine cannot become ready although it boots.
 	Problem string `json:"problem,omitempty"`
 }
 
-// boot is process 1 on its way to the image's init.
+// boot is the state of process 1 until it becomes the image's init.
 type boot struct {
 	log      *slog.Logger
 	handover handover
 
 	mu       sync.Mutex
-	steps    []string // "name time", for one line in the log: the kernel's is rate-limited
+	steps    []string // "name time", logged as one line because the kernel's log is rate-limited
 	problems []error
 }
 
-// runBoot never returns: process 1 becomes the image's init, or serves the reason why
-// it cannot.
+// runBoot does not return: process 1 becomes the image's init, or serves the reason why it
+// cannot.
 func runBoot() {
 	b := &boot{log: newLog()}
-	err := b.guarded()
-	b.log.Error("boot failed", "error", err)
+	err := b.runGuarded()
+	b.log.Error("boot failed", "err", err)
 	serveFailure(b.log, err)
 }
 
-// guarded turns a panic into an error: that of process 1 would be the kernel's, and
-// the host would learn nothing.
-func (b *boot) guarded() (err error) {
+// runGuarded turns a panic into an error: a panic of process 1 would panic the kernel, and the
+// host would not learn the reason.
+func (b *boot) runGuarded() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the agent panicked: %v\n%s", p, debug.Stack())
@@ -83,7 +83,7 @@ func (b *boot) run() error {
 	openConsole()
 	var err error
 	if b.handover.Boot, err = readBoot(guest.BootPath); err != nil {
-		return errors.Join(err, loadModules(b.log, guest.ModulesDir)) // the port to tell it through is a module
+		return errors.Join(err, loadModules(b.log, guest.ModulesDir)) // the port that reports it needs a module
 	}
 	if b.handover.Boot.Probe {
 		if err := loadModules(b.log, guest.ModulesDir); err != nil {
@@ -91,13 +91,12 @@ func (b *boot) run() error {
 		}
 		serveProbe(b.log)
 	}
-	// The host wrote that time before the kernel booted: it can only be too early. A
-	// clock without hardware behind it starts in 1970.
+	// The host wrote this time before the kernel booted, so it can only be too early. A
+	// clock without hardware starts in 1970.
 	if b.handover.Boot.Time.After(time.Now()) {
 		setClock(b.log, b.handover.Boot.Time)
 	}
-	// Drivers take long to start and need only one processor: all that can be done
-	// without them is done meanwhile.
+	// Drivers take long to start and use only one processor: do everything else meanwhile.
 	var modules errgroup.Group
 	modules.Go(func() error {
 		return b.step("modules", func() error { return loadModules(b.log, guest.ModulesDir) })
@@ -113,8 +112,8 @@ func (b *boot) run() error {
 	return b.start()
 }
 
-// configure does all that the machine could also boot without: what fails is told to
-// the host, and the machine is there to be looked at.
+// configure runs the steps that the machine can boot without. It collects their errors for
+// the host; the machine still boots, so that the user can look at it.
 func (b *boot) configure() {
 	conf := b.handover.Boot
 	b.handover.Init = initsys.Detect("/")
@@ -124,7 +123,7 @@ func (b *boot) configure() {
 		b.try("names", func() error { return writeNames(b.handover.Boot) }) // with the address
 	})
 	if conf.Rosetta {
-		b.try("translator", translate)
+		b.try("translator", setUpRosetta)
 	}
 	b.try("shares", func() error { return mountShares(conf.Mounts) })
 	b.try("user", func() error { return ensureUser(conf) })
@@ -138,7 +137,7 @@ func (b *boot) configure() {
 	wg.Wait()
 	if err := errors.Join(b.problems...); err != nil {
 		b.handover.Problem = strings.ReplaceAll(err.Error(), "\n", "; ")
-		b.log.Error("this machine cannot become ready", "error", b.handover.Problem)
+		b.log.Error("this machine cannot become ready", "err", b.handover.Problem)
 	}
 }
 
@@ -184,16 +183,16 @@ func (b *boot) start() error {
 		path, args = programPath, []string{"stead-init", partInit}
 	}
 	err = fmt.Errorf("execute %s: %w", path, syscall.Exec(path, args, initEnvironment()))
-	// The daemon holds the port to the host by now: it is the one to tell.
+	// The daemon owns the port to the host by now, so it reports the error.
 	_, _ = started.WriteString(err.Error())
 	started.Close()
-	b.log.Error("boot failed", "error", err)
+	b.log.Error("boot failed", "err", err)
 	reap(nil)
 	return nil
 }
 
-// initEnvironment makes systemd take its container path: it starts no serial getty
-// and waits for no udev devices, which container images do not have.
+// initEnvironment makes systemd behave as in a container: it starts no serial getty and
+// does not wait for udev devices, which container images do not have.
 func initEnvironment() []string {
 	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=linux", "HOME=/",
@@ -201,7 +200,7 @@ func initEnvironment() []string {
 	}
 }
 
-// readBoot reads the settings of this start.
+// readBoot reads the settings of this boot.
 func readBoot(path string) (guest.Boot, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -217,14 +216,14 @@ func parseBoot(text []byte) (guest.Boot, error) {
 	}
 	for _, m := range conf.Mounts {
 		if !strings.HasPrefix(m.Target, "/") || strings.ContainsRune(m.Target, 0) {
-			return conf, fmt.Errorf("share %q cannot be mounted on %q: not an absolute path", m.Tag, m.Target)
+			return conf, fmt.Errorf("cannot mount share %q on %q: not an absolute path", m.Tag, m.Target)
 		}
 	}
 	return conf, nil
 }
 
-// raiseFileLimit lets programs ask for as many files as systemd lets its services:
-// the kernel's 4096 is not enough for what developers run. Best effort.
+// raiseFileLimit raises the hard limit of open files to systemd's for services: the
+// kernel's 4096 is not enough for developers' programs. Best effort.
 func raiseFileLimit() {
 	limit := unix.Rlimit{Cur: 1024, Max: 512 << 10}
 	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)

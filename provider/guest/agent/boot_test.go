@@ -17,8 +17,8 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/account"
 )
 
-// tree makes files beneath a new folder: "path": "text"; a path that ends in "/" is a
-// folder, one that ends in "*" an executable.
+// tree creates files in a new directory: "path": "text". A path that ends in "/" is a
+// directory, one that ends in "*" an executable.
 func tree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -55,19 +55,19 @@ func TestHosts(t *testing.T) {
 			network: network,
 			want:    "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
 		},
-		"the image's other names stay": {
+		"keeps the image's other names": {
 			old: "127.0.0.1 localhost\n::1 localhost\n# mine\n1.2.3.4 db\n", network: network,
 			want: "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1 localhost\n# mine\n1.2.3.4 db\n",
 		},
-		"an address of an earlier boot goes": {
+		"replaces the address of an earlier boot": {
 			old: "127.0.0.1\tlocalhost\n10.9.9.9\tdev dev.machine\n::1 localhost\n", network: network,
 			want: "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1 localhost\n",
 		},
-		"a machine that has no address yet knows its name": {
+		"a machine without an address yet": {
 			network: &guest.Network{DHCP: true},
 			want:    "127.0.0.1\tlocalhost\n127.0.1.1\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
 		},
-		"a machine without a network knows its name": {
+		"a machine without a network": {
 			want: "127.0.0.1\tlocalhost\n127.0.1.1\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
 		},
 	}
@@ -90,12 +90,12 @@ func TestDefaultShell(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"DSHELL of adduser":                      {map[string]string{bash: "", zsh: "", "etc/adduser.conf": "DSHELL=/bin/zsh\n"}, "/bin/zsh"},
-		"adduser's own default is bash":          {map[string]string{bash: "", sh: "", "etc/adduser.conf": "#DSHELL=/bin/bash\n", "etc/default/useradd": "SHELL=/bin/sh\n"}, "/bin/bash"},
-		"SHELL of useradd":                       {map[string]string{bash: "", sh: "", "etc/default/useradd": "# x\nSHELL=\"/bin/sh\"\n"}, "/bin/sh"},
-		"a shell that is not there is not given": {map[string]string{bash: "", "etc/default/useradd": "SHELL=/bin/fish\n"}, "/bin/bash"},
-		"neither: bash":                          {map[string]string{bash: "", sh: ""}, "/bin/bash"},
-		"neither, no bash: sh":                   {map[string]string{sh: ""}, "/bin/sh"},
+		"DSHELL of adduser":             {map[string]string{bash: "", zsh: "", "etc/adduser.conf": "DSHELL=/bin/zsh\n"}, "/bin/zsh"},
+		"adduser's own default is bash": {map[string]string{bash: "", sh: "", "etc/adduser.conf": "#DSHELL=/bin/bash\n", "etc/default/useradd": "SHELL=/bin/sh\n"}, "/bin/bash"},
+		"SHELL of useradd":              {map[string]string{bash: "", sh: "", "etc/default/useradd": "# x\nSHELL=\"/bin/sh\"\n"}, "/bin/sh"},
+		"ignores a missing shell":       {map[string]string{bash: "", "etc/default/useradd": "SHELL=/bin/fish\n"}, "/bin/bash"},
+		"neither: bash":                 {map[string]string{bash: "", sh: ""}, "/bin/bash"},
+		"neither, no bash: sh":          {map[string]string{sh: ""}, "/bin/sh"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestWriteAccount(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(etc, "gshadow")); err == nil {
-		t.Error("a gshadow was made in an image without one")
+		t.Error("gshadow was created in an image without it")
 	}
 }
 
@@ -168,9 +168,9 @@ func TestHome(t *testing.T) {
 			t.Errorf(".bashrc holds %q", got)
 		}
 	})
-	t.Run("an empty place to mount on becomes a home", func(t *testing.T) {
+	t.Run("an unused mount point becomes a home", func(t *testing.T) {
 		if os.Getuid() != 0 {
-			t.Skip("needs root, who owns such a place; CI runs the tests as root, too")
+			t.Skip("needs root, which owns a mount point; CI also runs the tests as root")
 		}
 		root := tree(t, map[string]string{"etc/skel/.bashrc": "rc", "home/alice/": ""})
 		bob := account.User{Name: "alice", UID: 1000, GID: 1000, Home: "/home/alice"}
@@ -184,15 +184,15 @@ func TestHome(t *testing.T) {
 			}
 		}
 	})
-	t.Run("nothing is written into a home that the host mounted", func(t *testing.T) {
+	t.Run("a mounted home is not touched", func(t *testing.T) {
 		if os.Getuid() != 0 {
-			t.Skip("needs root to mount; CI runs the tests as root, too")
+			t.Skip("needs root to mount; CI also runs the tests as root")
 		}
 		for name, mountAt := range map[string]string{"the home itself": "home/alice", "a parent": "home"} {
 			root := tree(t, map[string]string{"etc/skel/.bashrc": "rc", mountAt + "/": ""})
 			at := filepath.Join(root, mountAt)
 			if err := syscall.Mount("tmpfs", at, "tmpfs", 0, ""); err != nil {
-				t.Skipf("cannot mount here (%v); CI can", err)
+				t.Skipf("cannot mount on this host, but CI can: %v", err)
 			}
 			err := ensureHome(root, account.User{Name: "alice", UID: 1000, GID: 1000, Home: "/home/alice"})
 			entries, _ := os.ReadDir(at)
@@ -218,7 +218,7 @@ func TestDevicesAreFoundByName(t *testing.T) {
 		t.Errorf("port = %q, %v", got, ok)
 	}
 	if got, ok := findDisk(sys, "none"); ok {
-		t.Errorf("a disk that is not there was found at %q", got)
+		t.Errorf("found a missing disk at %q", got)
 	}
 }
 
@@ -239,7 +239,7 @@ func TestModuleDependencies(t *testing.T) {
 	}
 }
 
-func TestAMissingKVMNamesTheKernelAsAReason(t *testing.T) {
+func TestMissingKVMNamesPossibleReasons(t *testing.T) {
 	err := openToAll(filepath.Join(t.TempDir(), "kvm"))
 	for _, want := range []string{"CONFIG_KVM", "the host's processor"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -260,7 +260,7 @@ func TestExt4SizeIsReadFromTheSuperblock(t *testing.T) {
 		t.Errorf("ext4Size = %d, %d, %v", blocks, size, err)
 	}
 	if _, _, err := ext4Size(strings.NewReader(strings.Repeat("x", 2048))); err == nil {
-		t.Error("no superblock was accepted")
+		t.Error("an invalid superblock was accepted")
 	}
 }
 
@@ -299,10 +299,10 @@ func TestOthersRun(t *testing.T) {
 		files map[string]string
 		want  bool
 	}{
-		"process 1, itself, kernel threads and the spared are no others": {
+		"process 1, itself, kernel threads and names with @ do not count": {
 			map[string]string{"1/cmdline": "init", "2/cmdline": "", "7/cmdline": "me", "9/cmdline": "@daemon", "self/cmdline": "x"}, false,
 		},
-		"a program is": {map[string]string{"1/cmdline": "init", "30/cmdline": "postgres\x00-D"}, true},
+		"a program counts": {map[string]string{"1/cmdline": "init", "30/cmdline": "postgres\x00-D"}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -16,22 +16,21 @@ import (
 	"github.com/stead-vm/stead/provider/guest/jsonhttp"
 )
 
-// longPoll is how long a request may wait for readiness before it is answered with
-// what there is; the client asks again.
+// longPoll is how long a request waits for readiness before it is answered with the current
+// status. The client then asks again.
 const longPoll = 20 * time.Second
 
-// control answers the host's questions about the machine. It is safe for concurrent
-// use.
+// control serves the control API. It is safe for concurrent use.
 type control struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
 	status  guest.Status
-	settled chan struct{} // closed once the machine is ready or cannot become so
+	settled chan struct{} // closed once the machine is ready or cannot become ready
 
-	wakes chan struct{} // gets an element when the host has slept, if there is room
+	wakes chan struct{} // gets an element after the host has slept, if there is room
 
-	// The following are nil before the machine has a root of its own.
+	// The following are nil before the machine's root is mounted.
 	initState func(context.Context) string
 	services  services
 	shutdown  func(ctx context.Context, reboot bool) error
@@ -51,7 +50,7 @@ func newControl(log *slog.Logger, init string) *control {
 	}
 }
 
-// settle says that the machine is ready, or why it cannot become so. Call it once.
+// settle marks the machine as ready, or records why it cannot become ready. Call it once.
 func (c *control) settle(problem string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +58,7 @@ func (c *control) settle(problem string) {
 	close(c.settled)
 }
 
-// setAddress says which address the machine has.
+// setAddress sets the address in the status.
 func (c *control) setAddress(n *guest.Network) {
 	address, _, _ := strings.Cut(n.Address, "/")
 	c.mu.Lock()
@@ -79,7 +78,7 @@ func (c *control) handler() http.Handler {
 		mux.HandleFunc("POST /v1/shutdown", c.postShutdown)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		jsonhttp.Fail(w, http.StatusNotFound, "this agent does not know "+r.Method+" "+r.URL.Path)
+		jsonhttp.Fail(w, http.StatusNotFound, "this agent does not support "+r.Method+" "+r.URL.Path)
 	})
 	return http.MaxBytesHandler(mux, 1<<20)
 }
@@ -109,7 +108,7 @@ func (c *control) putClock(w http.ResponseWriter, r *http.Request) {
 	if off := setClock(c.log, body.Time); off > sleepStep {
 		select {
 		case c.wakes <- struct{}{}:
-		default: // it was not heard yet
+		default: // the previous one was not received yet
 		}
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -128,7 +127,7 @@ func (c *control) putServices(w http.ResponseWriter, r *http.Request) {
 	jsonhttp.Answer(w, states)
 }
 
-// orderDeadline bounds how long an init may take to accept an order.
+// orderDeadline bounds how long an init may take to accept a shutdown.
 const orderDeadline = 30 * time.Second
 
 func (c *control) postShutdown(w http.ResponseWriter, r *http.Request) {
@@ -137,12 +136,12 @@ func (c *control) postShutdown(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
-	_ = http.NewResponseController(w).Flush() // the machine may be gone before the handler returns
+	_ = http.NewResponseController(w).Flush() // the machine may end before the handler returns
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), orderDeadline)
 		defer cancel()
 		if err := c.shutdown(ctx, body.Reboot); err != nil {
-			c.log.Error("init does not take the order to shut down", "error", err)
+			c.log.Error("init did not accept the request to shut down", "err", err)
 		}
 	}()
 }
@@ -160,13 +159,13 @@ func hello() guest.Hello {
 	return h
 }
 
-// clockTolerance is how far the guest's clock may be off before it is set: stepping
-// it for less would trouble programs more than it helps.
+// clockTolerance is how far the guest's clock may be off before the agent sets it: smaller
+// steps would disturb programs more than they help.
 const clockTolerance = 100 * time.Millisecond
 
-// sleepStep is how far the guest's clock is behind when the host must have been asleep, or
-// the machine paused: drift is less between two looks. The host, which has woken by its
-// own clocks before (slept in the supervisor), sends the time that shows it here.
+// sleepStep is by how much the guest's clock must be behind to count as a sleep of the host
+// or a pause of the machine; drift is smaller. The supervisor, which detects sleep by the
+// host's own clocks, then sends the time.
 const sleepStep = 2 * time.Second
 
 // setClock steps the clock if it is off, and returns by how much.
@@ -177,7 +176,7 @@ func setClock(log *slog.Logger, now time.Time) time.Duration {
 	}
 	ts := unix.NsecToTimespec(now.UnixNano())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
-		log.Warn("clock not set", "error", err)
+		log.Warn("cannot set the clock", "err", err)
 		return 0
 	}
 	log.Info("clock set", "by", off.Round(time.Millisecond))

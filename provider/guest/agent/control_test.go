@@ -19,7 +19,7 @@ import (
 	"github.com/stead-vm/stead/provider/guest/portmux/portmuxtest"
 )
 
-// host connects a client with c over the transport that a machine has.
+// host connects a client with c over the same transport as in a machine.
 func host(t *testing.T, c *control) *guest.Client {
 	t.Helper()
 	client := guest.NewClient(portmuxtest.Serve(t, guest.ControlPort, serveHTTP(c)).Dial)
@@ -53,7 +53,7 @@ func TestWaitReadyReturnsWhyAMachineCannotBoot(t *testing.T) {
 	}
 }
 
-func TestWaitReadyEndsWithItsContextAndSaysWhatItSawLast(t *testing.T) {
+func TestWaitReadyEndsWithItsContextAndTheLastError(t *testing.T) {
 	ended := errors.New("given up")
 	tests := map[string]struct {
 		refusals int // before the attempt that ctx cuts short
@@ -81,7 +81,7 @@ func TestWaitReadyEndsWithItsContextAndSaysWhatItSawLast(t *testing.T) {
 	}
 }
 
-// fakeServices answers like an init that knows everything but "broken".
+// fakeServices is an init that has every service except "broken".
 type fakeServices struct{}
 
 func (fakeServices) Apply(_ context.Context, want []string) ([]guest.ServiceState, error) {
@@ -95,7 +95,7 @@ func (fakeServices) Apply(_ context.Context, want []string) ([]guest.ServiceStat
 	return states, nil
 }
 
-func TestControlPassesOrdersOn(t *testing.T) {
+func TestControlCallsServicesAndShutdown(t *testing.T) {
 	c := newControl(quiet(), "systemd")
 	orders := make(chan bool, 1)
 	c.services = fakeServices{}
@@ -111,7 +111,7 @@ func TestControlPassesOrdersOn(t *testing.T) {
 	if err := client.Shutdown(t.Context(), guest.Shutdown{Reboot: true}); err != nil || !<-orders {
 		t.Errorf("Shutdown = %v", err)
 	}
-	if err := client.SetClock(t.Context(), time.Now()); err != nil { // right already: nothing is stepped
+	if err := client.SetClock(t.Context(), time.Now()); err != nil { // already right: the clock is not set
 		t.Errorf("SetClock = %v", err)
 	}
 }
@@ -123,7 +123,7 @@ func TestProbeAnswersStatusOnly(t *testing.T) {
 	if s, err := client.WaitReady(t.Context()); err != nil || !s.Ready {
 		t.Errorf("WaitReady = %+v, %v", s, err)
 	}
-	if err := client.Shutdown(t.Context(), guest.Shutdown{}); err == nil || !strings.Contains(err.Error(), "does not know") {
+	if err := client.Shutdown(t.Context(), guest.Shutdown{}); err == nil || !strings.Contains(err.Error(), "does not support") {
 		t.Errorf("Shutdown = %v", err)
 	}
 }

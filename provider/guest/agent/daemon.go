@@ -26,9 +26,9 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/sshd"
 )
 
-// startDaemon starts the daemon beside process 1. The file it returns closes by
-// itself when process 1 becomes the init, which is how the daemon learns of that;
-// text written to it is why that failed.
+// startDaemon starts the daemon beside process 1. The file that it returns is closed when
+// process 1 becomes the init, which the daemon waits for. Text written to it is the reason
+// why that failed.
 func startDaemon() (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -37,8 +37,8 @@ func startDaemon() (*os.File, error) {
 	defer r.Close()
 	cmd := &exec.Cmd{
 		Path: programPath,
-		// systemd's last killing spree spares root's processes whose name starts so: the
-		// daemon stays until the power goes, also over a soft reboot.
+		// At shutdown, systemd does not kill root's processes whose name starts with "@": the
+		// daemon runs until power-off, also across a soft reboot.
 		Args:        []string{"@stead-agent", partDaemon},
 		Env:         []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		Dir:         "/",
@@ -54,20 +54,20 @@ func startDaemon() (*os.File, error) {
 	return w, nil
 }
 
-// startedFD is the daemon's end of the pipe of startDaemon.
+// startedFD is the daemon's end of startDaemon's pipe.
 const startedFD = 3
 
 func runDaemon() error {
 	log := newLog()
 	text, err := os.ReadFile(handoverPath)
 	if err != nil {
-		return fmt.Errorf("read what process 1 left: %w", err)
+		return fmt.Errorf("read the hand-over of process 1: %w", err)
 	}
 	var h handover
 	if err := json.Unmarshal(text, &h); err != nil {
-		return fmt.Errorf("read what process 1 left: %w", err)
+		return fmt.Errorf("read the hand-over of process 1: %w", err)
 	}
-	go heedSignals()
+	go handleSignals()
 	syscall.CloseOnExec(startedFD)
 
 	c := newControl(log, string(h.Init.Kind))
@@ -82,14 +82,14 @@ func runDaemon() error {
 	}
 	state, err := initsys.NewState(h.Init)
 	if err != nil {
-		log.Warn("systemd's state will not be known", "error", err)
+		log.Warn("cannot watch systemd's state", "err", err)
 	}
 	c.initState = state.Get
 	c.services = initsys.NewServices(h.Init.Kind, filepath.Join(stateDir, "services.json"))
 	taking := make(chan struct{})
 	c.shutdown = func(ctx context.Context, reboot bool) error {
 		select {
-		case <-taking: // before, an init would not hear the order
+		case <-taking: // an init would lose an earlier request
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -110,12 +110,12 @@ func runDaemon() error {
 	return serveHost(log, servers)
 }
 
-// initDeadline bounds how long sessions wait for an init that takes commands. A machine
-// whose init never does can still be entered, to find out why.
+// initDeadline bounds how long sessions wait until the init accepts commands. If it never
+// does, the user can still open a session to find out why.
 const initDeadline = 60 * time.Second
 
-// awaitInit settles the machine's state once process 1 has become the init, and closes
-// taking when the init takes commands.
+// awaitInit settles the status once process 1 has become the init. It closes taking when
+// the init accepts commands.
 func (c *control) awaitInit(init initsys.Init, problem string, taking chan<- struct{}) {
 	defer close(taking)
 	failure, _ := io.ReadAll(os.NewFile(startedFD, "started"))
@@ -129,14 +129,13 @@ func (c *control) awaitInit(init initsys.Init, problem string, taking chan<- str
 	ctx, cancel := context.WithTimeout(context.Background(), initDeadline)
 	defer cancel()
 	if err := init.Await(ctx); err != nil {
-		c.log.Warn("sessions do not wait for the init any longer", "error", err)
+		c.log.Warn("the init does not accept commands; starting sessions anyway", "err", err)
 	}
 }
 
-// heedSignals ends the daemon when the init ends everything, which waits for those
-// that stay. What does not concern it is caught, not ignored: sessions would inherit
-// that.
-func heedSignals() {
+// handleSignals ends the daemon when the init ends all processes: the init would wait for it.
+// Other signals are caught rather than ignored, because sessions would inherit that.
+func handleSignals() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT)
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
@@ -169,24 +168,24 @@ func serveHTTP(c *control) server {
 	return func(l net.Listener) error { return s.Serve(l) }
 }
 
-// serveProbe answers from the initramfs that the guest runs, until the host ends it.
+// serveProbe serves the status from the initramfs until the host ends the machine.
 func serveProbe(log *slog.Logger) {
 	c := newControl(log, "")
 	c.settle("")
 	serveForever(log, c)
 }
 
-// serveFailure tells the host why the machine cannot boot, until the host ends it.
+// serveFailure serves why the machine cannot boot until the host ends the machine.
 func serveFailure(log *slog.Logger, why error) {
 	c := newControl(log, "")
 	c.settle(why.Error())
 	serveForever(log, c)
 }
 
-// serveForever is for process 1, whose end would be the kernel's.
+// serveForever never returns: the end of process 1 would panic the kernel.
 func serveForever(log *slog.Logger, c *control) {
 	if err := serveHost(log, map[uint32]server{guest.ControlPort: serveHTTP(c)}); err != nil {
-		log.Error("the host cannot be told", "error", err)
+		log.Error("cannot serve the host", "err", err)
 	}
 	select {}
 }

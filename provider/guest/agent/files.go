@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// replaceFile makes path a regular file with that text, whole or not at all, and does
-// nothing when it is that already. Owner and mode of a file that is there are kept.
+// replaceFile atomically makes path a regular file with this text. It does nothing if path
+// already is. It keeps owner and mode of an existing file.
 //
-// It does not wait for the disk, which would be felt in each first boot: ext4 writes
-// the data of a file that replaces another before it commits the replacement
-// (auto_da_alloc, its default), and what is lost is written again at the next boot.
+// It does not sync, which would slow down each first boot. By default (auto_da_alloc), ext4
+// writes the data of a file before it commits its rename over another, and the next boot
+// writes again what was lost.
 func replaceFile(path, text string, mode os.FileMode) error {
 	info, err := os.Lstat(path)
 	var owner *syscall.Stat_t
@@ -50,7 +50,7 @@ func writeAside(aside, text string, mode os.FileMode, owner *syscall.Stat_t) err
 	return os.Chmod(aside, mode)
 }
 
-// readOptional is the text of a file, empty where there is none.
+// readOptional returns the text of a file, or "" if the file does not exist.
 func readOptional(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if os.IsNotExist(err) {

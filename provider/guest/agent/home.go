@@ -17,8 +17,8 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/account"
 )
 
-// ensureHome makes the user's home on the machine's own disk and fills a new one from
-// /etc/skel. A home that is elsewhere is the host's: nothing is ever written there.
+// ensureHome creates the user's home on the machine's own disk and fills a new one from
+// /etc/skel. It never writes to a home on another file system: that is the host's.
 func ensureHome(root string, u account.User) error {
 	home := filepath.Join(root, u.Home)
 	own, err := onDiskOf(root, home)
@@ -28,7 +28,7 @@ func ensureHome(root string, u account.User) error {
 	if fresh, err := isFresh(home); err != nil || !fresh {
 		return err
 	}
-	// Made aside and moved in: a home that is there is whole.
+	// Create it under another name and rename it, so that an existing home is complete.
 	aside := home + ".stead-new"
 	if err := errors.Join(os.RemoveAll(aside), os.MkdirAll(filepath.Dir(aside), 0o755), os.Mkdir(aside, 0o700)); err != nil {
 		return err
@@ -39,10 +39,10 @@ func ensureHome(root string, u account.User) error {
 	if err := errors.Join(os.Chmod(aside, 0o750), os.Lchown(aside, u.UID, u.GID)); err != nil {
 		return err
 	}
-	return unix.Rename(aside, home) // os.Rename would not replace an empty folder
+	return unix.Rename(aside, home) // os.Rename would not replace an empty directory
 }
 
-// onDiskOf tells whether path, or where it would be made, is on the same file system
+// onDiskOf reports whether path, or its nearest existing parent, is on the same file system
 // as root.
 func onDiskOf(root, path string) (bool, error) {
 	var r, p unix.Stat_t
@@ -55,14 +55,13 @@ func onDiskOf(root, path string) (bool, error) {
 			return p.Dev == r.Dev, nil
 		}
 		if !errors.Is(err, unix.ENOENT) {
-			return false, fmt.Errorf("look at the home %s: %w", path, err)
+			return false, fmt.Errorf("stat the home %s: %w", path, err)
 		}
 		path = filepath.Dir(path)
 	}
 }
 
-// isFresh reports a home that is missing, or that was made as a place to mount on and
-// never used.
+// isFresh reports whether home is missing, or an unused mount point: empty and root's.
 func isFresh(home string) (bool, error) {
 	info, err := os.Stat(home)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +74,7 @@ func isFresh(home string) (bool, error) {
 	return err == nil && len(entries) == 0, err
 }
 
-// copySkel copies files, folders and links for the user.
+// copySkel copies files, directories and links for the user.
 func copySkel(skel, home string, u account.User) error {
 	return filepath.WalkDir(skel, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path == skel {
@@ -109,7 +108,7 @@ func copyEntry(from, to string, e fs.DirEntry) error {
 	case e.Type().IsRegular():
 		return copyFile(from, to, info.Mode().Perm())
 	default:
-		return nil // no skeleton has devices
+		return nil // ignore devices and the like
 	}
 }
 
@@ -127,8 +126,8 @@ func copyFile(from, to string, mode os.FileMode) error {
 	return errors.Join(err, out.Close())
 }
 
-// renumber gives the user what the account's former uid owned in a home of the
-// machine's own disk.
+// renumber changes the owner of the home's files from the account's former uid to the
+// user, if the home is on the machine's own disk.
 func renumber(home string, former int, u account.User) error {
 	own, err := onDiskOf("/", home)
 	if err != nil || !own {
@@ -136,7 +135,7 @@ func renumber(home string, former int, u account.User) error {
 	}
 	return filepath.WalkDir(home, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // not there, or gone meanwhile
+			return nil // missing, or removed meanwhile
 		}
 		info, err := e.Info()
 		if err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != former {

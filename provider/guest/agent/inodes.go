@@ -15,50 +15,51 @@ import (
 	"time"
 )
 
-// inodeKeeper keeps the files of shares that this kernel knows below a limit, where the
-// host holds each of them open.
+// inodeKeeper limits how many files of shares this kernel caches, because the host holds
+// each of them open.
 //
-// The kernel knows a file for as long as it remembers the file's name, and forgets names
-// only when memory gets short, which may be never. Raising vm.vfs_cache_pressure does
-// not help, for it only weighs what goes first when that happens. So all names that
-// nobody uses are dropped. The inodes of FUSE go with their names, their cached data too,
-// and the host is told; those of the machine's disk stay while their data is in memory
-// (since Linux 5.16). Programs notice nothing but that names are looked up anew.
+// The kernel caches an inode for as long as it caches the file's name, and drops names only
+// under memory pressure, which may never occur. Raising vm.vfs_cache_pressure does not
+// help: it only changes what is dropped first. So inodeKeeper drops all unused names. With
+// their names go the inodes of FUSE and their cached data, and the host is told. Inodes of
+// the machine's disk stay while their data is cached (since Linux 5.16). The only effect on
+// programs is that names are looked up again.
 type inodeKeeper struct {
 	limit int
 	count func() (int, error)
 	drop  func() error
 	log   *slog.Logger
 
-	stuck   int       // how many the last drop did not help against; 0: it did
-	dropped time.Time // when that was
+	stuck   int       // number of inodes at a last drop that did not help; 0: it helped
+	dropped time.Time // time of the last drop
 }
 
 const (
-	// inodePace is the pause between two looks: what a tree walk can find meanwhile is
-	// what may exceed the limit.
+	// inodePace is the pause between two checks. The limit may be exceeded by what a tree
+	// walk finds in that time.
 	inodePace = time.Second
-	// inodeSettle is when a drop can be judged: the kernel frees a moment later (RCU).
+	// inodeSettle is how long to wait before counting after a drop: the kernel frees inodes
+	// with a delay (RCU).
 	inodeSettle = 200 * time.Millisecond
-	// inodePatience is when a drop that did not help is tried again although no more have
-	// become known: what was in use may not be any longer.
+	// inodePatience is how long to wait after a drop that did not help before the next one,
+	// unless the number grows: files may no longer be in use by then.
 	inodePatience = time.Minute
 )
 
-// keepInodes keeps the limit for as long as the machine runs.
+// keepInodes enforces the limit for as long as the machine runs.
 func keepInodes(log *slog.Logger, limit int) {
 	k := inodeKeeper{limit: limit, count: countInodes, drop: dropInodes, log: log}
 	k.run(context.Background())
 }
 
-// run returns when ctx ends. What fails is told once: it hardly mends itself, and the
-// next look is near.
+// run returns when ctx ends. It logs each kind of failure only once, because a failure
+// is likely to repeat at every check.
 func (k *inodeKeeper) run(ctx context.Context) {
 	told := map[string]bool{}
 	tell := func(what string, err error) {
 		if err != nil && !told[what] {
 			told[what] = true
-			k.log.Warn("the host may run out of open files", "failed", what, "error", err)
+			k.log.Warn("the host may run out of open files", "failed", what, "err", err)
 		}
 	}
 	for sleepFor(ctx, inodePace) {
@@ -76,14 +77,14 @@ func (k *inodeKeeper) run(ctx context.Context) {
 	}
 }
 
-// due tells whether n inodes are worth a drop. Those in use stay whatever is done, and
-// dropping costs everybody his names: so one that freed less than a quarter is repeated
-// only when a quarter more have come, or after a while.
+// due reports whether to drop at n inodes. A drop cannot free inodes in use, and costs
+// every program its cached names. So a drop that freed less than a quarter is repeated only
+// when there are a quarter more, or after inodePatience.
 func (k *inodeKeeper) due(n int, now time.Time) bool {
 	return n > k.limit && (n-k.stuck > k.stuck/4 || now.Sub(k.dropped) >= inodePatience)
 }
 
-// sleepFor tells whether ctx has not ended meanwhile.
+// sleepFor waits and reports whether ctx is still alive.
 func sleepFor(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
@@ -93,8 +94,8 @@ func sleepFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// countInodes is how many inodes of FUSE there are, virtiofs included. A kernel built
-// without that statistic has one of all file systems, which is never less.
+// countInodes returns the number of FUSE's inodes, including virtiofs. A kernel without
+// that statistic has one of all file systems, which is never smaller.
 func countInodes() (int, error) {
 	n, err := countIn("/proc/slabinfo", fuseInodes)
 	if err == nil {
@@ -120,9 +121,9 @@ func countIn(path string, parse func(io.Reader) (int, error)) (int, error) {
 	return n, nil
 }
 
-// fuseInodes finds the number of objects in use in the cache of FUSE's inodes. That cache
-// shares its slabs with no other, for it has a constructor. The form is that of
-// slabinfo(5); the rest is not read, because the kernel counts each cache as it is asked.
+// fuseInodes returns the number of objects in use in FUSE's inode cache, from slabinfo(5).
+// That cache has a constructor, so it is not merged with others. fuseInodes stops reading
+// there: the kernel counts each cache only when it is read.
 func fuseInodes(slabinfo io.Reader) (int, error) {
 	lines := bufio.NewScanner(slabinfo)
 	for lines.Scan() {
@@ -136,7 +137,7 @@ func fuseInodes(slabinfo io.Reader) (int, error) {
 	return 0, errors.New("no line for fuse_inode")
 }
 
-// allInodes is the first number of inode-nr, of proc_sys_fs(5): inodes that exist.
+// allInodes returns the first number of inode-nr, the number of inodes; see proc_sys_fs(5).
 func allInodes(inodeNr io.Reader) (int, error) {
 	var word string
 	if _, err := fmt.Fscan(inodeNr, &word); err != nil {
@@ -150,8 +151,8 @@ func number(word string) (int, error) {
 	return int(n), err
 }
 
-// dropInodes drops names and inodes that nobody uses: 2, in the kernel's documentation of
-// vm sysctls. After a 4 the kernel does not note it in its log each time.
+// dropInodes drops unused names and inodes by writing 2 to drop_caches, see the kernel's
+// documentation of vm sysctls. Writing 4 first keeps the kernel from logging each drop.
 func dropInodes() error {
 	for _, what := range []string{"4", "2"} {
 		if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte(what), 0); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/lease"
 )
 
-// leased is conf with what a lease says, and without an address where it is none.
-func leased(conf guest.Network, l lease.Lease) *guest.Network {
+// withLease returns conf with the settings of the lease l, or without an address if l is zero.
+func withLease(conf guest.Network, l lease.Lease) *guest.Network {
 	conf.Address, conf.Gateway = "", ""
 	if l.Address.IsValid() {
 		conf.Address = l.Address.String()
@@ -31,12 +31,12 @@ func leased(conf guest.Network, l lease.Lease) *guest.Network {
 	return &conf
 }
 
-// keepLease renews the lease of the boot for as long as the machine runs, and gets one
-// later where the boot got none.
+// keepLease renews the boot's lease for as long as the machine runs. If the boot got none,
+// it keeps asking.
 func keepLease(log *slog.Logger, h handover, c *control) {
 	card := firstCard()
 	if card == nil {
-		return // which the boot has told
+		return // the boot has reported that
 	}
 	keeper := lease.Keeper{
 		Server: lease.Client{Card: card.Attrs().Name, Hostname: h.Boot.Hostname},
@@ -47,13 +47,13 @@ func keepLease(log *slog.Logger, h handover, c *control) {
 	keeper.Run(context.Background(), h.Lease)
 }
 
-// useLease gives the running machine the settings of another lease, or takes them away.
+// useLease replaces the settings of the lease old with those of now. Either may be zero.
 func (c *control) useLease(conf guest.Boot, old, now lease.Lease) error {
 	card := firstCard()
 	if card == nil {
 		return errNoCard
 	}
-	network := leased(*conf.Network, now)
+	network := withLease(*conf.Network, now)
 	c.setAddress(network)
 	var problems []error
 	if old.Address.IsValid() && old.Address != now.Address {

@@ -12,7 +12,7 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/lease"
 )
 
-func TestALeaseSettlesTheNetwork(t *testing.T) {
+func TestWithLease(t *testing.T) {
 	bare := lease.Lease{Address: netip.MustParsePrefix("192.168.64.7/24")}
 	full := bare
 	full.Gateway, full.MTU = netip.MustParseAddr("192.168.64.1"), 1400
@@ -22,17 +22,17 @@ func TestALeaseSettlesTheNetwork(t *testing.T) {
 		lease lease.Lease
 		want  guest.Network
 	}{
-		"what it says wins": {full, guest.Network{
+		"the lease's settings override": {full, guest.Network{
 			DHCP: true, Address: "192.168.64.7/24", Gateway: "192.168.64.1", DNS: []string{"192.168.64.1", "9.9.9.9"}, MTU: 1400,
 		}},
-		"a way out that it does not name is none; resolvers and MTU stay": {bare, guest.Network{
+		"a lease without options keeps resolvers and MTU, but no gateway": {bare, guest.Network{
 			DHCP: true, Address: "192.168.64.7/24", DNS: []string{"1.1.1.1"}, MTU: 1500,
 		}},
-		"without one there is no address": {lease.Lease{}, guest.Network{DHCP: true, DNS: []string{"1.1.1.1"}, MTU: 1500}},
+		"no lease, no address": {lease.Lease{}, guest.Network{DHCP: true, DNS: []string{"1.1.1.1"}, MTU: 1500}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if d := cmp.Diff(&tt.want, leased(earlier, tt.lease)); d != "" {
+			if d := cmp.Diff(&tt.want, withLease(earlier, tt.lease)); d != "" {
 				t.Errorf("leased (-want +got):\n%s", d)
 			}
 		})

@@ -19,39 +19,39 @@ import (
 	"github.com/stead-vm/stead/provider/guest/portmux"
 )
 
-func TestTheHostComesInByWhatTheHypervisorMade(t *testing.T) {
+func TestFindLink(t *testing.T) {
 	const port = "class/virtio-ports/vport2p1/name"
 	tests := map[string]struct {
 		files map[string]string
 		vsock bool
-		port  bool // the way is the port, of which there is no device here
+		port  bool // the link is the port, whose device does not exist here
 		none  bool
 	}{
-		"a port of our name":                {files: map[string]string{port: guest.AgentPortName}, port: true},
-		"vsock":                             {vsock: true},
-		"vsock beside somebody's port":      {files: map[string]string{port: "org.qemu.guest_agent.0"}, vsock: true},
-		"a port of our name, beside vsock":  {files: map[string]string{port: guest.AgentPortName}, vsock: true, port: true},
-		"nothing yet":                       {none: true},
-		"a port of somebody's, and nothing": {files: map[string]string{port: "org.qemu.guest_agent.0"}, none: true},
+		"a port of our name":               {files: map[string]string{port: guest.AgentPortName}, port: true},
+		"vsock":                            {vsock: true},
+		"vsock beside another port":        {files: map[string]string{port: "org.qemu.guest_agent.0"}, vsock: true},
+		"a port of our name, beside vsock": {files: map[string]string{port: guest.AgentPortName}, vsock: true, port: true},
+		"nothing yet":                      {none: true},
+		"only another port":                {files: map[string]string{port: "org.qemu.guest_agent.0"}, none: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			serve := findLink(tree(t, tt.files), func() bool { return tt.vsock })
 			if (serve == nil) != tt.none {
-				t.Fatalf("a way was found: %v", serve != nil)
+				t.Fatalf("found a link: %v", serve != nil)
 			}
 			if serve == nil {
 				return
 			}
 			var absent *os.PathError
 			if tt.port && !errors.As(serve(nil), &absent) {
-				t.Error("the way found is not the port")
+				t.Error("the link is not the port")
 			}
 		})
 	}
 }
 
-func TestOnlyNumbersOfGuestsMeanVsock(t *testing.T) {
+func TestIsGuest(t *testing.T) {
 	for cid, want := range map[uint32]bool{
 		0: false, vsock.Local: false, vsock.Host: false, 1<<32 - 1: false, // no device
 		3: true, 1 << 31: true,
@@ -85,7 +85,7 @@ func (l *conns) Accept() (net.Conn, error) {
 	return conn{c, from}, nil
 }
 
-func TestOnlyTheHostIsLetIn(t *testing.T) {
+func TestOnlyTheHostIsAccepted(t *testing.T) {
 	from := func(cid uint32) net.Addr { return &vsock.Addr{ContextID: cid, Port: 1000} }
 	ended := make(chan error, 1)
 	l := fromHost{&conns{from: []net.Addr{from(vsock.Local), from(3), from(vsock.Host), from(vsock.Hypervisor), &net.UnixAddr{}, from(1<<32 - 1)}}, ended}
@@ -98,15 +98,15 @@ func TestOnlyTheHostIsLetIn(t *testing.T) {
 		got = append(got, c.RemoteAddr().(*vsock.Addr).ContextID)
 	}
 	if !slices.Equal(got, []uint32{vsock.Host}) {
-		t.Errorf("let in %v, want the host alone", got)
+		t.Errorf("accepted %v, want only the host", got)
 	}
 	if err := <-ended; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the end of the listener was told as %v", err)
+		t.Errorf("the listener ended with %v", err)
 	}
 }
 
-// polled is f, which it closes, for Go's poller: a read of the other kind keeps the
-// terminal open until something comes.
+// polled closes f and returns a copy for Go's poller: a blocking read would keep the terminal
+// open until data arrives.
 func polled(t *testing.T, f *os.File) *os.File {
 	t.Helper()
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -120,7 +120,7 @@ func polled(t *testing.T, f *os.File) *os.File {
 }
 
 // A terminal's pair of devices is like a port: it hangs up when its other end closes.
-func TestAPortsHostMayGoAndAnotherCome(t *testing.T) {
+func TestPortServesOneHostAfterAnother(t *testing.T) {
 	device := filepath.Join(t.TempDir(), "port")
 	c := newControl(quiet(), "")
 	servers := map[uint32]server{guest.ControlPort: serveHTTP(c)}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runInit is process 1 of an image without an init: it reaps, and takes the same
+// runInit is process 1 of an image without an init. It reaps children and obeys the same
 // signals as busybox's init. It does not return.
 func runInit() {
 	orders := make(chan os.Signal, 4)
@@ -21,7 +21,7 @@ func runInit() {
 	reap(orders)
 }
 
-// reap collects the dead and obeys orders, forever.
+// reap collects dead children and obeys orders, forever.
 func reap(orders <-chan os.Signal) {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
@@ -42,7 +42,7 @@ func reap(orders <-chan os.Signal) {
 	}
 }
 
-// collect takes the status of every dead child.
+// collect reaps every dead child.
 func collect() {
 	for {
 		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
@@ -52,10 +52,10 @@ func collect() {
 	}
 }
 
-// politeness is what processes get between SIGTERM and SIGKILL.
+// politeness is how long processes get between SIGTERM and SIGKILL.
 const politeness = 5 * time.Second
 
-// shutDown ends all processes, writes the disk and switches off or restarts.
+// shutDown ends all processes, syncs the disk and powers off or reboots.
 func shutDown(how int) {
 	_ = unix.Kill(-1, unix.SIGTERM)
 	_ = unix.Kill(-1, unix.SIGHUP) // an interactive shell heeds only this one

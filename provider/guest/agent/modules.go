@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loadModules loads what the file "order" in dir lists. A module that the kernel does
-// not want (another processor's, or built in) is logged: what depends on it will say
-// what is missing.
+// loadModules loads the modules that the file "order" in dir lists. It only logs a module
+// that the kernel rejects (for another processor, or built in): whatever needs the module
+// reports what is missing.
 func loadModules(log *slog.Logger, dir string) error {
 	order, err := os.ReadFile(filepath.Join(dir, "order"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -28,7 +28,7 @@ func loadModules(log *slog.Logger, dir string) error {
 	}
 	for _, name := range strings.Fields(string(order)) {
 		if err := loadModule(filepath.Join(dir, name)); err != nil {
-			log.Warn("module not loaded", "module", name, "error", err)
+			log.Warn("module not loaded", "module", name, "err", err)
 		}
 	}
 	return nil
@@ -51,8 +51,8 @@ func loadModule(path string) error {
 	return err
 }
 
-// ensureKVM gives everybody /dev/kvm, as udev's own rule does: container images often
-// have no udev.
+// ensureKVM makes /dev/kvm accessible to every user, like udev's own rule: container images
+// often have no udev.
 func ensureKVM(log *slog.Logger) error {
 	if _, err := os.Stat("/dev/kvm"); err != nil {
 		if err := loadKVM(log); err != nil {
@@ -62,17 +62,18 @@ func ensureKVM(log *slog.Logger) error {
 	return openToAll("/dev/kvm")
 }
 
-// openToAll gives everybody the device of KVM, or says who may be why it is not there.
+// openToAll makes KVM's device accessible to every user. Its error gives possible reasons
+// for a missing device.
 func openToAll(device string) error {
 	if err := os.Chmod(device, 0o666); err != nil {
-		return fmt.Errorf("virtualization was asked for: %w; "+
+		return fmt.Errorf("virtualization = true is set, but KVM is not available: %w; "+
 			"either the machine's kernel is built without KVM (CONFIG_KVM), or the host's processor or hypervisor does not offer it to this machine", err)
 	}
 	return nil
 }
 
-// loadKVM loads the processor's KVM module from the kernel's tree. On arm64 KVM is no
-// module: the kernel has it built in or not at all.
+// loadKVM loads the processor's KVM module from the kernel's module tree. On arm64 KVM is
+// not a module: the kernel has it built in or not at all.
 func loadKVM(log *slog.Logger) error {
 	if runtime.GOARCH == "arm64" {
 		return nil
@@ -83,7 +84,7 @@ func loadKVM(log *slog.Logger) error {
 	}
 	name := kvmModule(string(cpu))
 	if name == "" {
-		return errors.New("virtualization was asked for and the machine's processor has neither svm nor vmx")
+		return errors.New("virtualization = true is set, but the machine's processor has neither svm nor vmx")
 	}
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -100,13 +101,13 @@ func loadKVM(log *slog.Logger) error {
 	}
 	for _, p := range paths {
 		if err := loadModule(filepath.Join(tree, p)); err != nil {
-			log.Warn("module not loaded", "module", p, "error", err)
+			log.Warn("module not loaded", "module", p, "err", err)
 		}
 	}
 	return nil
 }
 
-// kvmModule picks the module for a processor by the flags in /proc/cpuinfo.
+// kvmModule returns the module for a processor by the flags in /proc/cpuinfo.
 func kvmModule(cpuinfo string) string {
 	for _, word := range strings.Fields(cpuinfo) {
 		switch word {

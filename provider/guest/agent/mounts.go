@@ -13,15 +13,15 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-// mountPoint is one file system of the kernel and its place.
+// mountPoint is a kernel file system and its mount point.
 type mountPoint struct {
 	source, target, kind string
 	flags                uintptr
 	data                 string
-	optional             bool // a kernel may lack it
+	optional             bool // the kernel may not support it
 }
 
-// earlyMounts are what the initramfs needs. They move into the root later.
+// earlyMounts are the mounts of the initramfs. They are moved into the root later.
 var earlyMounts = []mountPoint{
 	{source: "devtmpfs", target: "/dev", kind: "devtmpfs", flags: unix.MS_NOSUID, data: "mode=755"},
 	{source: "proc", target: "/proc", kind: "proc", flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
@@ -29,8 +29,8 @@ var earlyMounts = []mountPoint{
 	{source: "tmpfs", target: "/run", kind: "tmpfs", flags: unix.MS_NOSUID | unix.MS_NODEV, data: "mode=755"},
 }
 
-// lateMounts are what an init expects, or mounts itself where they are missing. The
-// group of terminals is 5 everywhere (systemd's TTY_GID).
+// lateMounts are mounts that an init expects, or mounts itself if they are missing. The
+// group of terminals is 5 in all distributions (systemd's TTY_GID).
 var lateMounts = []mountPoint{
 	{source: "devpts", target: "/dev/pts", kind: "devpts", flags: unix.MS_NOSUID | unix.MS_NOEXEC, data: "gid=5,mode=620,ptmxmode=666"},
 	{source: "tmpfs", target: "/dev/shm", kind: "tmpfs", flags: unix.MS_NOSUID | unix.MS_NODEV, data: "mode=1777"},
@@ -51,8 +51,8 @@ func mountAll(points []mountPoint, root string) error {
 	return nil
 }
 
-// openConsole gives process 1 its standard streams on the console, which the kernel
-// does only where the initramfs has a device file for it.
+// openConsole opens the console as the standard streams of process 1. The kernel does that
+// only if the initramfs has a device file for it.
 func openConsole() {
 	fd, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -68,8 +68,8 @@ func openConsole() {
 	}
 }
 
-// mountShares mounts the host's folders. It runs in the machine's root, so that
-// links such as /lib lead where they should.
+// mountShares mounts the host's directories. It runs in the machine's root, so that links
+// such as /lib resolve correctly.
 func mountShares(shares []guest.Mount) error {
 	var problems []error
 	for _, s := range shares {
@@ -82,7 +82,7 @@ func mountShares(shares []guest.Mount) error {
 			err = unix.Mount(s.Tag, s.Target, "virtiofs", flags, "")
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("mount the host's folder %q on %s: %w", s.Tag, s.Target, err))
+			problems = append(problems, fmt.Errorf("mount the host's directory %q on %s: %w", s.Tag, s.Target, err))
 		}
 	}
 	return errors.Join(problems...)

@@ -13,7 +13,7 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-// writeNames tells the machine its own name, its address and where to ask for others.
+// writeNames sets the machine's host name, and writes its hosts file and resolvers.
 func writeNames(conf guest.Boot) error {
 	var problems []error
 	if conf.Hostname != "" {
@@ -25,7 +25,7 @@ func writeNames(conf guest.Boot) error {
 	return errors.Join(append(problems, writeAddresses(conf.Hostname, conf.Network))...)
 }
 
-// writeAddresses writes the files that follow from the machine's address and network.
+// writeAddresses writes the files that depend on the machine's address and network.
 func writeAddresses(name string, network *guest.Network) error {
 	var problems []error
 	if name != "" {
@@ -36,17 +36,17 @@ func writeAddresses(name string, network *guest.Network) error {
 		problems = append(problems, err)
 	}
 	if network != nil && len(network.DNS) > 0 {
-		// A link to a resolver's own file is replaced: the resolver may not run, and
-		// systemd-resolved takes its servers from a file that it finds here.
+		// Replace a link to a resolver's own file: the resolver may not run, and
+		// systemd-resolved reads its servers from a regular file here.
 		problems = append(problems, replaceFile("/etc/resolv.conf", resolvConf(network.DNS), 0o644))
 	}
 	return errors.Join(problems...)
 }
 
 // hosts returns the text of /etc/hosts: loopback and the machine first, as Apple's
-// container machine writes them, then what the image has for other names.
+// container machine writes them, then the image's entries for other names.
 func hosts(old, name string, network *guest.Network) string {
-	address := "127.0.1.1" // Debian's way to have a name without a network
+	address := "127.0.1.1" // Debian's convention for a host name without a network
 	if network != nil && network.Address != "" {
 		address, _, _ = strings.Cut(network.Address, "/")
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/lease"
 )
 
-// setUpNetwork brings up loopback and the first network card; nil leaves the card
-// alone. What a DHCP server says goes into the hand-over: the daemon keeps it, and asks on
-// where none has answered, for a machine without a network can still be worked in.
+// setUpNetwork brings up loopback and, if Boot.Network is set, the first network card. A
+// DHCP lease goes into the hand-over: the daemon renews it. If no server answers, that is
+// not an error, because a machine is usable without a network; the daemon keeps asking.
 func (h *handover) setUpNetwork(log *slog.Logger) error {
 	if lo, err := netlink.LinkByName("lo"); err == nil {
 		if err := netlink.LinkSetUp(lo); err != nil {
@@ -41,19 +41,19 @@ func (h *handover) setUpNetwork(log *slog.Logger) error {
 		granted, err := lease.Client{Card: card.Attrs().Name, Hostname: h.Boot.Hostname}.Discover(context.Background())
 		var silent *lease.NoAnswerError
 		if errors.As(err, &silent) {
-			log.Warn("this machine has no address yet", "error", err)
+			log.Warn("this machine has no address yet", "err", err)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
 		h.Lease = granted
-		h.Boot.Network = leased(*h.Boot.Network, granted)
+		h.Boot.Network = withLease(*h.Boot.Network, granted)
 	}
 	return setUpCard(card, *h.Boot.Network)
 }
 
-// setUpCard gives a card its address, its MTU and the route out.
+// setUpCard sets a card's address, MTU and default route.
 func setUpCard(card netlink.Link, conf guest.Network) error {
 	name := card.Attrs().Name
 	addr, err := netlink.ParseAddr(conf.Address)
@@ -66,21 +66,21 @@ func setUpCard(card netlink.Link, conf guest.Network) error {
 		}
 	}
 	if err := netlink.AddrReplace(card, addr); err != nil {
-		return fmt.Errorf("give %s the address %s: %w", name, conf.Address, err)
+		return fmt.Errorf("set the address of %s to %s: %w", name, conf.Address, err)
 	}
 	if err := netlink.LinkSetUp(card); err != nil {
 		return fmt.Errorf("bring up %s: %w", name, err)
 	}
 	if conf.Gateway == "" {
-		return nil // a network without a way out
+		return nil // a network without a gateway
 	}
 	gateway := net.ParseIP(conf.Gateway)
 	if gateway == nil {
-		return fmt.Errorf("gateway %q is no IP address", conf.Gateway)
+		return fmt.Errorf("gateway %q is not an IP address", conf.Gateway)
 	}
 	route := &netlink.Route{LinkIndex: card.Attrs().Index, Gw: gateway}
 	if !addr.Contains(gateway) {
-		route.SetFlag(netlink.FLAG_ONLINK) // a network of one address
+		route.SetFlag(netlink.FLAG_ONLINK) // the gateway is outside of the card's network
 	}
 	if err := netlink.RouteReplace(route); err != nil {
 		return fmt.Errorf("route through %s: %w", gateway, err)
@@ -88,22 +88,22 @@ func setUpCard(card netlink.Link, conf guest.Network) error {
 	return nil
 }
 
-// dropAddress takes an address from a card, and with it the routes that need it.
+// dropAddress removes an address from a card, and with it the routes that need it.
 func dropAddress(card netlink.Link, address string) error {
 	addr, err := netlink.ParseAddr(address)
 	if err == nil {
 		err = netlink.AddrDel(card, addr)
 	}
 	if err != nil {
-		return fmt.Errorf("take the address %s from %s: %w", address, card.Attrs().Name, err)
+		return fmt.Errorf("remove the address %s from %s: %w", address, card.Attrs().Name, err)
 	}
 	return nil
 }
 
-// errNoCard reports a card that was there when the machine booted.
+// errNoCard reports that the network card has disappeared since the boot.
 var errNoCard = errors.New("the network card is gone")
 
-// firstCard is the network device with the lowest index that is a card.
+// firstCard returns the Ethernet device with the lowest index, or nil.
 func firstCard() netlink.Link {
 	links, err := netlink.LinkList()
 	if err != nil {

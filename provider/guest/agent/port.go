@@ -13,7 +13,7 @@ import (
 	"github.com/stead-vm/stead/provider/guest/portmux"
 )
 
-// servePort serves over a virtio-serial port, for as long as one connection lasts.
+// servePort serves over a virtio-serial port until the connection ends.
 func servePort(device string, servers map[uint32]server) error {
 	f, err := openPort(device)
 	if err != nil {
@@ -30,14 +30,14 @@ func servePort(device string, servers map[uint32]server) error {
 		if err != nil {
 			return err
 		}
-		go func() { _ = serve(l) }() // ends with the connection, whose end Serve reports
+		go func() { _ = serve(l) }() // ends with the connection; Serve returns the error
 	}
 	return mux.Serve()
 }
 
-// findPort returns the device of the port named name, looking beneath sys.
+// findPort returns the device of the port with this name. sys is the mount point of sysfs.
 func findPort(sys, name string) (string, bool) {
-	files, _ := filepath.Glob(filepath.Join(sys, "class/virtio-ports/*/name")) // the pattern is sound
+	files, _ := filepath.Glob(filepath.Join(sys, "class/virtio-ports/*/name")) // the pattern is valid
 	for _, f := range files {
 		if text, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(text)) == name {
 			return filepath.Join("/dev", filepath.Base(filepath.Dir(f))), true
@@ -46,8 +46,8 @@ func findPort(sys, name string) (string, bool) {
 	return "", false
 }
 
-// openPort opens a virtio-serial port for Go's poller and returns once the host is at
-// its other end: until then reading would only find the end of the file.
+// openPort opens a virtio-serial port for Go's poller. It returns once the host has opened
+// the other end: until then a read would return io.EOF.
 func openPort(device string) (*os.File, error) {
 	fd, err := unix.Open(device, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -18,16 +18,16 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-// newRoot is where the initramfs mounts the machine's root.
+// newRoot is the initramfs's mount point of the machine's root.
 const newRoot = "/newroot"
 
-// Devices appear while their drivers start: quickly, but not at once.
+// Devices appear a moment after their drivers start.
 const (
 	devicePoll = 2 * time.Millisecond
 	deviceWait = 10 * time.Second
 )
 
-// await looks again and again for something that a driver makes.
+// await polls until a driver has created something.
 func await(what string, found func() bool) error {
 	for end := time.Now().Add(deviceWait); !found(); time.Sleep(devicePoll) {
 		if time.Now().After(end) {
@@ -37,18 +37,18 @@ func await(what string, found func() bool) error {
 	return nil
 }
 
-// rootOptions lets deleting give space back to the host without anybody's doing: what
-// the file system frees it discards after the next commit, in the background, and the
-// hypervisor cuts it out of the disk's file. Removing 4,000 small files or one of 150 MB
-// took as long as without, within what the same removal varies. A periodic fstrim would
-// leave the host waiting, and needs a timer that images lack.
+// rootOptions makes the file system discard freed blocks in the background after each
+// commit. The hypervisor then frees them in the disk's file, so that deleting a file gives
+// its space back to the host. Removing 4,000 small files or one of 150 MB took no longer
+// than without the option. A periodic fstrim would free space later, and needs a timer that
+// images lack.
 //
 // A remount by the image's init keeps the option, unless its fstab says nodiscard.
 const rootOptions = "discard"
 
-// findDisk returns the device whose serial is serial, looking beneath sys.
+// findDisk returns the block device with this serial. sys is the mount point of sysfs.
 func findDisk(sys, serial string) (string, bool) {
-	files, _ := filepath.Glob(filepath.Join(sys, "block/*/serial")) // the pattern is sound
+	files, _ := filepath.Glob(filepath.Join(sys, "block/*/serial")) // the pattern is valid
 	for _, f := range files {
 		if text, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(text)) == serial {
 			return filepath.Join("/dev", filepath.Base(filepath.Dir(f))), true
@@ -57,12 +57,12 @@ func findDisk(sys, serial string) (string, bool) {
 	return "", false
 }
 
-func opens(device string) bool {
+func canOpen(device string) bool {
 	f, err := os.Open(device)
 	if err != nil {
 		return false
 	}
-	_ = f.Close() // only tried
+	_ = f.Close()
 	return true
 }
 
@@ -70,7 +70,7 @@ func mountRoot() error {
 	var device string
 	err := await("a disk with the serial "+guest.RootSerial, func() (ok bool) {
 		device, ok = findDisk("/sys", guest.RootSerial)
-		return ok && opens(device) // sysfs shows it a moment before it can be used
+		return ok && canOpen(device) // sysfs lists a device a moment before it can be opened
 	})
 	if err != nil {
 		return err
@@ -87,11 +87,11 @@ func mountRoot() error {
 	return nil
 }
 
-// ioctlResizeFS is EXT4_IOC_RESIZE_FS of the kernel's fs/ext4/ext4.h; its argument is
-// the new number of blocks.
+// ioctlResizeFS is EXT4_IOC_RESIZE_FS from the kernel's fs/ext4/ext4.h. Its argument is the
+// new number of blocks.
 const ioctlResizeFS = 0x40086610
 
-// grow extends a mounted ext4 over the whole of a device that has become larger.
+// grow extends a mounted ext4 to the size of its device.
 func grow(device, mountPoint string) error {
 	d, err := os.Open(device)
 	if err != nil {
@@ -132,7 +132,7 @@ func ext4Size(r io.ReaderAt) (blocks, size uint64, err error) {
 	return uint64(le.Uint32(super[4:])) | uint64(le.Uint32(super[0x150:]))<<32, 1024 << le.Uint32(super[0x18:]), nil
 }
 
-// switchRoot makes the machine's disk the root and gives the initramfs' memory back.
+// switchRoot makes the machine's disk the root and frees the memory of the initramfs.
 func switchRoot() error {
 	for _, m := range earlyMounts {
 		target := newRoot + m.target
@@ -163,14 +163,14 @@ func switchRoot() error {
 	return os.Chdir("/")
 }
 
-// empty removes what the initramfs held, which is memory, and stays on its file
-// system. Best effort.
+// empty removes all files of the initramfs to free their memory. It does not cross into
+// other file systems. Best effort.
 func empty(dir string) {
 	var top unix.Stat_t
 	if unix.Stat(dir, &top) != nil {
 		return
 	}
-	entries, _ := os.ReadDir(dir) // what cannot be read cannot be removed
+	entries, _ := os.ReadDir(dir) // best effort
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		var st unix.Stat_t

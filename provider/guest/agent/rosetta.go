@@ -13,32 +13,32 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-// Places of the translator. They are on a tmpfs, as all of a boot is. The kernel's
-// registry is mounted a second time, away from where inits expect it: systemd refuses
-// to set up its own mount of it over one that is there.
+// Paths of Rosetta, on a tmpfs like everything of a boot. binfmt_misc is mounted at a
+// different place than usual, because systemd refuses to set up its own mount over an
+// existing one.
 const (
 	rosettaDir  = runDir + "/rosetta"
 	formatsDir  = runDir + "/binfmt_misc"
-	rosettaName = "rosetta" // of the program and of its registration
+	rosettaName = "rosetta" // name of the program and of its registration
 )
 
-// rosettaFormat is what the translator runs: executables and shared objects of 64-bit
-// x86, in the words of the kernel's Documentation/admin-guide/binfmt-misc.rst. Magic,
-// mask and flags are those that Apple gives for update-binfmts in "Running Intel
-// Binaries in Linux VMs with Rosetta": C computes credentials by the program and not by
-// the translator, F opens the translator now, so that it works in containers too.
+// rosettaFormat registers Rosetta for executables and shared objects of 64-bit x86, in the
+// format of the kernel's Documentation/admin-guide/binfmt-misc.rst. Magic, mask and flags
+// are Apple's for update-binfmts, from "Running Intel Binaries in Linux VMs with Rosetta".
+// Flag C takes credentials from the program, not from Rosetta. Flag F opens Rosetta at
+// registration, so that it works in containers too.
 const rosettaFormat = ":" + rosettaName + ":M::" +
 	`\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x3e\x00:` +
 	`\xff\xff\xff\xff\xff\xfe\xfe\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:` +
 	rosettaDir + "/" + rosettaName + ":CF\n"
 
-// translate has amd64 programs run by the host's translator. It comes before the init,
+// setUpRosetta makes the kernel run amd64 programs with Rosetta. It must run before the init,
 // which is such a program.
-func translate() error {
-	if err := errors.Join(mountRosetta(), register()); err != nil {
-		return fmt.Errorf("amd64 programs cannot run: %w", err)
+func setUpRosetta() error {
+	if err := errors.Join(mountRosetta(), registerRosetta()); err != nil {
+		return fmt.Errorf("cannot run amd64 programs: %w", err)
 	}
-	return keepRegistered("/")
+	return keepRosettaRegistered("/")
 }
 
 func mountRosetta() error {
@@ -46,29 +46,29 @@ func mountRosetta() error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(rosettaDir, rosettaName)); err != nil {
-		return fmt.Errorf("the host shares no translator: %w", err)
+		return fmt.Errorf("the host does not share Rosetta: %w", err)
 	}
 	return nil
 }
 
-func register() error {
+func registerRosetta() error {
 	err := os.MkdirAll(formatsDir, 0o755)
 	if err == nil {
 		err = unix.Mount("binfmt_misc", formatsDir, "binfmt_misc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	}
 	if err != nil {
-		return fmt.Errorf("mount binfmt_misc, which the kernel may lack: %w", err)
+		return fmt.Errorf("mount binfmt_misc, which the kernel may not support: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(formatsDir, "register"), []byte(rosettaFormat), 0o200); err != nil {
-		return fmt.Errorf("register the translator: %w", err)
+		return fmt.Errorf("register Rosetta: %w", err)
 	}
 	return nil
 }
 
-// formatsService changes systemd's own service for such formats. It begins by
-// forgetting all that are registered and does so again when the machine stops, and
-// nothing of systemd could be executed then. Started with the names of files it adds
-// those and forgets nothing.
+// formatsService overrides systemd's own service for binfmt_misc. That service removes all
+// registrations when it starts and when the machine stops, after which systemd itself could
+// not be executed. Run with the names of files, systemd-binfmt adds those and removes
+// nothing.
 const formatsService = `# Written by stead at each boot.
 [Service]
 ExecStart=
@@ -76,9 +76,9 @@ ExecStart=/bin/sh -c 'PATH=/usr/lib/systemd:/lib/systemd; for f in /usr/lib/binf
 ExecStop=
 `
 
-// keepRegistered makes the registration outlive what an init does to the others. The
-// second file is for those who call systemd-binfmt by hand.
-func keepRegistered(root string) error {
+// keepRosettaRegistered keeps systemd from removing the registration. The second file covers a
+// user who runs systemd-binfmt by hand.
+func keepRosettaRegistered(root string) error {
 	var problems []error
 	for name, text := range map[string]string{
 		"run/systemd/system/systemd-binfmt.service.d/stead.conf": formatsService,

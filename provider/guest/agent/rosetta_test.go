@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// What the kernel reads: fields by colons, of which the third is the kind, then offset,
-// magic, mask, interpreter and flags.
-func TestTranslatorIsRegisteredForExecutablesOfAmd64(t *testing.T) {
+// The kernel reads fields separated by colons: name, kind, offset, magic, mask, interpreter
+// and flags.
+func TestRosettaIsRegisteredForExecutablesOfAmd64(t *testing.T) {
 	fields := strings.Split(strings.TrimSpace(rosettaFormat), ":")
 	if len(fields) != 8 {
 		t.Fatalf("%d fields: %q", len(fields), fields)
@@ -59,10 +59,10 @@ func octets(t *testing.T, text string) []byte {
 	return b
 }
 
-func TestSystemdKeepsTheTranslator(t *testing.T) {
+func TestSystemdKeepsRosetta(t *testing.T) {
 	root := t.TempDir()
 	for range 2 {
-		if err := keepRegistered(root); err != nil {
+		if err := keepRosettaRegistered(root); err != nil {
 			t.Fatal(err)
 		}
 	}

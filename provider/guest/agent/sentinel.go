@@ -16,16 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemd believes that it runs in a container (see initEnvironment), whose disks are
-// the host's to care for: before it powers off it neither unmounts nor syncs, and what
-// was not written yet would be lost. But it waits for the processes that it sent
-// SIGTERM. The sentinel is such a process: it ends when the disk is written.
+// systemd behaves as in a container (see initEnvironment), whose disks belong to the host:
+// before it powers off, it neither unmounts nor syncs, and unwritten data would be lost.
+// But it waits for processes to which it has sent SIGTERM. The sentinel is such a process:
+// it ends when the disk is written.
 
-// sentinelWait bounds how long the sentinel waits for other processes to end, which
-// may still write. systemd itself gives them longer.
+// sentinelWait bounds how long the sentinel waits for other processes, which may still
+// write. systemd itself gives them longer.
 const sentinelWait = 3 * time.Second
 
-// runSentinel waits for SIGTERM, for the end of the others, and writes the disk.
+// runSentinel waits for SIGTERM and for the end of other processes, then writes the disk.
 func runSentinel() {
 	signal.Ignore(syscall.SIGHUP) // systemd sends both
 	term := make(chan os.Signal, 1)
@@ -35,16 +35,16 @@ func runSentinel() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	unix.Sync()
-	// Read-only is more than written: nothing can be half-done when the power goes. It
-	// fails while somebody still writes, who will be heard of by keepSentinel.
+	// Read-only is safer than synced: no write can be half done at power-off. The remount
+	// fails while a process still writes; keepSentinel syncs again later.
 	_ = unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 }
 
-// othersRun reports whether proc shows processes besides process 1, the one given,
-// the kernel's threads (which have no command line) and those that have asked to be
-// spared by an @, the daemon among them.
+// othersRun reports whether proc lists other processes than process 1, self, kernel threads
+// (which have no command line), and processes whose name begins with "@", such as the
+// daemon.
 func othersRun(proc string, self int) bool {
-	files, _ := filepath.Glob(filepath.Join(proc, "[0-9]*/cmdline")) // the pattern is sound
+	files, _ := filepath.Glob(filepath.Join(proc, "[0-9]*/cmdline")) // the pattern is valid
 	for _, f := range files {
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
 		if err != nil || pid == 1 || pid == self {
@@ -57,9 +57,9 @@ func othersRun(proc string, self int) bool {
 	return false
 }
 
-// Between a sentinel's end and the next one the daemon writes the disk itself: either
-// the power goes off, and what the last processes wrote must not be lost, or systemd
-// has only rebooted its services and a new sentinel is needed.
+// Between the end of a sentinel and the start of the next, the daemon syncs the disk
+// itself. Either the machine powers off, and the last writes must not be lost, or systemd
+// has done a soft reboot, after which a new sentinel is needed.
 const (
 	syncEvery  = 50 * time.Millisecond
 	syncRounds = 100
@@ -68,8 +68,8 @@ const (
 // keepSentinel runs sentinels for as long as the machine runs.
 func keepSentinel(log *slog.Logger) {
 	for {
-		if err := oneSentinel(); err != nil {
-			log.Warn("what is written last may be lost at power-off: no sentinel", "error", err)
+		if err := runOneSentinel(); err != nil {
+			log.Warn("cannot run the sentinel: the last writes may be lost at power-off", "err", err)
 			return
 		}
 		for range syncRounds {
@@ -79,9 +79,9 @@ func keepSentinel(log *slog.Logger) {
 	}
 }
 
-// oneSentinel runs a sentinel as a child of process 1, not of the daemon: systemd
-// looks again for who is still there only when a child of its own has ended.
-func oneSentinel() error {
+// runOneSentinel runs a sentinel as a child of process 1, not of the daemon: systemd checks
+// which processes remain only when one of its own children has ended.
+func runOneSentinel() error {
 	pidfd := -1
 	cmd := &exec.Cmd{
 		Path: programPath, Args: []string{"stead-sentinel", partSentinel}, Dir: "/",

@@ -12,14 +12,13 @@ import (
 	"strings"
 )
 
-// prepareSystemd makes an image that was never meant to boot a machine look like one
-// that was.
+// prepareSystemd adapts a container image for booting with systemd.
 func prepareSystemd() error {
 	return errors.Join(ensureMachineID(), maskUnits("/"))
 }
 
-// ensureMachineID gives the machine its id. Without one systemd takes the boot for an
-// installation's first, where some distributions ask questions on the console.
+// ensureMachineID sets the machine's ID. Without one, systemd assumes the first boot of an
+// installation, where some distributions ask questions on the console.
 func ensureMachineID() error {
 	const path = "/etc/machine-id"
 	old, err := readOptional(path)
@@ -34,14 +33,14 @@ func ensureMachineID() error {
 	// The form of a random UUID, as machine-id(5) asks.
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80
-	if err := os.RemoveAll(path); err != nil { // images have it read-only, or as a link
+	if err := os.RemoveAll(path); err != nil { // in images it is read-only, or a link
 		return err
 	}
 	return replaceFile(path, hex.EncodeToString(id)+"\n", 0o444)
 }
 
-// maskUnits hides units that cannot work here, for this boot. A unit of that name in
-// /etc/systemd/system wins over the mask.
+// maskUnits masks units that cannot work in a machine, for this boot. A unit of the same
+// name in /etc/systemd/system overrides the mask.
 func maskUnits(root string) error {
 	dir := filepath.Join(root, "run/systemd/system")
 	var problems []error
@@ -58,14 +57,14 @@ func maskUnits(root string) error {
 }
 
 func unitsToMask(root string) []string {
-	// The console is a log: nobody can answer its log-in prompt.
+	// The console is only a log, so nobody can answer a log-in prompt there.
 	units := []string{"console-getty.service"}
 	for _, path := range []string{"bin/kmod", "usr/bin/kmod"} {
 		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
 			return units
 		}
 	}
-	// It starts because the kernel's modules are there, which the image does not expect,
-	// and fails without kmod: the machine would count as degraded.
+	// The unit starts because the machine has kernel modules, unlike a container, and fails
+	// without kmod: systemd's state would be "degraded".
 	return append(units, "kmod-static-nodes.service")
 }

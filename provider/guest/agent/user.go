@@ -18,18 +18,18 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/account"
 )
 
-// createUserScript replaces our own way of making the user, if an image has it
-// (Apple's container machine, which defines its CONTAINER_* variables).
+// createUserScript creates the user, if the image has it. Apple's container machine defines
+// the script and its CONTAINER_* variables.
 const createUserScript = "/etc/machine/create-user.sh"
 
-// scriptDeadline bounds createUserScript: nothing else happens while it runs.
+// scriptDeadline bounds createUserScript, which blocks the boot.
 const scriptDeadline = 5 * time.Minute
 
-// ensureUser makes the machine's user. It runs at each boot and changes nothing when
-// all is in place.
+// ensureUser creates the machine's user. It runs at each boot and changes nothing if the
+// user is already set up.
 func ensureUser(conf guest.Boot) error {
 	if conf.User.UID == 0 {
-		return nil // root is there
+		return nil // root exists in every image
 	}
 	want := account.User{
 		Name: conf.User.Name, UID: conf.User.UID, GID: conf.User.GID,
@@ -54,7 +54,7 @@ func ensureUser(conf guest.Boot) error {
 	return grantSudo("/etc", u.Name)
 }
 
-// writeAccount edits the user database in etc and returns the account as it is then.
+// writeAccount edits the user database in etc and returns the resulting account.
 func writeAccount(etc string, want account.User) (account.User, error) {
 	var have account.Files
 	files := []struct {
@@ -74,7 +74,7 @@ func writeAccount(etc string, want account.User) (account.User, error) {
 		return want, err
 	}
 	have = then               // files points into it
-	for _, f := range files { // passwd last: an account that is seen is whole
+	for _, f := range files { // passwd last, so that an account in it is complete
 		if *f.text == "" {
 			continue
 		}
@@ -85,15 +85,15 @@ func writeAccount(etc string, want account.User) (account.User, error) {
 	return u, nil
 }
 
-// grantSudo lets the user become root without a password. The folder is made where
-// sudo is not installed: it may be later.
+// grantSudo lets the user become root without a password. It creates the directory even if
+// sudo is not installed, because it may be installed later.
 func grantSudo(etc, name string) error {
 	path := filepath.Join(etc, "sudoers.d", strings.ReplaceAll(name, ".", "_"))
 	return replaceFile(path, name+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
 }
 
-// runCreateUserScript lets the image make the user, once: what the script recorded as
-// done is not done again for the same user.
+// runCreateUserScript runs the image's createUserScript, once for each user: a record on
+// the machine's disk says for which user it has run.
 func runCreateUserScript(conf guest.Boot, want account.User) error {
 	record := filepath.Join(stateDir, "user.json")
 	mark, err := json.Marshal(conf.User)
@@ -117,13 +117,13 @@ func runCreateUserScript(conf guest.Boot, want account.User) error {
 		return fmt.Errorf("the image's %s failed (%w): %s", createUserScript, err, strings.TrimSpace(string(out)))
 	}
 	if u, ok := account.NewDB("/etc").ByName(want.Name); !ok || u.UID != want.UID {
-		return fmt.Errorf("the image's %s made no user %s with uid %d: %s", createUserScript, want.Name, want.UID, strings.TrimSpace(string(out)))
+		return fmt.Errorf("the image's %s did not create the user %s with uid %d: %s", createUserScript, want.Name, want.UID, strings.TrimSpace(string(out)))
 	}
 	return replaceFile(record, string(mark)+"\n", 0o644)
 }
 
-// defaultShell is the shell for new users of the image at root: what adduser gives
-// where there is adduser (its own default is bash), else what useradd gives.
+// defaultShell returns the shell for new users of the image at root: adduser's if the image
+// has adduser, otherwise useradd's. The default of adduser is bash.
 func defaultShell(root string) string {
 	usable := func(shell string) bool {
 		info, err := os.Stat(filepath.Join(root, shell))
@@ -144,7 +144,7 @@ func defaultShell(root string) string {
 	return "/bin/sh"
 }
 
-// setting reads a shell-like assignment; the last one counts.
+// setting returns the value of a shell-like assignment. The last one counts.
 func setting(text, key string) string {
 	value := ""
 	for line := range strings.Lines(text) {

@@ -12,44 +12,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hasVsock tells whether this machine can be dialled over vsock: the kernel knows the
-// number that a hypervisor gave it.
+// hasVsock reports whether the host can dial this machine over vsock: the kernel has a
+// context ID from a hypervisor.
 func hasVsock() bool {
 	cid, err := vsock.ContextID()
 	return err == nil && isGuest(cid)
 }
 
-// isGuest tells apart the numbers that hypervisors give to guests. A kernel with vsock
-// and no device says that it has any number, one that only runs guests itself that it
-// is the host.
+// isGuest reports whether cid is a guest's context ID. A kernel with vsock but without a
+// device returns VMADDR_CID_ANY, and one that only runs guests itself returns the host's.
 func isGuest(cid uint32) bool { return cid > vsock.Host && cid != unix.VMADDR_CID_ANY }
 
-// vsockRetry is the pause after a port could not be taken.
+// vsockRetry is the pause after a failure to listen or accept.
 const vsockRetry = time.Second
 
-// serveVsock listens on vsock. Connections come and go without its doing; it returns
-// when it cannot listen any longer.
+// serveVsock serves over vsock. It returns when it can no longer listen.
 func serveVsock(servers map[uint32]server) error {
 	ended := make(chan error, len(servers))
 	for port, serve := range servers {
-		// Any number of ours: a machine that is restored may have got another one.
+		// Any context ID: a machine that is restored may get another one.
 		l, err := vsock.ListenContextID(unix.VMADDR_CID_ANY, port, nil)
 		if err != nil {
 			time.Sleep(vsockRetry)
 			return fmt.Errorf("listen on vsock: %w", err)
 		}
 		defer l.Close()
-		go func() { _ = serve(fromHost{l, ended}) }() // what ends it is sent to ended
+		go func() { _ = serve(fromHost{l, ended}) }() // its error goes to ended
 	}
 	return <-ended
 }
 
-// fromHost lets the host's connections through and no others. The kernel connects any
-// process of the machine with the machine itself, and guests of this guest with it,
-// while the control port asks nobody who they are.
+// fromHost accepts only connections from the host. The kernel also connects processes of
+// the machine, and nested guests, but the control port has no authentication.
 type fromHost struct {
 	net.Listener
-	ended chan<- error // gets the error of a listener that has ended, if there is room
+	ended chan<- error // gets the listener's last error, if there is room
 }
 
 // Accept returns the next connection of the host.
@@ -57,7 +54,7 @@ func (l fromHost) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ECONNABORTED) {
-			time.Sleep(vsockRetry) // it passes
+			time.Sleep(vsockRetry) // a temporary condition
 			continue
 		}
 		if err != nil {
@@ -67,8 +64,8 @@ func (l fromHost) Accept() (net.Conn, error) {
 			}
 			return nil, err
 		}
-		// The kernel has filled in who dials; a process cannot choose the host's number
-		// unless its packets come from the hypervisor.
+		// The kernel sets the remote context ID, so a process in the machine cannot claim the
+		// host's.
 		if a, ok := c.RemoteAddr().(*vsock.Addr); ok && a.ContextID == vsock.Host {
 			return c, nil
 		}

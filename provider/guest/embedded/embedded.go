@@ -1,9 +1,9 @@
-// Package embedded carries the guest agent inside the stead program, so that one file
-// is all there is to install. `make build` puts the agents, static Linux programs, into
-// bin; a plain `go build` finds the folder empty and still works.
+// Package embedded contains the guest agents, so that the stead program is the only file to
+// install. `make agents` puts the agents, static Linux programs, into bin. If that directory
+// is empty, stead still builds, but without agents.
 //
-// They are packed, as a supervisor would otherwise keep eight megabytes in memory that
-// it needs once a boot.
+// The agents are compressed: a supervisor would otherwise keep 8 MB in memory that it needs
+// only once per boot.
 package embedded
 
 import (
@@ -17,20 +17,20 @@ import (
 //go:embed all:bin
 var bin embed.FS
 
-// MissingError says that this program was built without the agent for an architecture.
+// MissingError reports that this program was built without the agent for an architecture.
 type MissingError struct{ Arch string }
 
 func (e *MissingError) Error() string {
-	return "this stead was built without its guest agent for linux/" + e.Arch
+	return "this stead program was built without the guest agent for linux/" + e.Arch
 }
 
-// Remedy says how to build it with its agents.
+// Remedy says how to build stead with its agents.
 func (e *MissingError) Remedy() string { return `build stead with "make build"` }
 
 // Agent is the program for guests of one architecture.
 type Agent string
 
-// Find is the agent for a guest of the architecture, as Go spells it, or a
+// Find returns the agent for guests of an architecture, as Go spells it, or a
 // [MissingError].
 func Find(arch string) (Agent, error) {
 	name := "bin/stead-agent-linux-" + arch + ".gz"
@@ -40,16 +40,16 @@ func Find(arch string) (Agent, error) {
 	return Agent(name), nil
 }
 
-// Program unpacks the agent.
+// Program decompresses the agent.
 func (a Agent) Program() ([]byte, error) {
 	f, err := bin.Open(string(a))
 	if err != nil {
-		return nil, fmt.Errorf("the embedded agent: %w", err)
+		return nil, fmt.Errorf("read the embedded agent: %w", err)
 	}
 	defer f.Close()
 	program, err := unpack(f)
 	if err != nil {
-		return nil, fmt.Errorf("the embedded agent: %w", err)
+		return nil, fmt.Errorf("read the embedded agent: %w", err)
 	}
 	return program, nil
 }

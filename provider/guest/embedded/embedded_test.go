@@ -25,18 +25,18 @@ func TestAgentIsUnpackedAsItWasPacked(t *testing.T) {
 		t.Errorf("%d bytes came out, %v", len(got), err)
 	}
 	if _, err := unpack(half); err == nil {
-		t.Error("half an agent is no error")
+		t.Error("a truncated agent was accepted")
 	}
 }
 
-// What was built in is whole, and for the processor that it is named after.
+// The embedded agents are complete and for their architecture.
 func TestAgentsAreProgramsOfTheirArchitecture(t *testing.T) {
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
 		t.Run(arch, func(t *testing.T) {
 			a, err := Find(arch)
 			var missing *MissingError
 			if errors.As(err, &missing) {
-				t.Skipf("CI builds the agents first (make agents): %v", err)
+				t.Skipf("needs \"make agents\", which CI runs first: %v", err)
 			}
 			program, err := a.Program()
 			if err != nil {
@@ -57,6 +57,6 @@ func TestAgentForAnUnknownArchitectureIsMissing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := Agent("").Program(); err == nil {
-		t.Error("an agent that is not there is no error")
+		t.Error("a missing agent was unpacked without an error")
 	}
 }

@@ -1,6 +1,6 @@
-// Package jsonhttp is how the processes of a machine talk: HTTP with JSON bodies, and
-// with an error's words in an [Error]. The supervisor asks the agent so, and commands
-// ask the supervisor.
+// Package jsonhttp implements the protocol between the processes of a machine: HTTP with
+// JSON bodies, and an [Error] as the body of a failure. The supervisor calls the agent
+// with it, and commands call the supervisor.
 package jsonhttp
 
 import (
@@ -12,7 +12,7 @@ import (
 	"net/http"
 )
 
-// maxBody bounds what either side reads of the other, in bytes.
+// maxBody bounds the body of a request or an answer, in bytes.
 const maxBody = 1 << 20
 
 // Error is the JSON body of every answer that is not 2xx.
@@ -23,7 +23,7 @@ type Error struct {
 // Answer writes body as the answer.
 func Answer(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(body) // fails only when the asker is gone
+	_ = json.NewEncoder(w).Encode(body) // fails only if the client is gone
 }
 
 // Fail answers with an error.
@@ -33,23 +33,23 @@ func Fail(w http.ResponseWriter, status int, message string) {
 	_ = json.NewEncoder(w).Encode(Error{Message: message}) // as above
 }
 
-// Decode reads the request's body into v. When that fails it answers with the reason
-// and reports false.
+// Decode reads the request's body into v. If that fails, it answers with the error and
+// returns false.
 func Decode(w http.ResponseWriter, r *http.Request, v any) bool {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(v); err != nil {
-		Fail(w, http.StatusBadRequest, "the body is not what this request needs: "+err.Error())
+		Fail(w, http.StatusBadRequest, "invalid body: "+err.Error())
 		return false
 	}
 	return true
 }
 
-// Peer is who is asked: a client that reaches it, whatever the address says.
+// Peer is a server with a client that reaches it, whatever the host name in the URL.
 type Peer struct {
 	Name string // in errors: "agent"
 	HTTP *http.Client
 }
 
-// Call asks the peer. body and answer are JSON values; nil means none.
+// Call sends a request to the peer. body and answer are JSON values, or nil.
 func (p Peer) Call(ctx context.Context, method, path string, body, answer any) error {
 	var in io.Reader
 	if body != nil {

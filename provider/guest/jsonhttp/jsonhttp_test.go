@@ -34,15 +34,15 @@ func TestCallCarriesValuesBothWays(t *testing.T) {
 	}
 }
 
-func TestErrorsKeepTheWordsOfWhoRefused(t *testing.T) {
+func TestErrorsKeepTheServersMessage(t *testing.T) {
 	tests := map[string]struct {
 		handler http.HandlerFunc
 		want    string
 	}{
 		"a refusal":            {func(w http.ResponseWriter, _ *http.Request) { Fail(w, http.StatusConflict, "it is stopped") }, "the server refused PUT /v1/x: it is stopped"},
-		"a wrong body":         {func(w http.ResponseWriter, r *http.Request) { Decode(w, r, new([]int)) }, "the body is not what this request needs"},
+		"an invalid body":      {func(w http.ResponseWriter, r *http.Request) { Decode(w, r, new([]int)) }, "invalid body"},
 		"an error without one": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, "418"},
-		"an answer of junk":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("junk")) }, "read the server's answer to /v1/x"},
+		"an invalid answer":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("junk")) }, "read the server's answer to /v1/x"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

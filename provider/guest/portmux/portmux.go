@@ -1,8 +1,8 @@
-// Package portmux gives a single byte stream, such as a virtio-serial port, the
-// ports that vsock would have: the host dials a number, the guest listens on it.
+// Package portmux multiplexes ports like vsock's over a single byte stream, such as a
+// virtio-serial port: the guest listens on a number, the host dials it.
 //
-// It is yamux with a four-byte big-endian port at the head of each stream, answered
-// by one byte.
+// It uses yamux. Each stream begins with the port, four bytes big-endian, which the guest
+// answers with one byte.
 package portmux
 
 import (
@@ -24,13 +24,13 @@ const (
 	refused  = 1
 )
 
-// ErrRefused is returned by Dial when nobody listens on the port.
+// ErrRefused is returned by Dial if the guest does not listen on the port.
 var ErrRefused = errors.New("connection refused by the guest")
 
 func config() *yamux.Config {
 	c := yamux.DefaultConfig()
-	// A guest may be paused or emulated on a busy host for long: only the caller's
-	// context decides when to give up.
+	// A guest may be paused, or slow on a busy host: only the caller's context decides when
+	// to give up.
 	c.EnableKeepAlive = false
 	c.ConnectionWriteTimeout = 5 * time.Minute
 	c.StreamOpenTimeout = 0
@@ -43,7 +43,7 @@ func config() *yamux.Config {
 // Dialer is the host's end.
 type Dialer struct{ session *yamux.Session }
 
-// NewDialer starts the host's end on conn, which it owns from now on.
+// NewDialer starts the host's end on conn and takes ownership of it.
 func NewDialer(conn io.ReadWriteCloser) (*Dialer, error) {
 	s, err := yamux.Client(conn, config())
 	if err != nil {
@@ -52,15 +52,15 @@ func NewDialer(conn io.ReadWriteCloser) (*Dialer, error) {
 	return &Dialer{s}, nil
 }
 
-// Dial opens a stream to a port of the guest, or returns [ErrRefused]. It returns
-// when ctx ends even if the guest has stopped reading.
+// Dial opens a stream to a port of the guest, or returns [ErrRefused]. It returns when ctx
+// ends, even if the guest has stopped reading.
 func (d *Dialer) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
 		err  error
 	}
-	// Neither opening nor writing knows a context: both wait for room in the
-	// connection, which a guest that hangs never makes.
+	// Open and Write take no context: both wait for space in the connection, forever if the
+	// guest hangs.
 	done := make(chan result)
 	go func() {
 		c, err := d.dial(ctx, port)
@@ -90,7 +90,7 @@ func (d *Dialer) dial(ctx context.Context, port uint32) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Closing a yamux stream does not wake its reader, a deadline in the past does.
+	// Close does not wake the reader of a yamux stream; a deadline in the past does.
 	stop := context.AfterFunc(ctx, func() { _ = stream.SetReadDeadline(time.Unix(1, 0)) })
 	err = dialPort(stream, port)
 	if !stop() && err == nil {
@@ -119,10 +119,10 @@ func dialPort(c net.Conn, port uint32) error {
 	return nil
 }
 
-// Close ends every stream and the connection beneath.
+// Close ends every stream and the underlying connection.
 func (d *Dialer) Close() error { return d.session.Close() }
 
-// Done is closed when the connection beneath is gone.
+// Done returns a channel that is closed when the underlying connection has ended.
 func (d *Dialer) Done() <-chan struct{} { return d.session.CloseChan() }
 
 // Mux is the guest's end.
@@ -132,7 +132,7 @@ type Mux struct {
 	ports   map[uint32]*listener
 }
 
-// NewMux starts the guest's end on conn, which it owns from now on.
+// NewMux starts the guest's end on conn and takes ownership of it.
 func NewMux(conn io.ReadWriteCloser) (*Mux, error) {
 	s, err := yamux.Server(conn, config())
 	if err != nil {
@@ -141,19 +141,19 @@ func NewMux(conn io.ReadWriteCloser) (*Mux, error) {
 	return &Mux{session: s, ports: map[uint32]*listener{}}, nil
 }
 
-// Listen takes a port. Take all of them before [Mux.Serve].
+// Listen opens a port. Open all ports before [Mux.Serve].
 func (m *Mux) Listen(port uint32) (net.Listener, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ports[port] != nil {
-		return nil, fmt.Errorf("port %d is taken", port)
+		return nil, fmt.Errorf("port %d is already in use", port)
 	}
 	l := &listener{mux: m, port: port, conns: make(chan net.Conn), closed: make(chan struct{})}
 	m.ports[port] = l
 	return l, nil
 }
 
-// Serve hands streams to the listeners until the connection ends.
+// Serve passes streams to the listeners until the connection ends.
 func (m *Mux) Serve() error {
 	for {
 		s, err := m.session.AcceptStream()
@@ -191,7 +191,7 @@ func (m *Mux) route(s net.Conn) {
 	}
 }
 
-// Close ends every stream and the connection beneath.
+// Close ends every stream and the underlying connection.
 func (m *Mux) Close() error { return m.session.Close() }
 
 type listener struct {

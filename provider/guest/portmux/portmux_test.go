@@ -84,7 +84,7 @@ func TestPortWithoutListenerIsRefused(t *testing.T) {
 func TestClosedListenerFreesItsPort(t *testing.T) {
 	d, ls, m := pair(t, 22)
 	if _, err := m.Listen(22); err == nil {
-		t.Error("a taken port was given away")
+		t.Error("a port in use could be opened again")
 	}
 	ls[0].Close()
 	if _, err := ls[0].Accept(); !errors.Is(err, net.ErrClosed) {

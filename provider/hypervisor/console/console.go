@@ -1,8 +1,8 @@
-// Package console reads what a machine's console says about its end.
+// Package console reads from a machine's console log why its guest ended.
 //
-// Hypervisors do not tell a kernel that gave up from one that restarts or idles: QEMU
-// sees a reset and Virtualization.framework sees nothing at all. The kernel's own words
-// are on the console, which is a file of the machine.
+// A hypervisor cannot distinguish a kernel that panicked from one that restarts or idles:
+// QEMU sees a reset and Virtualization.framework sees nothing at all. The kernel prints
+// its panic on the console, whose log is a file of the machine.
 package console
 
 import (
@@ -14,14 +14,14 @@ import (
 
 const (
 	// lookBack is how much of the log's end is searched, in bytes: a panic is the last
-	// thing that a kernel says, and its registers and stack come after the message.
+	// thing that a kernel prints, and registers and a stack trace follow its message.
 	lookBack = 64 << 10
 	// lastWords is more than the line that ends a panic: the kernel formats its message
 	// into 1024 bytes.
 	lastWords = 2 << 10
 )
 
-// The kernel's words, from its kernel/panic.c.
+// What the kernel prints in a panic, from its kernel/panic.c.
 const (
 	panicWords = "Kernel panic - not syncing: "
 	endWords   = "---[ end " + panicWords
@@ -34,8 +34,8 @@ type Log struct {
 	start int64
 }
 
-// Open makes the log before the hypervisor would, which would let everybody read it. An
-// empty path is no log.
+// Open creates the log with mode 0600. The hypervisor would create it readable by
+// everyone. An empty path is no log.
 func Open(path string) (Log, error) {
 	if path == "" {
 		return Log{}, nil
@@ -52,8 +52,8 @@ func Open(path string) (Log, error) {
 	return Log{path: path, start: info.Size()}, nil
 }
 
-// Panic returns a [PanicError] with what the guest's kernel said when it gave up, or nil
-// if it said no such thing. Ask when the machine has ended or reset.
+// Panic returns a [PanicError] with the message of the guest kernel's panic, or nil if
+// there was none. Call it after the machine has ended or reset.
 func (l Log) Panic() error {
 	_, message, found := bytes.Cut(l.tail(lookBack), []byte(panicWords))
 	if !found {
@@ -63,8 +63,8 @@ func (l Log) Panic() error {
 	return &PanicError{Message: string(bytes.TrimSpace(message)), Log: l.path}
 }
 
-// Halted is Panic for a machine that still runs: it answers only when the end of a panic
-// is the last thing on the console, for a running guest may print the log of another.
+// Halted is Panic for a machine that still runs. It returns an error only if the end of a
+// panic is the last thing on the console: a running guest may print another guest's log.
 func (l Log) Halted() error {
 	text := bytes.TrimSpace(l.tail(lastWords))
 	last := text[bytes.LastIndexByte(text, '\n')+1:]
@@ -76,8 +76,8 @@ func (l Log) Halted() error {
 	return &PanicError{Message: string(bytes.TrimSpace(message)), Log: l.path}
 }
 
-// Watch looks at the console once in a while until gone is closed. A kernel that halts
-// is told to halted, once.
+// Watch reads the console at this interval until gone is closed. If the kernel halts,
+// Watch calls halted once and returns.
 func (l Log) Watch(gone <-chan struct{}, every time.Duration, halted func(error)) {
 	if l.path == "" {
 		return
@@ -97,7 +97,7 @@ func (l Log) Watch(gone <-chan struct{}, every time.Duration, halted func(error)
 	}
 }
 
-// tail is the end of what this boot added, at most limit bytes.
+// tail returns the end of what this boot added, at most limit bytes.
 func (l Log) tail(limit int64) []byte {
 	if l.path == "" {
 		return nil
@@ -116,10 +116,10 @@ func (l Log) tail(limit int64) []byte {
 	return text[:n]
 }
 
-// PanicError is the end of a guest whose kernel gave up.
+// PanicError reports that the guest's kernel panicked.
 type PanicError struct{ Message, Log string }
 
 func (e *PanicError) Error() string { return "the guest's kernel panicked: " + e.Message }
 
-// Remedy says where to read on.
+// Remedy names the file to read.
 func (e *PanicError) Remedy() string { return "read the end of the machine's console log, " + e.Log }

@@ -22,16 +22,16 @@ func TestPanicsAreReadFromTheConsole(t *testing.T) {
 		panicked     bool
 		halted       bool
 	}{
-		"a quiet boot":                          {text: "login: "},
-		"nothing at all":                        {},
-		"a kernel that resets":                  {text: panicText, panicked: true},
-		"a kernel that halts":                   {text: panicText + endText, panicked: true, halted: true},
-		"a halt seen half":                      {text: panicText + endText[:60], panicked: true},
-		"a panic of an earlier boot":            {before: panicText + endText, text: "login: "},
-		"a panic of an earlier boot, then none": {before: panicText + endText},
-		"a guest that prints somebody's panic":  {text: panicText + endText + "login: ", panicked: true},
-		"a panic after much else":               {text: strings.Repeat("noise\n", 100_000) + panicText + endText, panicked: true, halted: true},
-		"a panic before much else":              {text: panicText + strings.Repeat("noise\n", 100_000)},
+		"a quiet boot":                             {text: "login: "},
+		"nothing at all":                           {},
+		"a kernel that resets":                     {text: panicText, panicked: true},
+		"a kernel that halts":                      {text: panicText + endText, panicked: true, halted: true},
+		"a halt printed in part":                   {text: panicText + endText[:60], panicked: true},
+		"a panic of an earlier boot":               {before: panicText + endText, text: "login: "},
+		"a panic of an earlier boot, then nothing": {before: panicText + endText},
+		"a running guest that prints a panic":      {text: panicText + endText + "login: ", panicked: true},
+		"a panic after much else":                  {text: strings.Repeat("noise\n", 100_000) + panicText + endText, panicked: true, halted: true},
+		"a panic before much else":                 {text: panicText + strings.Repeat("noise\n", 100_000)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func TestTheLogIsOursAlone(t *testing.T) {
+func TestLogIsReadableByItsOwnerOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "console.log")
 	if _, err := Open(path); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestTheLogIsOursAlone(t *testing.T) {
 	}
 }
 
-func TestAMachineWithoutALogHasNoPanic(t *testing.T) {
+func TestNoLogHasNoPanic(t *testing.T) {
 	log, err := Open("")
 	if err := errors.Join(err, log.Panic(), log.Halted()); err != nil {
 		t.Error(err)
@@ -89,7 +89,7 @@ func TestAMachineWithoutALogHasNoPanic(t *testing.T) {
 	log.Watch(nil, time.Millisecond, func(err error) { t.Error(err) })
 }
 
-func TestTheWatchTellsOfAHalt(t *testing.T) {
+func TestWatchReportsAHalt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "console.log")
 	log, err := Open(path)
 	if err != nil {
@@ -106,7 +106,7 @@ func TestTheWatchTellsOfAHalt(t *testing.T) {
 	<-left
 }
 
-func TestTheWatchEndsWithTheMachine(t *testing.T) {
+func TestWatchEndsWithTheMachine(t *testing.T) {
 	log, err := Open(filepath.Join(t.TempDir(), "console.log"))
 	if err != nil {
 		t.Fatal(err)

@@ -23,23 +23,23 @@ import (
 )
 
 const (
-	// signOfLife is how long a guest under KVM may take to print its first line. It takes
-	// a tenth of that; one that is dead stays mute for ever.
+	// signOfLife is how long a guest under KVM may take to print its first line. A working
+	// guest takes a tenth of that.
 	signOfLife = 5 * time.Second
-	// hello is how long a guest that lives may take to answer, on a host that is busy.
+	// hello is how long a guest may take to answer on a busy host.
 	hello = 20 * time.Second
 	// probeMemory is enough for a kernel and an initramfs.
 	probeMemory = 512 << 20
 )
 
 const (
-	noKVM      = "there is no /dev/kvm on this host, so machines are emulated and several times slower; enable virtualization in its firmware (nested virtualization, if it is a virtual machine itself)"
+	noKVM      = "there is no /dev/kvm on this host, so machines are emulated and several times slower; enable virtualization in its firmware (or nested virtualization, if the host is a virtual machine)"
 	deadKVM    = "KVM does not run guests on this host (%s), so machines are emulated and several times slower"
 	lockPeriod = 50 * time.Millisecond
 )
 
-// decide chooses the accelerator for machines with a processor. KVM runs those with the
-// host's own only, and is not asked about others.
+// decide chooses the accelerator for machines of an architecture. KVM runs only the
+// host's own architecture, so others are emulated without a test.
 func (d *Driver) decide(ctx context.Context, arch string) (verdict, error) {
 	if arch != runtime.GOARCH {
 		_, err := d.binary(arch)
@@ -48,8 +48,8 @@ func (d *Driver) decide(ctx context.Context, arch string) (verdict, error) {
 	return d.decideOnce(ctx)
 }
 
-// decideOnce chooses the accelerator for the host's own processor, once per driver. A
-// failure is not remembered.
+// decideOnce chooses the accelerator for the host's own architecture, once per driver.
+// It does not remember a failure.
 func (d *Driver) decideOnce(ctx context.Context) (verdict, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,16 +82,16 @@ func (d *Driver) choose(ctx context.Context) (verdict, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return verdict{Accel: accelTCG, Why: err.Error(), Warning: noKVM}, nil
 	case err != nil:
-		return emulate(err.Error()), nil
+		return emulated(err.Error()), nil
 	}
 	kvm.Close()
 	if d.opts.ProbeBoot == nil {
 		return verdict{Accel: accelKVM}, nil
 	}
-	return d.proven(ctx, binary)
+	return d.testKVM(ctx, binary)
 }
 
-func emulate(why string) verdict {
+func emulated(why string) verdict {
 	return verdict{Accel: accelTCG, Why: why, Warning: fmt.Sprintf(deadKVM, why)}
 }
 
@@ -103,20 +103,20 @@ func userName() string {
 	return u.Username
 }
 
-// proven answers from the cache, or boots a guest to find out. Two processes that ask
-// at once find out once.
-func (d *Driver) proven(ctx context.Context, binary string) (verdict, error) {
+// testKVM answers from the cache, or boots a guest to test KVM. A lock makes two
+// processes that ask at once test once.
+func (d *Driver) testKVM(ctx context.Context, binary string) (verdict, error) {
 	var initramfs bytes.Buffer
 	kernelPath, digest, err := d.opts.ProbeBoot(ctx, &initramfs)
 	if err != nil {
-		return verdict{}, fmt.Errorf("prepare a guest to try KVM with: %w", err)
+		return verdict{}, fmt.Errorf("prepare a guest to test KVM: %w", err)
 	}
 	if err := os.MkdirAll(d.opts.CacheDir, 0o700); err != nil {
 		return verdict{}, err
 	}
 	lock := flock.New(filepath.Join(d.opts.CacheDir, "accelerator.lock"))
 	if _, err := lock.TryLockContext(ctx, lockPeriod); err != nil {
-		return verdict{}, fmt.Errorf("wait for another process that tries KVM: %w", cmp.Or(context.Cause(ctx), err))
+		return verdict{}, fmt.Errorf("wait for another process that tests KVM: %w", cmp.Or(context.Cause(ctx), err))
 	}
 	defer func() { _ = lock.Unlock() }()
 	cache, err := openVerdicts(filepath.Join(d.opts.CacheDir, "accelerator.json"))
@@ -130,18 +130,18 @@ func (d *Driver) proven(ctx context.Context, binary string) (verdict, error) {
 	if v, ok := cache.Verdicts[key]; ok {
 		return v, nil
 	}
-	d.opts.Log.Info("trying whether KVM runs guests here; the answer is kept")
+	d.opts.Log.Info("testing whether KVM can run guests on this host; the result is cached")
 	v := verdict{Accel: accelKVM}
 	if err := d.probe(ctx, kernelPath, initramfs.Bytes()); err != nil {
 		if ctx.Err() != nil {
 			return verdict{}, context.Cause(ctx)
 		}
-		v = emulate(firstLine(err))
+		v = emulated(firstLine(err))
 	}
 	return v, cache.add(key, v)
 }
 
-// firstLine is an error for a line of text.
+// firstLine returns the first line of err's text.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	return line
@@ -166,11 +166,11 @@ func (d *Driver) probe(ctx context.Context, kernelPath string, initramfs []byte)
 	defer giveUp(nil)
 	defer time.AfterFunc(d.signOfLife, func() {
 		if info, err := os.Stat(c.ConsoleLog); err != nil || info.Size() == 0 {
-			giveUp(fmt.Errorf("a guest printed nothing within %v", d.signOfLife))
+			giveUp(fmt.Errorf("a test guest printed nothing within %v", d.signOfLife))
 		}
 	}).Stop()
 	defer time.AfterFunc(d.hello, func() {
-		giveUp(fmt.Errorf("a guest began to boot but said no hello within %v", d.hello))
+		giveUp(fmt.Errorf("a test guest began to boot but did not answer within %v", d.hello))
 	}).Stop()
 	m, err := d.start(ctx, c, accelKVM)
 	if err != nil {
@@ -179,11 +179,11 @@ func (d *Driver) probe(ctx context.Context, kernelPath string, initramfs []byte)
 	return askHello(ctx, giveUp, m)
 }
 
-// askHello returns nil when the agent has answered. The machine is gone then.
+// askHello waits for the agent's answer, then kills the machine.
 func askHello(ctx context.Context, giveUp context.CancelCauseFunc, m *vm) error {
 	go func() {
 		<-m.Done()
-		giveUp(cmp.Or(m.Exit().Err, errors.New("a guest ended instead of saying hello")))
+		giveUp(cmp.Or(m.Exit().Err, errors.New("a test guest ended before it answered")))
 	}()
 	client := guest.NewClient(m.Dial)
 	_, err := client.Status(ctx)
@@ -194,7 +194,8 @@ func askHello(ctx context.Context, giveUp context.CancelCauseFunc, m *vm) error 
 	return errors.Join(err, m.Kill(context.WithoutCancel(ctx)))
 }
 
-// nestedFor tells whether machines with a processor can have machines, and else why not.
+// nestedFor reports whether machines of an architecture can run virtual machines, and if
+// not, why.
 func nestedFor(arch, accel string) (ok bool, why string) {
 	if arch != runtime.GOARCH {
 		return false, "the machine is for " + arch + ", which this host emulates; use an image for " + runtime.GOARCH
@@ -202,13 +203,14 @@ func nestedFor(arch, accel string) (ok bool, why string) {
 	return nested("/", arch, accel)
 }
 
-// nested tells whether guests of the host's own processor can have guests.
+// nested reports whether guests of the host's own architecture can run virtual machines,
+// and if not, why.
 func nested(root, arch, accel string) (ok bool, why string) {
 	if arch != "amd64" {
-		return false, "QEMU's " + arch + " machines cannot run virtual machines inside; use an amd64 host"
+		return false, "QEMU's " + arch + " machines cannot run virtual machines; use an amd64 host"
 	}
 	if accel == accelTCG {
-		return true, "" // the emulated processor has AMD's extension
+		return true, "" // the emulated processor has AMD-V
 	}
 	for _, module := range []string{"kvm_intel", "kvm_amd"} {
 		text, err := os.ReadFile(filepath.Join(root, "sys/module", module, "parameters/nested"))
@@ -218,7 +220,7 @@ func nested(root, arch, accel string) (ok bool, why string) {
 		if value := strings.TrimSpace(string(text)); value == "Y" || value == "1" {
 			return true, ""
 		}
-		return false, fmt.Sprintf("the host's %s module has it switched off; run \"echo options %s nested=1 | sudo tee /etc/modprobe.d/kvm.conf\" and restart the host", module, module)
+		return false, fmt.Sprintf("nested virtualization is switched off in the host's %s module; run \"echo options %s nested=1 | sudo tee /etc/modprobe.d/kvm.conf\" and restart the host", module, module)
 	}
-	return false, "the host's KVM does not tell whether it can (no nested parameter in /sys/module/kvm_intel or kvm_amd)"
+	return false, "the host's KVM does not say whether it supports nested virtualization (no nested parameter in /sys/module/kvm_intel or kvm_amd)"
 }

@@ -46,11 +46,11 @@ func (h fakeHost) driver(t *testing.T, accel, digest string) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.kvm, d.signOfLife, d.hello = h.kvm, time.Minute, time.Minute // the script has to start
+	d.kvm, d.signOfLife, d.hello = h.kvm, time.Minute, time.Minute // leaves the script time to start
 	return d
 }
 
-// runs is how often the fake QEMU was started.
+// runs returns how often the fake QEMU was started.
 func (h fakeHost) runs(t *testing.T) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(h.dir, "runs"))
@@ -72,10 +72,10 @@ func TestAcceleratorIsChosen(t *testing.T) {
 		warning string
 		runs    int
 	}{
-		"emulation on demand asks nothing": {accel: accelTCG, want: accelTCG},
+		"emulation on demand runs no test": {accel: accelTCG, want: accelTCG},
 		"no KVM":                           {noKVM: true, want: accelTCG, warning: "there is no /dev/kvm"},
 		"KVM that makes QEMU fail":         {script: brokenKVM, want: accelTCG, warning: "failed to set MSR 0x10a", runs: 1},
-		"KVM that hangs":                   {script: "exec sleep 1000", hangs: true, want: accelTCG, warning: "a guest printed nothing within", runs: 1},
+		"KVM that hangs":                   {script: "exec sleep 1000", hangs: true, want: accelTCG, warning: "a test guest printed nothing within", runs: 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestAcceleratorIsChosen(t *testing.T) {
 				d.kvm = filepath.Join(h.dir, "absent")
 			}
 			if tt.hangs {
-				d.signOfLife = 500 * time.Millisecond // its script may not even have started
+				d.signOfLife = 500 * time.Millisecond // the script may not have started by then
 			}
 			got, err := d.Capabilities(t.Context())
 			if err != nil {
@@ -98,7 +98,7 @@ func TestAcceleratorIsChosen(t *testing.T) {
 				t.Errorf("Capabilities = %+v, want a warning with %q", got, tt.warning)
 			}
 			if strings.Contains(got.Warning, "\n") {
-				t.Errorf("the warning has more than a line: %q", got.Warning)
+				t.Errorf("the warning has more than one line: %q", got.Warning)
 			}
 			if n := h.runs(t); n > tt.runs || n < tt.runs && !tt.hangs {
 				t.Errorf("QEMU ran %d times, want %d", n, tt.runs)
@@ -138,7 +138,7 @@ func TestVerdictIsKeptPerKernelAndHostStart(t *testing.T) {
 	ask("kernel 1", 4)
 }
 
-func TestTwoWhoAskAtOnceTryOnce(t *testing.T) {
+func TestConcurrentCallersTestKVMOnce(t *testing.T) {
 	h := newFakeHost(t, brokenKVM)
 	var wg sync.WaitGroup
 	for range 4 {
@@ -155,7 +155,7 @@ func TestTwoWhoAskAtOnceTryOnce(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedProbeIsNoVerdict(t *testing.T) {
+func TestInterruptedProbeIsNotCached(t *testing.T) {
 	h := newFakeHost(t, "exec sleep 1000")
 	d := h.driver(t, accelAuto, "digest")
 	interrupted := errors.New("interrupted")
@@ -172,11 +172,11 @@ func TestAnInterruptedProbeIsNoVerdict(t *testing.T) {
 		t.Errorf("Capabilities = %v, want %v", err, interrupted)
 	}
 	if _, err := os.Stat(filepath.Join(h.dir, "cache", "accelerator.json")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a verdict was kept: %v", err)
+		t.Errorf("a verdict was stored: %v", err)
 	}
 }
 
-func TestKVMOnDemandIsNotReplaced(t *testing.T) {
+func TestRequiredKVMIsNotReplacedByEmulation(t *testing.T) {
 	_, err := newFakeHost(t, brokenKVM).driver(t, accelKVM, "digest").Capabilities(t.Context())
 	var dead *AcceleratorError
 	if !errors.As(err, &dead) || !strings.Contains(dead.Error(), "MSR 0x10a") || dead.Remedy() == "" {
@@ -184,9 +184,9 @@ func TestKVMOnDemandIsNotReplaced(t *testing.T) {
 	}
 }
 
-func TestKVMWithoutPermissionIsNotReplacedEither(t *testing.T) {
+func TestKVMWithoutPermissionIsNotReplacedByEmulation(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root has every permission; CI tries it as an ordinary user in cmd/stead, by refusals.txt")
+		t.Skip("root has every permission; in CI, cmd/stead's refusals.txt tests this as an ordinary user")
 	}
 	h := newFakeHost(t, brokenKVM)
 	if err := os.Chmod(h.kvm, 0); err != nil {
@@ -195,7 +195,7 @@ func TestKVMWithoutPermissionIsNotReplacedEither(t *testing.T) {
 	_, err := h.driver(t, accelAuto, "digest").Capabilities(t.Context())
 	var denied *PermissionError
 	if !errors.As(err, &denied) || !strings.Contains(denied.Remedy(), "usermod -aG kvm") || !strings.Contains(denied.Remedy(), "STEAD_ACCEL=tcg") {
-		t.Errorf("Capabilities = %v, want a PermissionError with both ways out", err)
+		t.Errorf("Capabilities = %v, want a PermissionError with both remedies", err)
 	}
 }
 
@@ -211,16 +211,16 @@ func TestMissingQEMUIsNamed(t *testing.T) {
 	}
 }
 
-// foreign is a processor that this host does not have.
+// foreign is an architecture that is not the host's.
 func foreign() string { return archs()[1] }
 
-func TestAnotherProcessorIsEmulatedWithoutAskingKVM(t *testing.T) {
+func TestAnotherArchitectureIsEmulatedWithoutATestOfKVM(t *testing.T) {
 	h := newFakeHost(t, brokenKVM)
 	t.Setenv("PATH", h.dir)
 	if err := os.Symlink(h.binary, filepath.Join(h.dir, platforms[foreign()].binary)); err != nil {
 		t.Fatal(err)
 	}
-	d := h.driver(t, accelKVM, "digest") // which is about the host's own
+	d := h.driver(t, accelKVM, "digest") // concerns only the host's own architecture
 	c := hypervisor.Config{Arch: foreign(), CPUs: 1, Memory: 1 << 30, Kernel: filepath.Join(h.dir, "vmlinuz")}
 	if err := d.Validate(t.Context(), c); err != nil {
 		t.Errorf("Validate = %v", err)
@@ -229,15 +229,15 @@ func TestAnotherProcessorIsEmulatedWithoutAskingKVM(t *testing.T) {
 		t.Errorf("decide = %+v, %v, want emulation", v, err)
 	}
 	if n := h.runs(t); n != 0 {
-		t.Errorf("QEMU ran %d times to find that out", n)
+		t.Errorf("QEMU ran %d times, want 0", n)
 	}
 	c.Nested = true
 	if err := d.Validate(t.Context(), c); !errors.Is(err, hypervisor.ErrUnsupported) || !strings.Contains(err.Error(), foreign()) {
-		t.Errorf("with machines inside, Validate = %v", err)
+		t.Errorf("with nested virtualization, Validate = %v", err)
 	}
 }
 
-func TestWhatCannotBeEmulatedIsNamed(t *testing.T) {
+func TestValidateNamesWhatCannotBeEmulated(t *testing.T) {
 	d := newFakeHost(t, "").driver(t, accelTCG, "digest")
 	t.Setenv("PATH", t.TempDir())
 	err := d.Validate(t.Context(), hypervisor.Config{Arch: foreign(), CPUs: 1, Memory: 1 << 30})
@@ -245,7 +245,7 @@ func TestWhatCannotBeEmulatedIsNamed(t *testing.T) {
 	if !errors.As(err, &missing) || missing.Tool != platforms[foreign()].binary || !strings.Contains(missing.Remedy(), platforms[foreign()].install) {
 		t.Errorf("without its QEMU: %v", err)
 	}
-	for name, c := range map[string]hypervisor.Config{"pdp11": {Arch: "pdp11"}, "Apple's translator": {Rosetta: true}} {
+	for name, c := range map[string]hypervisor.Config{"pdp11": {Arch: "pdp11"}, "Rosetta": {Rosetta: true}} {
 		if err := d.Validate(t.Context(), c); !errors.Is(err, hypervisor.ErrUnsupported) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -303,14 +303,14 @@ func TestValidate(t *testing.T) {
 		change  func(*hypervisor.Config)
 		message string // empty: valid
 	}{
-		"a small machine":       {change: func(*hypervisor.Config) {}},
-		"too many processors":   {change: func(c *hypervisor.Config) { c.CPUs = 1000 }, message: "cpus = 1000 is more than this host offers (255)"},
-		"more memory than here": {change: func(c *hypervisor.Config) { c.Memory = 1 << 50 }, message: "is more than this host offers"},
-		"a run folder too deep": {
+		"valid machine":             {change: func(*hypervisor.Config) {}},
+		"too many processors":       {change: func(c *hypervisor.Config) { c.CPUs = 1000 }, message: "cpus = 1000 is more than this host offers (255)"},
+		"more memory than the host": {change: func(c *hypervisor.Config) { c.Memory = 1 << 50 }, message: "is more than this host offers"},
+		"too long path of the run directory": {
 			change: func(c *hypervisor.Config) {
 				c.RunDir, c.Shares = strings.Repeat("/x", 60), []hypervisor.Share{{Tag: "home", Path: dir}}
 			},
-			message: "longer than the 107 bytes",
+			message: "longer than 107 bytes",
 		},
 	}
 	d, err := New(Options{CacheDir: dir, Accel: accelTCG, Binary: "sh", ShareCommand: shareCommand})

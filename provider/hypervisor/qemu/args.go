@@ -18,18 +18,18 @@ const (
 	accelTCG  = "tcg"
 )
 
-// platform is what differs between the processors that we know.
+// platform is what differs between the supported architectures.
 type platform struct {
 	binary  string
 	install string
-	machine string // board, less what it would have by default and nobody needs
-	console string // as the guest's kernel names the first serial port
-	hide    string // processor features that would let a guest run guests
-	emulate string // processor features that make it faster to emulate
-	cmdline string // of the guest's kernel, only when emulated
+	machine string // board, with its unneeded default devices switched off
+	console string // the guest kernel's name of the first serial port
+	hide    string // -cpu properties that remove nested virtualization
+	emulate string // -cpu properties that make emulation faster
+	cmdline string // kernel parameters, only when emulated
 }
 
-// platforms by Go's name of the architecture.
+// platforms is keyed by Go's name of the architecture.
 var platforms = map[string]platform{
 	"amd64": {
 		binary:  "qemu-system-x86_64",
@@ -46,25 +46,25 @@ var platforms = map[string]platform{
 		install: "apt install qemu-system-arm",
 		machine: "virt,gic-version=max",
 		console: "ttyAMA0",
-		// Pointers are signed at every call of a function: by arithmetic of QEMU's own instead
-		// of the architected cipher, a boot takes a fraction of the time.
+		// Every function call signs a pointer. QEMU's own algorithm is so much faster to
+		// emulate than the architected cipher that a boot takes a fraction of the time.
 		emulate: ",pauth-impdef=on",
 	},
 }
 
-// hardware is a machine as one QEMU process gets it. The numbers are descriptors that
-// the process inherits: connected sockets.
+// hardware is the machine of one QEMU process. The numbers are descriptors of connected
+// sockets that the process inherits.
 type hardware struct {
 	hypervisor.Config
 	platform platform
 	accel    string
 	monitor  int
 	agent    int
-	packets  int   // as Config.Network.Packets, if it is set
-	shares   []int // as Config.Shares
+	packets  int   // of Config.Network.Packets, if that is set
+	shares   []int // in the order of Config.Shares
 }
 
-// arguments is the command line of QEMU for h.
+// arguments returns QEMU's command line for h.
 func arguments(h hardware) []string {
 	a := args{
 		"-no-user-config", "-nodefaults", "-display", "none",
@@ -99,7 +99,7 @@ func arguments(h hardware) []string {
 		if h.Network.Packets != nil {
 			a.add("-netdev", "dgram,id=net,local.type=fd,local.str="+strconv.Itoa(h.packets))
 		} else {
-			// IPv6 would be offered to the guest even where the host has none.
+			// QEMU would offer the guest IPv6 even if the host has none.
 			a.add("-netdev", "user,id=net,ipv6=off")
 		}
 		a.device("virtio-net-pci", "netdev=net", "mac="+h.Network.MAC.String(), "romfile=")
@@ -107,7 +107,7 @@ func arguments(h hardware) []string {
 	return a
 }
 
-// args is a command line in the making.
+// args is a command line under construction.
 type args []string
 
 // add appends an option with its comma-separated values.
@@ -115,7 +115,7 @@ func (a *args) add(option string, values ...string) {
 	*a = append(*a, option, strings.Join(values, ","))
 }
 
-// device adds a virtio device without the registers of drivers older than virtio 1.0.
+// device adds a virtio device without the registers for drivers older than virtio 1.0.
 func (a *args) device(name string, properties ...string) {
 	a.add("-device", append([]string{name, "disable-legacy=on"}, properties...)...)
 }
@@ -136,8 +136,8 @@ func (a *args) processor(h hardware) {
 	a.add("-smp", strconv.Itoa(h.CPUs))
 }
 
-// memory makes the guest's memory a file that the servers of shares can map, if there
-// are any. The host's dumps of a failed QEMU leave it out.
+// memory makes the guest's memory a file that the file servers can map, if there are
+// shares. Core dumps of QEMU omit it.
 func (a *args) memory(h hardware) {
 	size := strconv.FormatInt(h.Memory>>20, 10) + "M"
 	machine := []string{h.platform.machine, "dump-guest-core=off"}
@@ -149,8 +149,9 @@ func (a *args) memory(h hardware) {
 	a.add("-machine", machine...)
 }
 
-// disks trusts the host's page cache and the guest's flushes: what the guest has
-// synced is on the host's disk. Blocks that the guest discards leave the host's file.
+// disks uses the host's page cache and honours the guest's flushes: what the guest has
+// synced is on the host's disk. Blocks that the guest discards are freed in the host's
+// file.
 func (a *args) disks(disks []hypervisor.Disk) {
 	for i, d := range disks {
 		id := fmt.Sprintf("disk%d", i)
@@ -168,13 +169,13 @@ func (a *args) disks(disks []hypervisor.Disk) {
 	}
 }
 
-// kernelCmdline lets the caller have the last word: of a parameter given twice, the
-// kernel takes the later.
+// kernelCmdline puts the caller's parameters last: if a parameter occurs twice, the
+// kernel uses the later one.
 func kernelCmdline(h hardware) string {
 	words := []string{
 		"console=" + h.platform.console, "quiet",
 		"panic=-1",          // reset at once, which ends QEMU
-		"cryptomgr.notests", // the ciphers' self-tests are a sixth of an emulated boot
+		"cryptomgr.notests", // the ciphers' self-tests take a sixth of an emulated boot
 	}
 	if h.accel == accelTCG {
 		words = append(words, h.platform.cmdline)
@@ -182,5 +183,5 @@ func kernelCmdline(h hardware) string {
 	return strings.Join(strings.Fields(strings.Join(append(words, h.Cmdline), " ")), " ")
 }
 
-// escape protects a value in an option of comma-separated ones.
+// escape quotes a value for a comma-separated option.
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }

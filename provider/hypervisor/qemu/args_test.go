@@ -91,7 +91,7 @@ func TestOnlyNestedMachinesSeeVirtualizationExtensions(t *testing.T) {
 		a := arguments(h)
 		cpu := a[slices.Index(a, "-cpu")+1]
 		if hidden := strings.Contains(cpu, "svm=off,vmx=off"); hidden == nested {
-			t.Errorf("with nested %v the processor is %q", nested, cpu)
+			t.Errorf("with nested=%v, -cpu is %q", nested, cpu)
 		}
 	}
 }

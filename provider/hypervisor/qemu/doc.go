@@ -1,16 +1,15 @@
 // Package qemu runs machines with QEMU on Linux hosts.
 //
-// One QEMU process is one machine, and it lives no longer than the process that
-// started it: sockets between the two are unnamed pairs, and the kernel kills QEMU
-// (and the file servers of its shares) when its parent dies. So there is nothing to
-// clean up after a crash, and no privilege is needed beyond access to /dev/kvm.
+// Each machine is one QEMU process that ends with the process that started it: the
+// sockets between the two are unnamed pairs, and the kernel kills QEMU and the file
+// servers of its shares when their parent dies. So a crash leaves nothing to clean up,
+// and the only privilege needed is access to /dev/kvm.
 //
-// The virtual hardware is the smallest that a distribution's kernel boots on:
-// everything is virtio, because every further device is code to attack, memory to
-// pay for and time at boot. The agent is reached over a virtio-serial port rather
-// than vsock, which unprivileged users of many hosts may not open.
+// The virtual hardware is the minimum that a distribution's kernel boots on. All of it
+// is virtio: every other device adds attack surface, memory and boot time. The agent is
+// reached over a virtio-serial port, because many hosts let only root open vsock.
 //
-// /dev/kvm may exist and still not run guests. So KVM is proven once per host boot by
-// a small guest that says hello; where it fails, machines are emulated (TCG) and the
-// user is told so.
+// A host can have /dev/kvm and still be unable to run guests. So the driver tests KVM
+// once per boot of the host with a small guest. If that fails, machines are emulated
+// (TCG) and the user gets a warning.
 package qemu

@@ -26,18 +26,18 @@ import (
 
 // Options for New.
 type Options struct {
-	CacheDir string // required: verdicts about accelerators, unpacked kernels
+	CacheDir string // required: results of accelerator tests, unpacked kernels
 
-	// ShareCommand gives the command that serves s on the unix socket, which it makes and
-	// listens on. Required when machines have shares.
+	// ShareCommand returns the command that serves s on a Unix socket, which the command
+	// creates. Required if machines have shares.
 	ShareCommand func(s hypervisor.Share, socket string) *exec.Cmd
 
-	// ProbeBoot writes an initramfs whose agent only says hello (guest.Boot.Probe) and
-	// names the kernel for it with its digest. Without it KVM is trusted unseen.
+	// ProbeBoot writes an initramfs whose agent only answers (guest.Boot.Probe), and returns
+	// the kernel to boot it with. If nil, KVM is used without a test.
 	ProbeBoot func(ctx context.Context, w io.Writer) (kernelPath, kernelDigest string, err error)
 
-	Accel  string       // for the host's own processor: "auto" (default), "kvm" or "tcg"; others are emulated
-	Binary string       // for the host's own processor; default: its qemu-system-…, in PATH
+	Accel  string       // for the host's own architecture: "auto" (default), "kvm" or "tcg"; others are emulated
+	Binary string       // for the host's own architecture; default: its qemu-system-… in PATH
 	Log    *slog.Logger // default: discard
 }
 
@@ -46,36 +46,36 @@ type Driver struct {
 	opts Options
 	kvm  string // the device
 
-	signOfLife, hello time.Duration // patience with a guest that proves KVM
+	signOfLife, hello time.Duration // timeouts of the guest that tests KVM
 
 	mu      sync.Mutex
-	verdict *verdict // nil: not decided yet
+	verdict *verdict // nil: not yet decided
 }
 
 var _ hypervisor.Driver = (*Driver)(nil)
 
-// maxCPUs is what a q35 board addresses without interrupt remapping.
+// maxCPUs is how many processors a q35 board addresses without interrupt remapping.
 const maxCPUs = 255
 
-// New validates o and fills defaults. It starts nothing, and QEMU may be missing still.
+// New validates o and fills in defaults. It starts nothing and does not look for QEMU.
 func New(o Options) (*Driver, error) {
 	if o.CacheDir == "" {
 		return nil, errors.New("qemu: Options.CacheDir is required")
 	}
 	if _, ok := platforms[runtime.GOARCH]; !ok {
-		return nil, fmt.Errorf("qemu: no machine is known for %s processors: %w", runtime.GOARCH, hypervisor.ErrUnsupported)
+		return nil, fmt.Errorf("qemu: %s hosts are %w", runtime.GOARCH, hypervisor.ErrUnsupported)
 	}
 	o.Accel = cmp.Or(o.Accel, accelAuto)
 	switch o.Accel {
 	case accelAuto, accelKVM, accelTCG:
 	default:
-		return nil, fmt.Errorf("accelerator %q (STEAD_ACCEL) is unknown: use auto, kvm or tcg", o.Accel)
+		return nil, fmt.Errorf("unknown accelerator %q in STEAD_ACCEL: use auto, kvm or tcg", o.Accel)
 	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Driver{opts: o, kvm: "/dev/kvm", signOfLife: signOfLife, hello: hello}, nil
 }
 
-// binary finds the QEMU for an architecture.
+// binary returns the path of the QEMU for an architecture.
 func (d *Driver) binary(arch string) (string, error) {
 	p := platforms[arch]
 	tool := p.binary
@@ -89,12 +89,11 @@ func (d *Driver) binary(arch string) (string, error) {
 	return path, nil
 }
 
-// archOf is the processor of c.
+// archOf returns the architecture of c.
 func archOf(c hypervisor.Config) string { return cmp.Or(c.Arch, runtime.GOARCH) }
 
-// archs lists the processors that machines can have, the host's first. Those whose QEMU
-// is missing are among them: that is found when one is wanted, and said with what to
-// install.
+// archs lists the architectures that machines can have, the host's first. It includes
+// those whose QEMU is not installed: a start reports that with what to install.
 func archs() []string {
 	others := slices.Sorted(maps.Keys(platforms))
 	return append([]string{runtime.GOARCH}, slices.DeleteFunc(others, func(a string) bool { return a == runtime.GOARCH })...)
@@ -105,7 +104,7 @@ func (d *Driver) Capabilities(ctx context.Context) (hypervisor.Capabilities, err
 	return d.capabilities(ctx, runtime.GOARCH)
 }
 
-// capabilities is what machines with a processor can be given.
+// capabilities returns what machines of an architecture can have.
 func (d *Driver) capabilities(ctx context.Context, arch string) (hypervisor.Capabilities, error) {
 	v, err := d.decide(ctx, arch)
 	if err != nil {
@@ -116,14 +115,14 @@ func (d *Driver) capabilities(ctx context.Context, arch string) (hypervisor.Capa
 	return c, nil
 }
 
-// Validate implements [hypervisor.Driver]. Fields that are still empty are not checked.
+// Validate implements [hypervisor.Driver]. It skips fields that are still empty.
 func (d *Driver) Validate(ctx context.Context, c hypervisor.Config) error {
 	arch := archOf(c)
 	if _, ok := platforms[arch]; !ok {
 		return fmt.Errorf("qemu: machines with %s processors are %w", arch, hypervisor.ErrUnsupported)
 	}
 	if c.Rosetta {
-		return fmt.Errorf("qemu: Apple's translator of programs is %w", hypervisor.ErrUnsupported)
+		return fmt.Errorf("qemu: Rosetta is %w", hypervisor.ErrUnsupported)
 	}
 	caps, err := d.capabilities(ctx, arch)
 	if err != nil {
@@ -142,7 +141,7 @@ func (d *Driver) Validate(ctx context.Context, c hypervisor.Config) error {
 // Start implements [hypervisor.Driver].
 func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (hypervisor.VM, error) {
 	if c.Network != nil && c.Network.Packets != nil {
-		defer c.Network.Packets.Close() // QEMU has its own copy then
+		defer c.Network.Packets.Close() // QEMU has its own copy
 	}
 	if c.Kernel == "" || c.Initrd == "" || c.RunDir == "" {
 		return nil, errors.New("qemu: Config.Kernel, Initrd and RunDir are required")
@@ -163,8 +162,8 @@ func (d *Driver) start(ctx context.Context, c hypervisor.Config, accel string) (
 	if err != nil {
 		return nil, err
 	}
-	// An x86 kernel unpacks itself slowly when emulated, so it is done here. Where it runs
-	// on the processor it does so at once, and chooses its addresses at random meanwhile.
+	// An emulated x86 kernel unpacks itself slowly, so the host does it. Under KVM the kernel
+	// unpacks itself quickly, and randomizes its addresses while it does.
 	if accel == accelTCG && arch == "amd64" {
 		if c.Kernel, err = kernel.Unpack(c.Kernel, filepath.Join(d.opts.CacheDir, "kernels")); err != nil {
 			return nil, err
@@ -173,7 +172,7 @@ func (d *Driver) start(ctx context.Context, c hypervisor.Config, accel string) (
 	return startVM(ctx, binary, hardware{Config: c, platform: platforms[arch], accel: accel}, d.opts)
 }
 
-// NetworkSettings implements [hypervisor.Driver]. They are those of QEMU's user network.
+// NetworkSettings implements [hypervisor.Driver]. It returns those of QEMU's user network.
 func (d *Driver) NetworkSettings() hypervisor.NetworkSettings {
 	return hypervisor.NetworkSettings{Address: "10.0.2.15/24", Gateway: "10.0.2.2", DNS: []string{"10.0.2.3"}, MTU: 1500}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// oldest is the first QEMU that can do all that machines need: datagram sockets for
-// network cards.
+// oldest is the first supported QEMU: older ones have no datagram sockets for network
+// cards.
 var oldest = qemuVersion{7, 2}
 
 // qemuVersion is a version's major and minor number.
@@ -28,7 +28,7 @@ type qemuVersion [2]int
 
 func (v qemuVersion) before(w qemuVersion) bool { return v[0] < w[0] || v[0] == w[0] && v[1] < w[1] }
 
-// versionTimeout is for a program that is no QEMU.
+// versionTimeout bounds a program that is not QEMU.
 const versionTimeout = 10 * time.Second
 
 // Examine implements [hypervisor.Driver].
@@ -57,19 +57,19 @@ func (d *Driver) examineBinary(ctx context.Context) doctor.Finding {
 	switch {
 	case err != nil || !ok:
 		return doctor.Finding{
-			Topic: topic, Verdict: doctor.Bad, Detail: fmt.Sprintf("%s does not tell its version: it said %q (%v)", path, firstLine(errors.New(string(out))), err),
-			Remedy: "install QEMU anew: " + platforms[runtime.GOARCH].install,
+			Topic: topic, Verdict: doctor.Bad, Detail: fmt.Sprintf("%s --version printed %q, not QEMU's version (%v)", path, firstLine(errors.New(string(out))), err),
+			Remedy: "reinstall QEMU: " + platforms[runtime.GOARCH].install,
 		}
 	case version.before(oldest):
 		return doctor.Finding{
-			Topic: topic, Verdict: doctor.Bad, Detail: fmt.Sprintf("%s is version %s, too old", path, text),
+			Topic: topic, Verdict: doctor.Bad, Detail: fmt.Sprintf("%s is version %s, which is too old", path, text),
 			Remedy: fmt.Sprintf("install QEMU %d.%d or newer", oldest[0], oldest[1]),
 		}
 	}
 	return doctor.Finding{Topic: topic, Detail: fmt.Sprintf("%s, %s", text, path)}
 }
 
-// versionLine is the first that QEMU prints: "QEMU emulator version 7.2.22 (Debian …)".
+// versionLine matches the first line that QEMU prints: "QEMU emulator version 7.2.22 (Debian …)".
 var versionLine = regexp.MustCompile(`^QEMU emulator version ((\d+)\.(\d+)\S*)`)
 
 func parseVersion(out string) (text string, v qemuVersion, ok bool) {
@@ -82,7 +82,7 @@ func parseVersion(out string) (text string, v qemuVersion, ok bool) {
 	return found[1], qemuVersion{major, minor}, err1 == nil && err2 == nil
 }
 
-// examineKVM says how machines run, and why not better.
+// examineKVM reports which accelerator machines use, and why it is not KVM.
 func (d *Driver) examineKVM(ctx context.Context) doctor.Finding {
 	const topic = "KVM"
 	v, err := d.decide(ctx, runtime.GOARCH)
@@ -95,12 +95,12 @@ func (d *Driver) examineKVM(ctx context.Context) doctor.Finding {
 	f := doctor.Finding{Topic: topic, Verdict: doctor.Poor, Detail: "machines are emulated and several times slower: " + v.Why}
 	switch _, err := os.Stat(d.kvm); {
 	case d.opts.Accel == accelTCG:
-		f.Detail += "STEAD_ACCEL=tcg asks for that"
-		f.Remedy = "unset STEAD_ACCEL, and KVM is used where it works"
+		f.Detail += "STEAD_ACCEL=tcg is set"
+		f.Remedy = "unset STEAD_ACCEL to use KVM if it works"
 	case errors.Is(err, fs.ErrNotExist):
-		f.Remedy = "enable virtualization in the host's firmware (nested virtualization, if it is a virtual machine itself)"
+		f.Remedy = "enable virtualization in the host's firmware (or nested virtualization, if the host is a virtual machine)"
 	default:
-		f.Remedy = "if this host is a virtual machine, have nested virtualization enabled for it; it is tried again after a restart of the host"
+		f.Remedy = "if this host is a virtual machine, enable nested virtualization for it; stead tests KVM again after a restart of the host"
 	}
 	return f
 }
@@ -110,7 +110,7 @@ func examineNested(caps hypervisor.Capabilities) doctor.Finding {
 	if caps.Nested {
 		return doctor.Finding{Topic: topic, Detail: "machines can have /dev/kvm"}
 	}
-	// What to do follows the reason.
+	// NestedWhy is "REASON; WHAT TO DO".
 	why, remedy, _ := strings.Cut(caps.NestedWhy, "; ")
 	return doctor.Finding{Topic: topic, Verdict: doctor.Poor, Detail: "machines cannot have /dev/kvm: " + why, Remedy: remedy}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/stead-vm/stead/provider/share/vhostuser"
 )
 
-// holder is our file system on a host that holds a descriptor for each file that the
-// guest knows, as macOS does: how many it has is how many they are.
+// holder is our file system on a host that, like macOS, holds a descriptor for each file
+// that the guest caches, so that a test can count them.
 type holder struct {
 	fuse.RawFileSystem
 
@@ -30,8 +30,8 @@ type knownFile struct {
 	lookups uint64 // that the guest has not taken back
 }
 
-// Lookup is the one way in which the guest of the tests comes to know a file: it makes
-// none, and folders are read without their files.
+// Lookup is the only way in which the guest of the tests caches a file: it creates none,
+// and reading a directory does not return inodes.
 func (h *holder) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,7 +50,7 @@ func (h *holder) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	return s
 }
 
-// Forget is the guest's word that it has dropped an inode.
+// Forget is called when the guest has dropped an inode.
 func (h *holder) Forget(node, lookups uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,7 +65,7 @@ func (h *holder) Forget(node, lookups uint64) {
 	}
 }
 
-// serveHolding serves dir to the first QEMU that comes.
+// serveHolding serves dir to the first QEMU that connects.
 func serveHolding(dir, socket string) error {
 	files, err := hostfs.New(dir, false)
 	if err != nil {

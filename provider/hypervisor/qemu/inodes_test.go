@@ -16,11 +16,11 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// What a guest has looked at once is not held open on the host for ever.
-func TestAGuestGivesFilesOfItsSharesBack(t *testing.T) {
+// The host must not hold every file open that a guest has ever looked at.
+func TestGuestForgetsFilesOfItsShares(t *testing.T) {
 	const folders, files, limit = 20, 100, 600
 	l := newLab(t)
-	l.config.CPUs = 1 // for each, the kernel counts up to 160 free inodes among those in use
+	l.config.CPUs = 1 // the kernel counts up to 160 free inodes per processor as in use
 	dir := l.config.Shares[0].Path
 	for i := range folders * files {
 		folder := filepath.Join(dir, fmt.Sprint(i/files))
@@ -51,7 +51,7 @@ func TestAGuestGivesFilesOfItsSharesBack(t *testing.T) {
 	if n := m.descriptors() - own; n < files {
 		t.Errorf("the host holds %d files while the guest has %d open", n, files)
 	}
-	if got := m.output(c, "walk /files"); got != fmt.Sprint(folders*files+1) { // and the lab's greeting
+	if got := m.output(c, "walk /files"); got != fmt.Sprint(folders*files+1) { // plus the lab's greeting
 		t.Errorf("the guest could read %s files", got)
 	}
 	m.awaitDescriptors(own + limit)
@@ -65,7 +65,7 @@ func TestAGuestGivesFilesOfItsSharesBack(t *testing.T) {
 	}
 }
 
-// descriptors is how many the share's server has, its own ones included.
+// descriptors returns how many the share's server has, including its own.
 func (m vsockMachine) descriptors() int {
 	m.t.Helper()
 	server := m.vm.(*vm).shares[0].process.cmd.Process.Pid

@@ -23,29 +23,29 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// vmTimeout bounds every test that boots a machine, from its start to its end; emulation is
-// slow on a busy host, and all packages are tested at once there.
+// vmTimeout bounds a test that boots a machine. Emulation is slow on a busy host, and CI
+// tests all packages at once.
 const vmTimeout = 5 * time.Minute
 
-// lab is what the tests with real machines share.
+// lab is the fixture of the tests with real machines.
 type lab struct {
 	driver *Driver
 	kernel kernel.Kernel
-	config hypervisor.Config // of a machine with everything; copy it
+	config hypervisor.Config // of a machine with every device; copy it
 }
 
-// newLab makes a lab whose machines have testdata/init as their init, or skips the test.
+// newLab creates a lab whose machines run testdata/init, or skips the test.
 func newLab(t *testing.T) lab {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("-short boots no machines; CI runs without it")
 	}
 	if _, err := exec.LookPath(platforms[runtime.GOARCH].binary); err != nil {
-		t.Skipf("CI installs QEMU, this host has none: %v", err)
+		t.Skipf("needs QEMU, which CI installs: %v", err)
 	}
 	k, err := kernel.Host(runtime.GOARCH)
 	if err != nil {
-		t.Skipf("CI installs a kernel package, this host has none: %v", err)
+		t.Skipf("needs a kernel package, which CI installs: %v", err)
 	}
 	l := lab{kernel: k}
 	dir := t.TempDir()
@@ -74,7 +74,7 @@ func newLab(t *testing.T) lab {
 	return l
 }
 
-// initramfs makes an initramfs with testdata/init as its init.
+// initramfs creates an initramfs with testdata/init as its init.
 func initramfs(t *testing.T, k kernel.Kernel) []byte {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "init")
@@ -98,7 +98,7 @@ func initramfs(t *testing.T, k kernel.Kernel) []byte {
 	return b.Bytes()
 }
 
-// machine is a running one, with a client for its init.
+// machine is a running machine with a client for its init.
 type machine struct {
 	hypervisor.VM
 	t    *testing.T
@@ -156,7 +156,7 @@ func (m machine) call(method, path string) string {
 func (m machine) get(path string) string  { m.t.Helper(); return m.call(http.MethodGet, path) }
 func (m machine) post(path string) string { m.t.Helper(); return m.call(http.MethodPost, path) }
 
-// order asks init for what ends the machine, which may be sooner than the answer.
+// order asks init for something that ends the machine, perhaps before init answers.
 func (m machine) order(path string) {
 	m.t.Helper()
 	r, err := http.NewRequestWithContext(m.ctx, http.MethodPost, "http://guest"+path, nil)
@@ -174,7 +174,7 @@ func (m machine) file(path string) string {
 	return m.get("/file?path=" + url.QueryEscape(path))
 }
 
-// ended waits for the end of the machine.
+// ended waits until the machine ends.
 func (m machine) ended() hypervisor.Exit {
 	m.t.Helper()
 	select {

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// The test program is its own helper processes, told apart by this variable.
+// The test program runs itself as helper processes; this variable selects which.
 const (
 	helperEnv    = "STEAD_TEST_HELPER"
 	helperShare  = "share"
@@ -56,7 +56,7 @@ func shareCommand(s hypervisor.Share, socket string) *exec.Cmd {
 	return helper(helperShare, s.Path, socket)
 }
 
-// dieAsParent starts a child, says its number, and dies without a chance to clean up.
+// dieAsParent starts a child, prints its process ID, and dies without cleaning up.
 func dieAsParent() error {
 	p, err := startProcess("sleep", exec.Command("sleep", "1000"))
 	if err != nil {
@@ -70,7 +70,7 @@ func TestChildrenDieWithTheirParent(t *testing.T) {
 	out, _ := helper(helperOrphan).Output() // it was killed, so there is an error
 	var pid int
 	if _, err := fmt.Sscan(string(out), &pid); err != nil {
-		t.Fatalf("no process number in %q: %v", out, err)
+		t.Fatalf("no process ID in %q: %v", out, err)
 	}
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -13,9 +13,9 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// TestCardOnAWireOfPacketsHearsAndAnswers asks the guest for the hardware address of its
+// TestCardOnAPacketPairReceivesAndAnswers asks the guest for the hardware address of its
 // IP by ARP (RFC 826), frame by frame.
-func TestCardOnAWireOfPacketsHearsAndAnswers(t *testing.T) {
+func TestCardOnAPacketPairReceivesAndAnswers(t *testing.T) {
 	l := newLab(t)
 	machine, wire, err := hypervisor.PacketPair()
 	if err != nil {
@@ -30,13 +30,13 @@ func TestCardOnAWireOfPacketsHearsAndAnswers(t *testing.T) {
 	question := bytes.Join([][]byte{
 		{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 		ours,
-		{0x08, 0x06},                // Ethernet: everybody, us, ARP
+		{0x08, 0x06},                // Ethernet: broadcast, our address, ARP
 		{0, 1, 0x08, 0, 6, 4, 0, 1}, // Ethernet and IPv4, a request
 		ours,
 		{192, 0, 2, 1},
 		make([]byte, 6),
 		{192, 0, 2, 2},
-		make([]byte, 18), // to the shortest frame of Ethernet
+		make([]byte, 18), // padding to Ethernet's shortest frame
 	}, nil)
 	frame := make([]byte, 1600)
 	for answered := false; !answered; {
@@ -48,12 +48,12 @@ func TestCardOnAWireOfPacketsHearsAndAnswers(t *testing.T) {
 		}
 		n, err := wire.Read(frame)
 		if errors.Is(err, os.ErrDeadlineExceeded) && m.ctx.Err() == nil {
-			continue // a card that is just coming up loses frames
+			continue // a card that is coming up loses frames
 		}
 		if err != nil {
 			t.Fatalf("no answer: %v", err)
 		}
-		// A reply to us; the guest talks of other things too.
+		// Skip frames that are not a reply to us.
 		answered = n >= 42 && bytes.Equal(frame[:6], ours) && bytes.Equal(frame[12:14], []byte{0x08, 0x06}) && frame[21] == 2
 	}
 	if got := net.HardwareAddr(frame[22:28]); got.String() != l.config.Network.MAC.String() {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a child that does not outlive us.
+// process is a child that ends with this process.
 type process struct {
 	name   string
 	cmd    *exec.Cmd
@@ -23,11 +23,11 @@ type process struct {
 	err    error // of Wait; read it after done is closed
 }
 
-// startProcess starts cmd, to be killed by the kernel when we die.
+// startProcess starts cmd. The kernel kills it when this process dies.
 func startProcess(name string, cmd *exec.Cmd) (*process, error) {
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
 	cmd.Stderr = &p.stderr
-	// A group of its own keeps a terminal's Ctrl-C from it.
+	// A process group of its own, so that a terminal's Ctrl-C does not reach it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.WaitDelay = time.Second
 	started := make(chan error, 1)
@@ -51,17 +51,17 @@ func startProcess(name string, cmd *exec.Cmd) (*process, error) {
 
 // kill ends the process and waits for it.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // fails only when it has ended already
+	_ = p.cmd.Process.Kill() // fails only if it has ended already
 	<-p.done
 }
 
-// failure is err with what the process said.
+// failure returns err with the end of the process's standard error.
 func (p *process) failure(err error) error {
 	return &ProcessError{Process: p.name, Args: p.cmd.Args, Stderr: p.stderr.String(), Err: err}
 }
 
-// tail keeps the end of what is written to it: enough for an error message, whatever
-// a process repeats for days. It is safe for concurrent use.
+// tail keeps the last bytes written to it, enough for an error message. It is safe for
+// concurrent use.
 type tail struct {
 	mu   sync.Mutex
 	text []byte
@@ -85,8 +85,8 @@ func (t *tail) String() string {
 	return string(t.text)
 }
 
-// socketPair returns our end of a connection and the file of the other, for a child to
-// inherit. No path means none to guess, to clean up, or to be too long.
+// socketPair returns our end of a connection, and the other end as a file for a child to
+// inherit. Without a path, there is nothing to guess, to clean up, or to be too long.
 func socketPair() (net.Conn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -102,10 +102,10 @@ func socketPair() (net.Conn, *os.File, error) {
 	return conn, theirs, nil
 }
 
-// firstInheritedFD is the number of a child's first descriptor after the standard ones.
+// firstInheritedFD is a child's first descriptor after standard error.
 const firstInheritedFD = 3
 
-// inheritance is the files that a child gets.
+// inheritance holds the files that a child inherits.
 type inheritance []*os.File
 
 // add gives f to the child and returns its number there.
@@ -114,7 +114,7 @@ func (i *inheritance) add(f *os.File) int {
 	return firstInheritedFD + len(*i) - 1
 }
 
-// close closes our copies. It may be called again.
+// close closes our copies. It may be called more than once.
 func (i *inheritance) close() {
 	for _, f := range *i {
 		f.Close()

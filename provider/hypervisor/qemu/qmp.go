@@ -12,8 +12,8 @@ import (
 	"sync"
 )
 
-// monitor is a client of QMP, QEMU's JSON protocol (docs/interop/qmp-spec.txt of
-// QEMU). It knows the little we need: commands without big answers, and events.
+// monitor is a client of QMP, QEMU's JSON protocol (docs/interop/qmp-spec.txt in QEMU's
+// source). It implements the needed part: commands with small answers, and events.
 type monitor struct {
 	conn    io.ReadWriteCloser
 	onEvent func(qmpEvent)
@@ -26,7 +26,7 @@ type monitor struct {
 	pending map[int]chan<- qmpMessage
 }
 
-// qmpEvent is something that QEMU tells unasked.
+// qmpEvent is a message that QEMU sends on its own.
 type qmpEvent struct {
 	Name string
 	Data json.RawMessage
@@ -42,7 +42,7 @@ type qmpMessage struct {
 	Data     json.RawMessage `json:"data"`
 }
 
-// qmpError is QEMU's refusal of a command.
+// qmpError is QEMU's error answer to a command.
 type qmpError struct {
 	Class string `json:"class"`
 	Desc  string `json:"desc"`
@@ -50,11 +50,11 @@ type qmpError struct {
 
 func (e *qmpError) Error() string { return e.Desc }
 
-// qmpLineLimit bounds a line; the longest we ask for has a few hundred bytes.
+// qmpLineLimit bounds a line, in bytes. The longest expected one has a few hundred.
 const qmpLineLimit = 1 << 20
 
-// newMonitor speaks QMP on conn, which it owns from now on. onEvent is called for each
-// event, in order, and must not wait for the monitor.
+// newMonitor starts a client on conn and takes ownership of it. It calls onEvent for each
+// event, in order; onEvent must not wait for the monitor.
 func newMonitor(conn io.ReadWriteCloser, onEvent func(qmpEvent)) *monitor {
 	m := &monitor{
 		conn: conn, onEvent: onEvent, ready: make(chan struct{}), done: make(chan struct{}),
@@ -104,8 +104,7 @@ func (m *monitor) answer(msg qmpMessage) {
 	}
 }
 
-// handshake waits for QEMU's greeting and leaves the mode in which only the handshake
-// is allowed.
+// handshake waits for QEMU's greeting and ends QMP's negotiation mode.
 func (m *monitor) handshake(ctx context.Context) error {
 	select {
 	case <-m.ready:
@@ -155,7 +154,7 @@ func (m *monitor) send(command string, answer chan<- qmpMessage) error {
 	return nil
 }
 
-// shutdownReason reads the event that precedes an orderly end of QEMU.
+// shutdownReason returns the reason in a SHUTDOWN event, or "" for any other event.
 func shutdownReason(e qmpEvent) (string, error) {
 	if e.Name != "SHUTDOWN" {
 		return "", nil

@@ -17,13 +17,13 @@ import (
 
 const greeting = `{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}` + "\r\n"
 
-// fakeQEMU is the other end of a monitor.
+// fakeQEMU is QEMU's end of a monitor.
 type fakeQEMU struct {
 	net.Conn
 	lines *bufio.Scanner
 }
 
-// newFake connects a monitor to a fake and collects its events' names.
+// newFake connects a monitor to a fake and collects the names of its events.
 func newFake(t *testing.T) (*monitor, fakeQEMU, <-chan string) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -41,7 +41,7 @@ func (f fakeQEMU) say(lines ...string) {
 	}
 }
 
-// hear returns the next command.
+// hear reads the next command.
 func (f fakeQEMU) hear() string {
 	if f.lines.Scan() {
 		return f.lines.Text()
@@ -89,10 +89,10 @@ func TestMonitorReportsARefusedCommand(t *testing.T) {
 	}
 }
 
-func TestMonitorDoesNotOutwaitItsConnection(t *testing.T) {
+func TestMonitorFailsWhenItsConnectionEnds(t *testing.T) {
 	tests := map[string]func(fakeQEMU){
 		"closed before the greeting": func(f fakeQEMU) { f.Close() },
-		"no JSON":                    func(f fakeQEMU) { f.say("hello") },
+		"not JSON":                   func(f fakeQEMU) { f.say("hello") },
 		"closed instead of an answer": func(f fakeQEMU) {
 			f.say(strings.TrimSpace(greeting))
 			f.hear()
@@ -112,7 +112,7 @@ func TestMonitorDoesNotOutwaitItsConnection(t *testing.T) {
 			}
 		})
 	}
-	t.Run("its caller gave up", func(t *testing.T) {
+	t.Run("the caller gave up", func(t *testing.T) {
 		m, _, _ := newFake(t)
 		gaveUp := errors.New("gave up")
 		ctx, cancel := context.WithCancelCause(t.Context())

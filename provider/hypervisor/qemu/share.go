@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// shareLeave is how long a file server may take to leave when its machine has ended.
+	// shareLeave is how long a file server may take to exit after its machine has ended.
 	shareLeave = 2 * time.Second
-	// shareRetry is the pause between attempts to reach a file server that starts.
+	// shareRetry is the pause between attempts to connect to a starting file server.
 	shareRetry = 5 * time.Millisecond
 )
 
@@ -31,14 +31,13 @@ type shareServer struct {
 	path    string
 }
 
-// shareSocket is where the server of the i-th share listens.
+// shareSocket returns the socket of the i-th share's server.
 func shareSocket(runDir string, i int) string {
 	return filepath.Join(runDir, fmt.Sprintf("share%d.sock", i))
 }
 
-// startShare starts the server of s and connects to it, for QEMU to inherit the
-// connection: so a server that cannot start is reported in its own words, and before
-// there is a machine.
+// startShare starts the server of s and connects to it; QEMU inherits the connection. So
+// a server that cannot start is reported with its own message, before QEMU starts.
 func startShare(ctx context.Context, command shareCommandFunc, s hypervisor.Share, socket string) (*shareServer, *os.File, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
@@ -73,27 +72,27 @@ func (p *process) connect(ctx context.Context, socket string) (*os.File, error) 
 	}
 }
 
-// lost tells why the server has gone, or nil if that was because its machine has. The
-// two go at the same time when a machine ends.
-func (s *shareServer) lost(machine <-chan struct{}) error {
+// loss returns why the server ended, or nil if it ended with its machine. The two end at
+// the same time, so loss waits a moment for the machine.
+func (s *shareServer) loss(machine <-chan struct{}) error {
 	select {
 	case <-machine:
 		return nil
 	case <-time.After(shareLeave):
-		return fmt.Errorf("the machine lost its share: %w", s.process.failure(exitError(s.process.err)))
+		return fmt.Errorf("lost a share: %w", s.process.failure(exitError(s.process.err)))
 	}
 }
 
-// exitError is err, or what is wrong with a process that left without an error.
+// exitError returns err, or an error for a process that exited with status 0.
 func exitError(err error) error {
 	if err == nil {
-		return errors.New("it left too early")
+		return errors.New("it exited too early")
 	}
 	return err
 }
 
-// stopShares ends the servers of a machine that is gone. They leave by themselves when
-// QEMU has closed its end, but not if QEMU never spoke to them.
+// stopShares ends the servers of a machine that has ended. They exit by themselves when
+// QEMU closes its end, but not if QEMU never sent them anything.
 func stopShares(servers []*shareServer, grace time.Duration) {
 	deadline := make(chan struct{})
 	defer time.AfterFunc(grace, func() { close(deadline) }).Stop()

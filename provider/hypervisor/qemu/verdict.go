@@ -14,27 +14,27 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// verdict is which accelerator machines use, and why it is not KVM.
+// verdict holds which accelerator machines use, and why it is not KVM.
 type verdict struct {
 	Accel   string `json:"accel"`
 	Why     string `json:"why,omitempty"`
 	Warning string `json:"warning,omitempty"`
 }
 
-// verdicts is the file that keeps them. A start of the host makes all of them void:
-// its kernel, firmware and settings may be others.
+// verdicts is the cache file. A restart of the host invalidates it: the kernel, firmware
+// and settings may have changed.
 type verdicts struct {
 	path     string
 	BootID   string             `json:"bootId"`
 	Verdicts map[string]verdict `json:"verdicts"` // by verdictKey
 }
 
-// openVerdicts reads the cache. One that is damaged or of an earlier start of the host
-// is an empty one.
+// openVerdicts reads the cache. It returns an empty one if the file is damaged or from
+// before a restart of the host.
 func openVerdicts(path string) (verdicts, error) {
 	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return verdicts{}, fmt.Errorf("identify this start of the host: %w", err)
+		return verdicts{}, fmt.Errorf("read the host's boot ID: %w", err)
 	}
 	current := verdicts{path: path, BootID: strings.TrimSpace(string(bootID))}
 	data, err := os.ReadFile(path)
@@ -48,7 +48,7 @@ func openVerdicts(path string) (verdicts, error) {
 	return current, nil
 }
 
-// add keeps a verdict.
+// add stores a verdict.
 func (c verdicts) add(key string, v verdict) error {
 	c.Verdicts = maps.Clone(c.Verdicts)
 	if c.Verdicts == nil {
@@ -62,8 +62,8 @@ func (c verdicts) add(key string, v verdict) error {
 	return renameio.WriteFile(c.path, append(data, '\n'), 0o600)
 }
 
-// verdictKey names what a verdict is about: this QEMU (by its file, which tells a new
-// version without running it) with this kernel.
+// verdictKey returns the key of a verdict: a QEMU and a kernel. Size and time of QEMU's
+// file show an update without running it.
 func verdictKey(binary, kernelDigest string) (string, error) {
 	info, err := os.Stat(binary)
 	if err != nil {

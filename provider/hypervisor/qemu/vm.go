@@ -25,7 +25,7 @@ type vm struct {
 	console console.Log
 
 	killed   atomic.Bool
-	fault    atomic.Pointer[error]  // why we ended it ourselves
+	fault    atomic.Pointer[error]  // why the driver ended the machine
 	shutdown atomic.Pointer[string] // the reason of QEMU's SHUTDOWN event
 
 	done chan struct{}
@@ -34,8 +34,8 @@ type vm struct {
 
 var _ hypervisor.VM = (*vm)(nil)
 
-// startVM starts the file servers, then QEMU, and returns when QEMU answers: all its
-// devices exist then and its processors run.
+// startVM starts the file servers, then QEMU, and returns when QEMU answers. All devices
+// exist then and the processors run.
 func startVM(ctx context.Context, binary string, h hardware, o Options) (_ *vm, err error) {
 	log, err := console.Open(h.ConsoleLog)
 	if err != nil {
@@ -61,12 +61,12 @@ func startVM(ctx context.Context, binary string, h hardware, o Options) (_ *vm, 
 	if err := v.monitor.handshake(ctx); err != nil {
 		return nil, v.startFailure(ctx, err)
 	}
-	o.Log.Debug("machine started", "name", h.Name, "pid", v.PID(), "accelerator", h.accel)
+	o.Log.Debug("machine started", "machine", h.Name, "pid", v.PID(), "accelerator", h.accel)
 	go v.watch()
 	return v, nil
 }
 
-// connect makes every connection that QEMU will have, and tells h their descriptors.
+// connect creates every connection that QEMU inherits, and sets their descriptors in h.
 func (v *vm) connect(ctx context.Context, h *hardware, inherited *inheritance, command shareCommandFunc) error {
 	for i, s := range h.Shares {
 		server, conn, err := startShare(ctx, command, s, shareSocket(h.RunDir, i))
@@ -96,7 +96,7 @@ func (v *vm) connect(ctx context.Context, h *hardware, inherited *inheritance, c
 	return err
 }
 
-// startFailure prefers QEMU's own words to the broken connection they came with.
+// startFailure prefers QEMU's own error to that of the broken connection.
 func (v *vm) startFailure(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
@@ -108,7 +108,7 @@ func (v *vm) startFailure(ctx context.Context, err error) error {
 	return v.process.failure(err)
 }
 
-// abandon ends what a failed start has begun.
+// abandon ends the processes of a failed start.
 func (v *vm) abandon() {
 	if v.process != nil {
 		v.process.kill()
@@ -116,8 +116,8 @@ func (v *vm) abandon() {
 	v.release(0)
 }
 
-// release gives back all but the QEMU process, which has ended. The file servers get
-// some time to leave by themselves.
+// release frees everything but the QEMU process, which has ended. The file servers get
+// the grace period to exit by themselves.
 func (v *vm) release(grace time.Duration) {
 	if v.agent != nil {
 		v.agent.Close()
@@ -135,7 +135,7 @@ func (v *vm) onEvent(e qmpEvent) {
 	}
 }
 
-// watch waits for the end and tells of it.
+// watch waits for the end of QEMU, then closes done.
 func (v *vm) watch() {
 	for _, s := range v.shares {
 		go v.watchShare(s)
@@ -147,20 +147,20 @@ func (v *vm) watch() {
 	close(v.done)
 }
 
-// watchShare ends a machine that has lost one of its file systems: every access to it
-// would hang, and a home that hangs is worse than a machine that has ended.
+// watchShare ends a machine whose file server has ended: every access to the share would
+// hang, and a hanging home is worse than a machine that has ended.
 func (v *vm) watchShare(s *shareServer) {
 	select {
 	case <-v.process.done:
 	case <-s.process.done:
-		if err := s.lost(v.process.done); err != nil {
+		if err := s.loss(v.process.done); err != nil {
 			v.fault.CompareAndSwap(nil, &err)
 			v.process.kill()
 		}
 	}
 }
 
-// reason makes an Exit of what is known after the end.
+// reason returns the Exit of a machine that has ended.
 func (v *vm) reason() hypervisor.Exit {
 	if v.killed.Load() {
 		return hypervisor.Exit{Reason: hypervisor.Killed}
@@ -176,17 +176,17 @@ func (v *vm) reason() hypervisor.Exit {
 	case "guest-shutdown":
 		return hypervisor.Exit{Reason: hypervisor.PoweredOff}
 	case "guest-reset":
-		// A kernel that panics resets the machine, which looks like a reboot otherwise.
+		// A kernel that panics resets the machine, which QEMU reports like a reboot.
 		if err := v.console.Panic(); err != nil {
 			return hypervisor.Exit{Reason: hypervisor.Crashed, Err: err}
 		}
 		return hypervisor.Exit{Reason: hypervisor.Rebooted}
 	case "host-signal":
-		return hypervisor.Exit{Reason: hypervisor.Crashed, Err: errors.New("QEMU was ended by a signal of another process")}
+		return hypervisor.Exit{Reason: hypervisor.Crashed, Err: errors.New("another process ended QEMU with a signal")}
 	}
 	err := v.process.err
 	if err == nil {
-		err = fmt.Errorf("it ended unasked (%q)", shutdown)
+		err = fmt.Errorf("it ended unexpectedly (%q)", shutdown)
 	}
 	return hypervisor.Exit{Reason: hypervisor.Crashed, Err: v.process.failure(err)}
 }
@@ -207,7 +207,7 @@ func (v *vm) Kill(ctx context.Context) error {
 	default:
 	}
 	v.killed.Store(true)
-	_ = v.process.cmd.Process.Kill() // fails only when it has ended already
+	_ = v.process.cmd.Process.Kill() // fails only if it has ended already
 	select {
 	case <-v.done:
 		return nil

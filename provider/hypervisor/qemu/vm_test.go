@@ -75,7 +75,7 @@ func TestMachineHasItsHardware(t *testing.T) {
 	}
 }
 
-// Whatever is found out about this host, machines run with it.
+// Machines run with the accelerator that the driver chooses on this host.
 func TestAcceleratorOfThisHostRunsMachines(t *testing.T) {
 	l := newLab(t)
 	guestImage, err := os.ReadFile(l.config.Initrd)
@@ -92,7 +92,7 @@ func TestAcceleratorOfThisHostRunsMachines(t *testing.T) {
 	caps, err := l.driver.Capabilities(ctx)
 	var denied *PermissionError
 	if errors.As(err, &denied) {
-		t.Skipf("CI may use /dev/kvm or has none, this user may not: %v", err)
+		t.Skipf("this user may not open /dev/kvm: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func TestNestedMachineSeesTheExtension(t *testing.T) {
 	}
 }
 
-func TestEndsAreToldApart(t *testing.T) {
+func TestExitReasons(t *testing.T) {
 	l := newLab(t)
 	tests := map[string]struct {
 		end    func(machine)
@@ -129,7 +129,7 @@ func TestEndsAreToldApart(t *testing.T) {
 			reason: hypervisor.Crashed,
 			words:  "the guest's kernel panicked: sysrq triggered crash",
 		},
-		"QEMU killed by somebody": {
+		"QEMU killed by another process": {
 			end: func(m machine) {
 				if err := unix.Kill(m.PID(), unix.SIGKILL); err != nil {
 					m.t.Error(err)
@@ -138,7 +138,7 @@ func TestEndsAreToldApart(t *testing.T) {
 			reason: hypervisor.Crashed,
 			words:  "QEMU failed: signal: killed",
 		},
-		"a file server killed by somebody": {
+		"file server killed by another process": {
 			end: func(m machine) {
 				server := m.VM.(*vm).shares[0].process.cmd.Process
 				if err := server.Kill(); err != nil {
@@ -146,7 +146,7 @@ func TestEndsAreToldApart(t *testing.T) {
 				}
 			},
 			reason: hypervisor.Crashed,
-			words:  "lost its share: the file server for " + l.config.Shares[0].Path,
+			words:  "lost a share: the file server for " + l.config.Shares[0].Path,
 		},
 	}
 	for name, tt := range tests {
@@ -172,7 +172,7 @@ func TestEndsAreToldApart(t *testing.T) {
 	}
 }
 
-func TestStartFailsInTheWordsOfTheCulprit(t *testing.T) {
+func TestStartReportsTheErrorOfTheFailedProcess(t *testing.T) {
 	l := newLab(t)
 	tests := map[string]struct {
 		change func(*hypervisor.Config)
@@ -217,7 +217,7 @@ func TestStartFailsInTheWordsOfTheCulprit(t *testing.T) {
 	}
 }
 
-// A machine's memory that its guest no longer uses is the host's again.
+// Memory that a guest frees goes back to the host.
 func TestFreedMemoryGoesBackToTheHost(t *testing.T) {
 	l := newLab(t)
 	l.config.Memory = 1 << 30
@@ -231,7 +231,7 @@ func TestFreedMemoryGoesBackToTheHost(t *testing.T) {
 		t.Fatalf("the guest filled %d MiB and QEMU grew by %d", filled>>20, (full-before)>>20)
 	}
 	m.post("/memory?bytes=0")
-	for { // of what is freed, fragments stay with the guest while it boots
+	for { // a booting guest keeps fragments of what it frees
 		now := residentBytes(t, m.PID())
 		if full-now >= filled/2 {
 			t.Logf("QEMU held %d MiB, then %d, then %d", before>>20, full>>20, now>>20)

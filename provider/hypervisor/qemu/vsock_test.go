@@ -84,7 +84,7 @@ func (m vsockMachine) loseConnection(t *testing.T, c *ssh.Client) {
 	}
 }
 
-// wake does what the supervisor does when the host has slept: it sets the clock.
+// wake sets the clock, as the supervisor does after the host has slept.
 func (m vsockMachine) wake(t *testing.T) {
 	if err := m.client.SetClock(m.ctx, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func (m vsockMachine) wake(t *testing.T) {
 	}
 }
 
-func TestDamagedSettingsAreToldOverVsockToo(t *testing.T) {
+func TestDamagedSettingsAreReportedOverVsock(t *testing.T) {
 	m := bootVsock(t, func(initramfs []byte, _ *hypervisor.Config) {
 		at := bytes.Index(initramfs, []byte(`{"hostname":"dev"`))
 		initramfs[at] = '<'
@@ -113,8 +113,8 @@ func TestDamagedSettingsAreToldOverVsockToo(t *testing.T) {
 	}
 }
 
-func TestMachineIsReadyWhereNobodyAnswersForAnAddress(t *testing.T) {
-	machine, wire, err := hypervisor.PacketPair() // whose other end is silent
+func TestMachineIsReadyWithoutADHCPServer(t *testing.T) {
+	machine, wire, err := hypervisor.PacketPair() // the other end never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestMachineIsReadyWhereNobodyAnswersForAnAddress(t *testing.T) {
 	m := bootVsock(t, func(_ []byte, c *hypervisor.Config) { c.Network.Packets = machine })
 	status, err := m.client.WaitReady(m.ctx)
 	if err != nil || status.Address != "" {
-		t.Errorf("status %+v, %v, want it ready without an address", status, err)
+		t.Errorf("status %+v, %v, want ready and no address", status, err)
 	}
 	if out := m.output(m.connect(), "show /etc/hosts"); !strings.Contains(out, "127.0.1.1\tdev") {
 		t.Errorf("hosts:\n%s", out)

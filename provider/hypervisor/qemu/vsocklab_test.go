@@ -26,11 +26,11 @@ import (
 	"github.com/stead-vm/stead/provider/share/vhostuser/vsocktest"
 )
 
-// guestCID is the number of the machines here, which each have a host of their own.
+// guestCID is the same for all machines here: each has a vsock host of its own.
 const guestCID = 3
 
-// vsockMachine is a machine as hypervisors with vsock have them: its agent finds no
-// virtio-serial port of its name, and its network wants to be asked.
+// vsockMachine is a machine as a hypervisor with vsock runs it: its agent finds no
+// virtio-serial port of its name, and its network uses DHCP.
 type vsockMachine struct {
 	t         *testing.T
 	ctx       context.Context
@@ -42,14 +42,14 @@ type vsockMachine struct {
 	console   string
 }
 
-// bootVsock boots the real agent on a disk that holds nothing but testdata/sh. The
-// text of the boot's settings can be spoiled, and the hardware changed.
+// bootVsock boots the real agent on a disk that holds only testdata/sh. spoil may change
+// the initramfs, which holds the boot's settings as text, and the hardware.
 func bootVsock(t *testing.T, spoil func(initramfs []byte, c *hypervisor.Config)) vsockMachine {
 	t.Helper()
 	return newLab(t).bootVsock(t, guest.Boot{}, spoil)
 }
 
-// bootVsock tells the agent what more there is, beside what every boot is told.
+// bootVsock boots with the settings in more, to which it adds those that every boot needs.
 func (l lab) bootVsock(t *testing.T, more guest.Boot, spoil func(initramfs []byte, c *hypervisor.Config)) vsockMachine {
 	t.Helper()
 	dir := l.config.RunDir
@@ -69,7 +69,7 @@ func (l lab) bootVsock(t *testing.T, more guest.Boot, spoil func(initramfs []byt
 	writeRoot(t, l.config.Disks[0].Path)
 	socket := filepath.Join(dir, "vsock.sock")
 	l.driver.opts.Binary = qemuWithVsock(t, socket)
-	l.config.Cmdline = "loglevel=6" // what the agent says
+	l.config.Cmdline = "loglevel=6" // shows the agent's log
 	if err := errors.Join(err1, err2, os.WriteFile(l.config.Initrd, packed, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +101,8 @@ func (m *vsockMachine) start(l lab) {
 	})
 }
 
-// agentInitramfs is the initramfs of a machine whose host dials over vsock, and in
-// whose kernel processes can dial each other.
+// agentInitramfs returns the initramfs of a machine whose host dials over vsock. Its
+// kernel also has vsock's loopback.
 func (l lab) agentInitramfs(t *testing.T, boot guest.Boot) []byte {
 	t.Helper()
 	modules, err := l.kernel.Modules(kernel.Needs{Network: true, Vsock: true, Shares: len(boot.Mounts) > 0})
@@ -120,8 +120,8 @@ func (l lab) agentInitramfs(t *testing.T, boot guest.Boot) []byte {
 	return b.Bytes()
 }
 
-// program builds a program for the guest, with the Makefile's flags: most of it is built
-// already.
+// program builds a program for the guest. It uses the Makefile's flags, so most of it is
+// in Go's build cache.
 func program(t *testing.T, dir string) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
@@ -137,7 +137,7 @@ func program(t *testing.T, dir string) []byte {
 	return text
 }
 
-// writeRoot makes the machine's disk.
+// writeRoot writes the machine's disk.
 func writeRoot(t *testing.T, path string) {
 	t.Helper()
 	shell := program(t, "testdata/sh")
@@ -156,7 +156,8 @@ func writeRoot(t *testing.T, path string) {
 	}
 }
 
-// qemuWithVsock is a QEMU that has a vsock device and calls the agent's port otherwise.
+// qemuWithVsock writes a script that runs QEMU with a vsock device and another name for
+// the agent's port.
 func qemuWithVsock(t *testing.T, socket string) string {
 	t.Helper()
 	script := fmt.Sprintf(`#!/bin/sh

@@ -10,14 +10,14 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// builder makes the framework's description of a machine. It keeps every part until the
-// framework has copied the whole: vz' wrappers release what they wrap when they become
-// garbage, which may be in the middle of handing it over.
+// builder creates the framework's configuration of a machine. It keeps a reference to
+// every part until the framework has copied the whole: vz's wrappers release what they
+// wrap when they are garbage-collected, which may be in the middle of a call.
 type builder struct{ parts []any }
 
 func (b *builder) keep(part any) { b.parts = append(b.parts, part) }
 
-// configuration describes c, and has the framework check it.
+// configuration converts c and lets the framework validate it.
 func (b *builder) configuration(c hypervisor.Config) (*vz.VirtualMachineConfiguration, error) {
 	loader, err := vz.NewLinuxBootLoader(c.Kernel, vz.WithInitrd(c.Initrd), vz.WithCommandLine(commandLine(c.Cmdline)))
 	if err != nil {
@@ -26,7 +26,7 @@ func (b *builder) configuration(c hypervisor.Config) (*vz.VirtualMachineConfigur
 	b.keep(loader)
 	conf, err := vz.NewVirtualMachineConfiguration(loader, uint(c.CPUs), wholeMebibytes(c.Memory))
 	if err != nil {
-		return nil, refused("describe the machine", err)
+		return nil, refused("configure the machine", err)
 	}
 	for _, add := range []func(*vz.VirtualMachineConfiguration, hypervisor.Config) error{
 		b.platform, b.disks, b.shares, b.network, b.console, b.devices,
@@ -37,7 +37,7 @@ func (b *builder) configuration(c hypervisor.Config) (*vz.VirtualMachineConfigur
 	}
 	ok, err := conf.Validate()
 	if err == nil && !ok {
-		err = errors.New("the framework finds it invalid and does not say why")
+		err = errors.New("the framework rejects it without a reason")
 	}
 	if err != nil {
 		return nil, refused("check the machine", err)
@@ -45,7 +45,7 @@ func (b *builder) configuration(c hypervisor.Config) (*vz.VirtualMachineConfigur
 	return conf, nil
 }
 
-// platform is the board: who the machine is, and whether it has machines inside.
+// platform sets the machine's identifier and nested virtualization.
 func (b *builder) platform(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
 	id, err := identifier(c.Identity)
 	if err != nil {
@@ -53,7 +53,7 @@ func (b *builder) platform(conf *vz.VirtualMachineConfiguration, c hypervisor.Co
 	}
 	board, err := vz.NewGenericPlatformConfiguration(vz.WithGenericMachineIdentifier(id))
 	if err != nil {
-		return refused("describe the machine's board", err)
+		return refused("configure the machine's platform", err)
 	}
 	b.keep(board)
 	if c.Nested {
@@ -65,19 +65,19 @@ func (b *builder) platform(conf *vz.VirtualMachineConfiguration, c hypervisor.Co
 	return nil
 }
 
-// identifier is the machine's own, made and kept when it has none yet.
+// identifier returns the machine's stored identifier, or creates and stores one.
 func identifier(path string) (*vz.GenericMachineIdentifier, error) {
 	id, err := storedIdentifier(path)
 	if id != nil || err != nil {
 		return id, err
 	}
 	if id, err = vz.NewGenericMachineIdentifier(); err != nil {
-		return nil, refused("make a machine identifier", err)
+		return nil, refused("create a machine identifier", err)
 	}
 	return id, keepIdentity(path, id.DataRepresentation())
 }
 
-// storedIdentifier is the identifier that the file at path keeps, or nil.
+// storedIdentifier returns the identifier in the file at path, or nil if there is none.
 func storedIdentifier(path string) (*vz.GenericMachineIdentifier, error) {
 	data, err := readIdentity(path)
 	if data == nil || err != nil {
@@ -87,16 +87,15 @@ func storedIdentifier(path string) (*vz.GenericMachineIdentifier, error) {
 	if err != nil {
 		return nil, refused("read the machine identifier", err)
 	}
-	// For bytes that are none the framework makes no object, and vz wraps that.
+	// For invalid data the framework returns nil, which vz wraps without an error.
 	if len(id.DataRepresentation()) == 0 {
 		return nil, &IdentityError{Path: path}
 	}
 	return id, nil
 }
 
-// disks go through the host's page cache, and the guest's flushes reach the host's disk:
-// with the framework's own choice of caching ext4 was corrupted, and without a cache it
-// is slow.
+// disks uses the host's page cache, and the guest's flushes reach the host's disk. The
+// framework's automatic caching mode corrupted ext4, and uncached disks are slow.
 func (b *builder) disks(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
 	var devices []vz.StorageDeviceConfiguration
 	for _, d := range c.Disks {
@@ -113,7 +112,7 @@ func (b *builder) disks(conf *vz.VirtualMachineConfiguration, c hypervisor.Confi
 		b.keep(device)
 		if d.Serial != "" {
 			if err := device.SetBlockDeviceIdentifier(d.Serial); err != nil {
-				return refused("name disk "+d.Path, err)
+				return refused("set the serial of disk "+d.Path, err)
 			}
 		}
 		devices = append(devices, device)
@@ -122,16 +121,16 @@ func (b *builder) disks(conf *vz.VirtualMachineConfiguration, c hypervisor.Confi
 	return nil
 }
 
-// shares are virtiofs devices. What is read-only is so on the host's side.
+// shares adds a virtiofs device for each share. The host enforces ReadOnly.
 func (b *builder) shares(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
 	var devices []vz.DirectorySharingDeviceConfiguration
 	for _, s := range c.Shares {
-		folder, err := vz.NewSharedDirectory(s.Path, s.ReadOnly)
+		directory, err := vz.NewSharedDirectory(s.Path, s.ReadOnly)
 		if err != nil {
 			return refused("share "+s.Path, err)
 		}
-		b.keep(folder)
-		single, err := vz.NewSingleDirectoryShare(folder)
+		b.keep(directory)
+		single, err := vz.NewSingleDirectoryShare(directory)
 		if err != nil {
 			return refused("share "+s.Path, err)
 		}
@@ -156,7 +155,7 @@ func (b *builder) shares(conf *vz.VirtualMachineConfiguration, c hypervisor.Conf
 	return nil
 }
 
-// share is the device that offers what under tag.
+// share returns a virtiofs device that offers what under tag.
 func (b *builder) share(tag string, what vz.DirectoryShare) (*vz.VirtioFileSystemDeviceConfiguration, error) {
 	b.keep(what)
 	device, err := vz.NewVirtioFileSystemDeviceConfiguration(tag)

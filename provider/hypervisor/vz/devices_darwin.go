@@ -6,8 +6,8 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// network is the machine's one card, on a wire of packets or on the framework's NAT. vz
-// makes no copy of a wire's descriptor: the machine holds the file until it is gone.
+// network adds the network card, attached to Network.Packets or to the framework's NAT.
+// vz does not duplicate the descriptor of Packets: the machine keeps the file open.
 func (b *builder) network(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
 	if c.Network == nil {
 		return nil
@@ -30,7 +30,7 @@ func (b *builder) network(conf *vz.VirtualMachineConfiguration, c hypervisor.Con
 	b.keep(card)
 	address, err := vz.NewMACAddress(c.Network.MAC)
 	if err != nil {
-		return refused("name the network card", err)
+		return refused("set the MAC address", err)
 	}
 	b.keep(address)
 	card.SetMACAddress(address)
@@ -38,7 +38,7 @@ func (b *builder) network(conf *vz.VirtualMachineConfiguration, c hypervisor.Con
 	return nil
 }
 
-// console appends what the guest prints to its log.
+// console adds a console that appends to the log.
 func (b *builder) console(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
 	if c.ConsoleLog == "" {
 		return nil
@@ -57,19 +57,18 @@ func (b *builder) console(conf *vz.VirtualMachineConfiguration, c hypervisor.Con
 	return nil
 }
 
-// devices are those that every machine has: the way to the agent, randomness, and a
-// balloon for the day when the framework gives memory back. Whoever then asks the running
-// machine for its balloon has to ask once and keep the answer for ever: vz v3.7.1 releases
-// it once more than it was given it.
+// devices adds the devices that every machine has: a vsock for the agent, entropy, and a
+// memory balloon for when the framework can return memory. Code that gets the balloon of
+// the running machine must get it once and keep it: vz v3.7.1 over-releases the object.
 func (b *builder) devices(conf *vz.VirtualMachineConfiguration, _ hypervisor.Config) error {
 	agent, err := vz.NewVirtioSocketDeviceConfiguration()
 	if err != nil {
-		return refused("attach the agent's socket", err)
+		return refused("attach the socket device", err)
 	}
 	b.keep(agent)
 	entropy, err := vz.NewVirtioEntropyDeviceConfiguration()
 	if err != nil {
-		return refused("attach the source of randomness", err)
+		return refused("attach the entropy device", err)
 	}
 	b.keep(entropy)
 	balloon, err := vz.NewVirtioTraditionalMemoryBalloonDeviceConfiguration()

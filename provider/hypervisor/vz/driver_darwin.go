@@ -28,28 +28,28 @@ type Driver struct {
 	log *slog.Logger
 
 	mu sync.Mutex
-	// made are all machines of this process, so that none becomes garbage: with it would
-	// go the handle by which the framework reports changes of state, and a report that
-	// comes later would end the process.
+	// made keeps all machines of this process from the garbage collector. It would free
+	// the handle through which the framework reports changes of state, and a later report
+	// would crash the process.
 	made []*vz.VirtualMachine
 }
 
 var _ hypervisor.Driver = (*Driver)(nil)
 
-// New fills defaults. It asks the framework nothing.
+// New fills in defaults. It does not call the framework.
 func New(o Options) *Driver {
 	return &Driver{log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 }
 
-// sharedInodes bounds what a guest knows of its shares. The process that the framework
-// runs for a machine holds a descriptor for each file that the guest knows, and has been
-// seen with 230,000 (docker/desktop-feedback#218); other programs fail then, as the Mac's
-// table of files is full (apple/container#1097, docker/for-mac#6783: at 57,000).
+// sharedInodes limits how many files of its shares a guest caches. The framework's
+// process for a machine holds a descriptor for each of them, and has been seen with
+// 230,000 (docker/desktop-feedback#218). Other programs fail when the Mac's table of open
+// files is full (apple/container#1097, docker/for-mac#6783: at 57,000).
 //
-// That table, kern.maxfiles, has 122,880 or 245,760 entries on most Macs of today, by
-// their memory, and has had 49,152 with macOS 11. One process gets half of it
-// (kern.maxfilesperproc), 24,576 at least. 20,000 stay below that and let several
-// machines share the table, and are enough for most working trees to stay known.
+// The size of that table, kern.maxfiles, is 122,880 or 245,760 on most current Macs,
+// depending on their memory, and was 49,152 with macOS 11. One process may use half of it
+// (kern.maxfilesperproc), so at least 24,576. 20,000 is below that, lets several machines
+// share the table, and is enough to cache most working trees.
 const sharedInodes = 20_000
 
 // Capabilities implements [hypervisor.Driver].
@@ -70,7 +70,7 @@ func (d *Driver) Capabilities(context.Context) (hypervisor.Capabilities, error) 
 	}, nil
 }
 
-// Validate implements [hypervisor.Driver]. Fields that are still empty are not checked.
+// Validate implements [hypervisor.Driver]. It skips fields that are still empty.
 func (d *Driver) Validate(ctx context.Context, c hypervisor.Config) error {
 	caps, err := d.Capabilities(ctx)
 	if err != nil {
@@ -80,15 +80,14 @@ func (d *Driver) Validate(ctx context.Context, c hypervisor.Config) error {
 	return errors.Join(
 		hypervisor.Check(c, caps, int64(vz.VirtualMachineConfigurationMaximumAllowedMemorySize())),
 		checkKernel(c.Kernel, runtime.GOARCH),
-		checkRosetta(c.Rosetta, rosettaHere()),
+		checkRosetta(c.Rosetta, rosettaState()),
 		identityErr,
 		checkSigned(),
 	)
 }
 
-// checkSigned asks the framework whether this program may run machines: without the
-// entitlement it finds every configuration invalid. What else is wrong with so small a
-// machine does not matter, nor that its kernel is none.
+// checkSigned reports a missing entitlement, without which the framework rejects every
+// configuration. Other errors do not matter: the minimal machine here has no real kernel.
 func checkSigned() error {
 	self, err := os.Executable()
 	if err != nil {
@@ -96,12 +95,12 @@ func checkSigned() error {
 	}
 	loader, err := vz.NewLinuxBootLoader(self)
 	if err != nil {
-		return refused("describe a machine", err)
+		return refused("configure a machine", err)
 	}
 	conf, err := vz.NewVirtualMachineConfiguration(loader,
 		vz.VirtualMachineConfigurationMinimumAllowedCPUCount(), vz.VirtualMachineConfigurationMinimumAllowedMemorySize())
 	if err != nil {
-		return refused("describe a machine", err)
+		return refused("configure a machine", err)
 	}
 	_, err = conf.Validate()
 	runtime.KeepAlive(loader)
@@ -113,7 +112,7 @@ func checkSigned() error {
 	return nil
 }
 
-// Start implements [hypervisor.Driver]. The framework needs a moment and knows no ctx.
+// Start implements [hypervisor.Driver]. ctx cannot interrupt the framework.
 func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (_ hypervisor.VM, err error) {
 	m := &machine{}
 	if c.Network != nil {
@@ -143,11 +142,11 @@ func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (_ hypervisor.V
 	if err := m.findAgent(); err != nil {
 		return nil, err
 	}
-	d.log.Debug("machine started", "name", c.Name)
-	return attend(m, log, defaultPace), nil
+	d.log.Debug("machine started", "machine", c.Name)
+	return newVM(m, log, defaultPace), nil
 }
 
-// make has the framework make the machine, and keeps it.
+// make creates the framework's machine and adds it to made.
 func (d *Driver) make(c hypervisor.Config) (*vz.VirtualMachine, error) {
 	var b builder
 	conf, err := b.configuration(c)
@@ -157,7 +156,7 @@ func (d *Driver) make(c hypervisor.Config) (*vz.VirtualMachine, error) {
 	made, err := vz.NewVirtualMachine(conf)
 	runtime.KeepAlive(b)
 	if err != nil {
-		return nil, refused("make the machine", err)
+		return nil, refused("create the machine", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -170,11 +169,11 @@ func (d *Driver) NetworkSettings() hypervisor.NetworkSettings {
 	return hypervisor.NetworkSettings{DHCP: true}
 }
 
-// Examine looks at all of this Mac that decides how machines run.
-func (d *Driver) Examine(context.Context) []doctor.Finding { return assess(look()) }
+// Examine implements [hypervisor.Driver].
+func (d *Driver) Examine(context.Context) []doctor.Finding { return findings(readFacts()) }
 
-// look reads the facts. What cannot be read is as if it were not there.
-func look() facts {
+// readFacts collects the facts about this Mac. It treats a failed check as a missing feature.
+func readFacts() facts {
 	version, err := osVersion()
 	if err != nil {
 		version = "of unknown version"
@@ -189,7 +188,7 @@ func look() facts {
 		apple: runtime.GOARCH == "arm64",
 	}
 	if checkVersion(version) == nil { // an older framework may not be asked
-		f.signed, f.rosetta, f.nested = checkSigned(), rosettaHere(), vz.IsNestedVirtualizationSupported()
+		f.signed, f.rosetta, f.nested = checkSigned(), rosettaState(), vz.IsNestedVirtualizationSupported()
 	}
 	return f
 }
@@ -202,7 +201,7 @@ func osVersion() (string, error) {
 	return version, nil
 }
 
-// refused turns what vz returns into an error of ours.
+// refused wraps an error of vz.
 func refused(doing string, err error) error {
 	var said *vz.NSError
 	switch {

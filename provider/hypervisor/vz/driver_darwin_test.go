@@ -13,7 +13,7 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-func TestThisMacSaysWhatItOffers(t *testing.T) {
+func TestCapabilitiesOfThisMac(t *testing.T) {
 	caps, err := New(Options{}).Capabilities(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -26,10 +26,10 @@ func TestThisMacSaysWhatItOffers(t *testing.T) {
 	}
 }
 
-// Programs of go test are signed for nothing.
-func TestAProgramThatIsNotSignedIsToldSo(t *testing.T) {
+// Test programs are not signed with the entitlement.
+func TestUnsignedProgramGetsAnEntitlementError(t *testing.T) {
 	if support, err := unix.SysctlUint32("kern.hv_support"); err != nil || support == 0 {
-		t.Skip("this Mac, a virtual one perhaps, runs no machines and may say so first")
+		t.Skip("this Mac cannot run virtual machines, which the framework may report first")
 	}
 	err := New(Options{}).Validate(t.Context(), hypervisor.Config{CPUs: 1, Memory: 1 << 30})
 	var unsigned *EntitlementError
@@ -38,7 +38,7 @@ func TestAProgramThatIsNotSignedIsToldSo(t *testing.T) {
 	}
 }
 
-func TestAnIdentifierStaysTheSame(t *testing.T) {
+func TestIdentifierStaysTheSame(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "identity")
 	made, err := identifier(path)
 	if err != nil {
@@ -53,7 +53,7 @@ func TestAnIdentifierStaysTheSame(t *testing.T) {
 	}
 }
 
-func TestADamagedIdentifierIsRefused(t *testing.T) {
+func TestDamagedIdentifierIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "identity")
 	if err := os.WriteFile(path, []byte("no identifier"), 0o600); err != nil {
 		t.Fatal(err)

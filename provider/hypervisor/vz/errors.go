@@ -8,21 +8,21 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// entitlement is what macOS demands of a program that runs machines.
+// entitlement is what macOS requires of a program that runs virtual machines.
 const entitlement = "com.apple.security.virtualization"
 
 const (
 	installRosetta  = `run "softwareupdate --install-rosetta --agree-to-license"`
-	signWithOurs    = `install stead with "make install", which signs it; "make sign BINARY=PROGRAM" has codesign do so with one that you built`
+	signWithOurs    = `run "make install", which installs a signed stead, or sign a program that you built with "make sign BINARY=PROGRAM" (it runs codesign)`
 	oldestMacOS     = 13
 	oldestForNested = "macOS 15 or later on a Mac with an M3 or later, to programs built with Xcode 16 or later"
 )
 
-// EntitlementError reports that this program was not signed for running machines.
+// EntitlementError reports that this program is not signed for running virtual machines.
 type EntitlementError struct{ Err error }
 
 func (e *EntitlementError) Error() string {
-	return "this stead is not signed with the entitlement " + entitlement + ", so macOS lets it run no machine"
+	return "this stead program is not signed with the entitlement " + entitlement + ", which macOS requires to run machines"
 }
 
 func (e *EntitlementError) Unwrap() error { return e.Err }
@@ -30,60 +30,60 @@ func (e *EntitlementError) Unwrap() error { return e.Err }
 // Remedy says how to sign the program.
 func (e *EntitlementError) Remedy() string { return signWithOurs }
 
-// VersionError reports a macOS whose framework lacks what machines need.
+// VersionError reports that macOS is too old to run machines.
 type VersionError struct{ Version string }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("macOS %s is too old: machines need macOS %d", e.Version, oldestMacOS)
+	return fmt.Sprintf("macOS %s is too old: machines need macOS %d or later", e.Version, oldestMacOS)
 }
 
 func (e *VersionError) Unwrap() error { return hypervisor.ErrUnsupported }
 
-// Remedy says what to update to.
+// Remedy names the version to update to.
 func (e *VersionError) Remedy() string {
 	return fmt.Sprintf("update macOS to %d or later", oldestMacOS)
 }
 
-// RosettaError reports a machine for amd64 whose programs nothing could translate.
+// RosettaError reports a machine for amd64 on a Mac without Rosetta.
 type RosettaError struct {
-	Installable bool // this Mac can have Rosetta
+	Installable bool // Rosetta can be installed on this Mac
 }
 
 func (e *RosettaError) Error() string {
 	if e.Installable {
 		return "images for amd64 need Rosetta, which is not installed"
 	}
-	return "images for another processor need Rosetta, which this Mac cannot have"
+	return "images for another architecture need Rosetta, which is not available on this Mac"
 }
 
 func (e *RosettaError) Unwrap() error { return hypervisor.ErrUnsupported }
 
-// Remedy says how to install Rosetta, or how to do without.
+// Remedy says how to install Rosetta, or which images to use.
 func (e *RosettaError) Remedy() string {
 	if e.Installable {
 		return installRosetta
 	}
-	return "choose an image for this Mac's own processor"
+	return "choose an image for this Mac's own architecture"
 }
 
-// IdentityError reports a damaged file of [hypervisor.Config.Identity]. It is not
-// replaced unasked: a guest may have bound licences and names to what was in it.
+// IdentityError reports that the file of [hypervisor.Config.Identity] is damaged. The
+// driver does not replace it: the guest may have bound licences to the identifier.
 type IdentityError struct{ Path string }
 
 func (e *IdentityError) Error() string { return e.Path + " is damaged: it holds no machine identifier" }
 
-// Remedy says how to go on.
+// Remedy says how to restore or replace the file.
 func (e *IdentityError) Remedy() string {
-	return fmt.Sprintf("restore it from a backup, or remove it with \"rm '%s'\": the machine keeps its disk, and its guest finds itself on another computer", e.Path)
+	return fmt.Sprintf("restore it from a backup, or remove it with \"rm '%s'\": the machine keeps its disk, but the guest sees a different computer", e.Path)
 }
 
-// FrameworkError is what Virtualization.framework said when it refused something.
+// FrameworkError is an error that Virtualization.framework returned.
 type FrameworkError struct {
 	Doing       string // "start the machine"
 	Domain      string // "VZErrorDomain"
 	Code        int    // see Apple's VZError.Code
 	Description string // a sentence in the user's language
-	Details     string // Foundation's print of the error's dictionary
+	Details     string // the error's dictionary as Foundation prints it
 }
 
 func (e *FrameworkError) Error() string {
@@ -94,28 +94,28 @@ func (e *FrameworkError) Error() string {
 	return text
 }
 
-// underlying finds the reason beneath an error in Foundation's print of its dictionary:
+// underlying matches the underlying error in the printed dictionary of an error:
 //
 //	NSUnderlyingError = "Error Domain=NSPOSIXErrorDomain Code=16 \"Resource busy\"";
 var underlying = regexp.MustCompile(`NSUnderlyingError = "Error Domain=(\S+) Code=(-?\d+) \\"(.+?)\\"`)
 
-// classified is e, or the error that a caller tells from others.
+// classified returns e, or an EntitlementError if e is about the entitlement.
 func (e *FrameworkError) classified() error {
-	// The sentence may be in any language; the entitlement's name stays what it is.
+	// The description is localized, but always contains the entitlement's name.
 	if strings.Contains(e.Description, entitlement) || strings.Contains(e.Details, entitlement) {
 		return &EntitlementError{Err: e}
 	}
 	return e
 }
 
-// InternalError is the end of a machine that the framework itself did not survive.
+// InternalError reports that the framework ended the machine because of its own error.
 type InternalError struct{}
 
 func (*InternalError) Error() string {
-	return "Virtualization.framework ended the machine after an error of its own, of which it tells programs no reason"
+	return "Virtualization.framework ended the machine after an internal error and gave no reason"
 }
 
-// Remedy says where the reason is.
+// Remedy says where to find the reason.
 func (*InternalError) Remedy() string {
-	return `read what macOS noted: log show --last 10m --predicate 'process == "com.apple.Virtualization.VirtualMachine"'`
+	return `read the log of macOS: log show --last 10m --predicate 'process == "com.apple.Virtualization.VirtualMachine"'`
 }

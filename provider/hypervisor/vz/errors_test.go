@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWordsOfTheFramework(t *testing.T) {
+func TestErrorsOfTheFramework(t *testing.T) {
 	tests := map[string]struct {
 		said     FrameworkError
 		want     string
@@ -16,7 +16,7 @@ func TestWordsOfTheFramework(t *testing.T) {
 			said: FrameworkError{Description: "Invalid virtual machine configuration. The storage device attachment is invalid."},
 			want: "start the machine: Invalid virtual machine configuration. The storage device attachment is invalid. (VZErrorDomain 2)",
 		},
-		"a refusal with what is beneath": {
+		"a refusal with an underlying error": {
 			said: FrameworkError{
 				Description: "The virtual machine failed to start.",
 				Details: "{\n    NSLocalizedFailure = \"The virtual machine failed to start.\";\n" +
@@ -54,7 +54,7 @@ func TestWordsOfTheFramework(t *testing.T) {
 			}
 			var said *FrameworkError
 			if !errors.As(err, &said) {
-				t.Error("what the framework said is lost")
+				t.Error("the FrameworkError is not wrapped")
 			}
 		})
 	}

@@ -6,24 +6,24 @@ import (
 	"github.com/stead-vm/stead/provider/doctor"
 )
 
-// facts are what a look at this Mac can find.
+// facts are the properties of this Mac that findings are based on.
 type facts struct {
 	version    string // of macOS
 	chip       string // "Apple M2 Pro"
-	virtualize bool   // the processor runs virtual machines
-	signed     error  // nil: this program may run machines; what the framework said otherwise
+	virtualize bool   // the processor can run virtual machines
+	signed     error  // nil: this program may run machines; otherwise the framework's error
 	apple      bool   // Apple silicon, which has Rosetta
 	rosetta    rosetta
 	nested     bool
 }
 
-// assess says what the facts mean for machines.
-func assess(f facts) []doctor.Finding {
+// findings returns the findings for the facts.
+func findings(f facts) []doctor.Finding {
 	found := []doctor.Finding{macOS(f), chip(f), signature(f)}
 	if f.apple {
 		found = append(found, translator(f))
 	}
-	return append(found, inside(f))
+	return append(found, examineNested(f))
 }
 
 func macOS(f facts) doctor.Finding {
@@ -37,8 +37,8 @@ func chip(f facts) doctor.Finding {
 	if !f.virtualize {
 		return doctor.Finding{
 			Topic: "chip", Verdict: doctor.Bad,
-			Detail: f.chip + " runs no virtual machines: this macOS is probably one itself",
-			Remedy: "run stead on the Mac itself",
+			Detail: f.chip + " cannot run virtual machines: this Mac is probably a virtual machine itself",
+			Remedy: "run stead on the physical Mac",
 		}
 	}
 	return doctor.Finding{Topic: "chip", Detail: f.chip}
@@ -52,13 +52,13 @@ func signature(f facts) doctor.Finding {
 	case f.signed != nil:
 		return doctor.Finding{
 			Topic: "entitlement", Verdict: doctor.Poor,
-			Detail: "cannot be asked for: " + f.signed.Error(), Remedy: signWithOurs,
+			Detail: "cannot check it: " + f.signed.Error(), Remedy: signWithOurs,
 		}
 	}
-	if !f.virtualize { // the framework may complain of that first
+	if !f.virtualize { // the framework may report that first
 		return doctor.Finding{
 			Topic: "entitlement", Verdict: doctor.Poor,
-			Detail: "is not told on a Mac that runs no machines", Remedy: signWithOurs,
+			Detail: "cannot check it on a Mac that cannot run virtual machines", Remedy: signWithOurs,
 		}
 	}
 	return doctor.Finding{Topic: "entitlement", Detail: entitlement}
@@ -68,16 +68,16 @@ func translator(f facts) doctor.Finding {
 	if err := checkRosetta(true, f.rosetta); err != nil {
 		return doctor.Problem("Rosetta", doctor.Poor, err)
 	}
-	return doctor.Finding{Topic: "Rosetta", Detail: "images for amd64 run translated"}
+	return doctor.Finding{Topic: "Rosetta", Detail: "runs programs of images for amd64"}
 }
 
-func inside(f facts) doctor.Finding {
+func examineNested(f facts) doctor.Finding {
 	const topic = "nested virtualization"
 	if !f.nested {
 		return doctor.Finding{
 			Topic: topic, Verdict: doctor.Poor,
-			Detail: "machines cannot have virtualization = true: " + nestedWhy(false), Remedy: "use " + oldestForNested,
+			Detail: "machines cannot use virtualization = true: " + nestedWhy(false), Remedy: "use " + oldestForNested,
 		}
 	}
-	return doctor.Finding{Topic: topic, Detail: "machines can have virtualization = true"}
+	return doctor.Finding{Topic: topic, Detail: "machines can use virtualization = true"}
 }

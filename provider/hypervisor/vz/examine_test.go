@@ -21,15 +21,15 @@ func TestFindings(t *testing.T) {
 		"the macOS":                       {topic: "macOS", verdict: quiet, detail: "15.1"},
 		"an old macOS":                    {change: func(f *facts) { f.version = "12.6" }, topic: "macOS", verdict: doctor.Bad, detail: "12.6 is too old", remedy: "update macOS to 13"},
 		"the chip":                        {topic: "chip", verdict: quiet, detail: "Apple M3"},
-		"a Mac that is a virtual machine": {change: func(f *facts) { f.virtualize = false }, topic: "chip", verdict: doctor.Bad, detail: "Apple M3 runs no virtual machines", remedy: "on the Mac itself"},
+		"a Mac that is a virtual machine": {change: func(f *facts) { f.virtualize = false }, topic: "chip", verdict: doctor.Bad, detail: "Apple M3 cannot run virtual machines", remedy: "on the physical Mac"},
 		"the entitlement":                 {topic: "entitlement", verdict: quiet, detail: entitlement},
 		"no entitlement":                  {change: func(f *facts) { f.signed = &EntitlementError{} }, topic: "entitlement", verdict: doctor.Bad, detail: "not signed", remedy: "make install"},
-		"an entitlement nobody knows of":  {change: func(f *facts) { f.signed = errors.New("no such program") }, topic: "entitlement", verdict: doctor.Poor, detail: "no such program", remedy: "make install"},
+		"failed check of the entitlement": {change: func(f *facts) { f.signed = errors.New("no such program") }, topic: "entitlement", verdict: doctor.Poor, detail: "no such program", remedy: "make install"},
 		"Rosetta":                         {topic: "Rosetta", verdict: quiet, detail: "amd64"},
 		"no Rosetta yet":                  {change: func(f *facts) { f.rosetta = rosettaMissing }, topic: "Rosetta", verdict: doctor.Poor, detail: "not installed", remedy: "softwareupdate --install-rosetta"},
-		"a macOS without Rosetta":         {change: func(f *facts) { f.rosetta = rosettaUnsupported }, topic: "Rosetta", verdict: doctor.Poor, detail: "cannot have", remedy: "choose an image"},
-		"machines inside":                 {topic: "nested virtualization", verdict: quiet, detail: "can have"},
-		"no machines inside":              {change: func(f *facts) { f.nested = false }, topic: "nested virtualization", verdict: doctor.Poor, detail: "M3 or later", remedy: "macOS 15"},
+		"a macOS without Rosetta":         {change: func(f *facts) { f.rosetta = rosettaUnsupported }, topic: "Rosetta", verdict: doctor.Poor, detail: "not available", remedy: "choose an image"},
+		"nested virtualization":           {topic: "nested virtualization", verdict: quiet, detail: "can use"},
+		"no nested virtualization":        {change: func(f *facts) { f.nested = false }, topic: "nested virtualization", verdict: doctor.Poor, detail: "M3 or later", remedy: "macOS 15"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestFindings(t *testing.T) {
 			if tt.change != nil {
 				tt.change(&f)
 			}
-			for _, got := range assess(f) {
+			for _, got := range findings(f) {
 				if got.Topic != tt.topic {
 					if got.Verdict != quiet {
 						t.Errorf("%s is %v too", got.Topic, got.Verdict)
@@ -46,26 +46,26 @@ func TestFindings(t *testing.T) {
 				}
 				if got.Verdict != tt.verdict || !strings.Contains(got.Detail, tt.detail) || !strings.Contains(got.Remedy, tt.remedy) ||
 					(got.Remedy == "") != (tt.verdict == quiet) {
-					t.Errorf("found %+v, want %v with %q and %q", got, tt.verdict, tt.detail, tt.remedy)
+					t.Errorf("finding = %+v, want %v with detail %q and remedy %q", got, tt.verdict, tt.detail, tt.remedy)
 				}
 				return
 			}
-			t.Errorf("nothing was found about %s", tt.topic)
+			t.Errorf("no finding about %s", tt.topic)
 		})
 	}
 }
 
 func TestIntelMacsAreNotOfferedRosetta(t *testing.T) {
-	for _, got := range assess(facts{version: "14.2", chip: "Intel(R) Core(TM) i7", virtualize: true}) {
+	for _, got := range findings(facts{version: "14.2", chip: "Intel(R) Core(TM) i7", virtualize: true}) {
 		if got.Topic == "Rosetta" {
 			t.Errorf("found %+v", got)
 		}
 	}
 }
 
-func TestAVirtualMacDoesNotTellWhetherAProgramIsSigned(t *testing.T) {
+func TestEntitlementCannotBeCheckedOnAVirtualMac(t *testing.T) {
 	got := signature(facts{})
-	if got.Verdict != doctor.Poor || !strings.Contains(got.Detail, "not told") || !strings.Contains(got.Remedy, "make install") {
+	if got.Verdict != doctor.Poor || !strings.Contains(got.Detail, "cannot check it") || !strings.Contains(got.Remedy, "make install") {
 		t.Errorf("found %+v", got)
 	}
 }

@@ -12,16 +12,16 @@ import (
 
 var defaultPace = pace{retry: 5 * time.Millisecond, patience: time.Second, look: time.Second}
 
-// machine is an instance of the framework.
+// machine implements instance with the framework.
 type machine struct {
 	vm      *vz.VirtualMachine
 	agent   *vz.VirtioSocketDevice
-	packets *os.File // of the network card, or nil: the framework uses the descriptor itself
+	packets *os.File // of the network card, or nil; the framework uses this very descriptor
 }
 
 var _ instance = (*machine)(nil)
 
-// findAgent finds the device over which the agent is dialled.
+// findAgent finds the socket device for dialling the agent.
 func (m *machine) findAgent() error {
 	sockets := m.vm.SocketDevices()
 	if len(sockets) != 1 {
@@ -31,8 +31,8 @@ func (m *machine) findAgent() error {
 	return nil
 }
 
-// wait implements instance. It is the one reader of the states, of which each goes to one
-// reader only. Those of the start are waiting there.
+// wait implements instance. It must be the only reader of the channel: each state goes to
+// one reader. The states of the start are still in the channel.
 func (m *machine) wait() error {
 	for state := range m.vm.StateChangedNotify() {
 		switch state {
@@ -46,14 +46,15 @@ func (m *machine) wait() error {
 	return &InternalError{}
 }
 
-// connect implements instance. vz closes the first descriptor of a connection, of which it
-// returns a copy, and so does the framework when its object goes, a moment later: whoever
-// got that number in between loses it. The supervisor dials a few times a boot.
+// connect implements instance. vz returns a copy of the connection's descriptor and closes
+// the original. The framework closes the same number again when it frees its object, a
+// moment later, so a file opened in between would be closed. The supervisor keeps that risk
+// small: it dials only a few times per boot.
 func (m *machine) connect(port uint32) (net.Conn, error) {
 	conn, err := m.agent.Connect(port)
-	runtime.KeepAlive(m) // the device is the machine's, and its wrapper does not hold it
+	runtime.KeepAlive(m) // the device's wrapper does not keep the machine alive
 	if err != nil {
-		return nil, refused("reach the guest", err) // conn is a nil pointer, which is no nil net.Conn
+		return nil, refused("reach the guest", err) // a nil conn would not be a nil net.Conn
 	}
 	return conn, nil
 }
@@ -61,11 +62,11 @@ func (m *machine) connect(port uint32) (net.Conn, error) {
 // powerButton implements instance.
 func (m *machine) powerButton() error {
 	if !m.vm.CanRequestStop() {
-		return errors.New("the machine takes no power button now")
+		return errors.New("the machine does not accept the power button in this state")
 	}
 	pressed, err := m.vm.RequestStop()
 	if err == nil && !pressed {
-		err = errors.New("the machine did not take it")
+		err = errors.New("the framework did not accept the request")
 	}
 	return refused("press the power button", err)
 }

@@ -4,7 +4,7 @@ import "github.com/Code-Hex/vz/v3"
 
 const translates = ""
 
-// rosettaHere is what Intel Macs have: their own processor runs programs for amd64.
-func rosettaHere() rosetta { return rosettaUnsupported }
+// rosettaState returns rosettaUnsupported: an Intel Mac needs no Rosetta for amd64.
+func rosettaState() rosetta { return rosettaUnsupported }
 
 func rosettaShare() (vz.DirectoryShare, error) { return nil, &RosettaError{} }

@@ -2,12 +2,12 @@ package vz
 
 import "github.com/Code-Hex/vz/v3"
 
-// translates is the architecture that Rosetta is for, also where it is to be installed
-// yet: [checkRosetta] says how.
+// translates is the architecture that Rosetta runs. It is set even if Rosetta is not yet
+// installed: [checkRosetta] says how to install it.
 const translates = "amd64"
 
-// rosettaHere asks whether this Mac has Rosetta for Linux programs.
-func rosettaHere() rosetta {
+// rosettaState returns whether this Mac has Rosetta for Linux programs.
+func rosettaState() rosetta {
 	switch vz.LinuxRosettaDirectoryShareAvailability() {
 	case vz.LinuxRosettaAvailabilityInstalled:
 		return rosettaInstalled
@@ -18,7 +18,7 @@ func rosettaHere() rosetta {
 	}
 }
 
-// rosettaShare is the folder with the translator.
+// rosettaShare returns the share with Rosetta.
 func rosettaShare() (vz.DirectoryShare, error) {
 	share, err := vz.NewLinuxRosettaDirectoryShare()
 	if err != nil {

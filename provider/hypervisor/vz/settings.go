@@ -12,27 +12,27 @@ import (
 
 const mebibyte = 1 << 20
 
-// wholeMebibytes is at least size, as the framework takes it: in multiples of 1 MiB.
+// wholeMebibytes rounds size up to a multiple of 1 MiB, as the framework requires.
 func wholeMebibytes(size int64) uint64 {
 	return uint64(size+mebibyte-1) &^ (mebibyte - 1)
 }
 
-// commandLine lets the caller have the last word: of a parameter given twice, the kernel
-// takes the later.
+// commandLine puts the caller's parameters last: if a parameter occurs twice, the kernel
+// uses the later one.
 func commandLine(more string) string {
 	words := []string{
 		"console=hvc0", "quiet",
-		"panic=0",           // halt: a reset would go unseen, for the framework reports none
-		"cryptomgr.notests", // the ciphers' self-tests find nothing on hardware that is virtual
+		"panic=0",           // halt: the framework does not report a reset
+		"cryptomgr.notests", // the ciphers' self-tests are useless on virtual hardware
 	}
 	return strings.Join(append(words, strings.Fields(more)...), " ")
 }
 
-// bootable is the form of kernel that the framework's boot loader takes.
+// bootable is the form of kernel that the framework's boot loader accepts, by architecture.
 var bootable = map[string]kernel.Form{"arm64": kernel.Image, "amd64": kernel.BzImage}
 
-// checkKernel reports a kernel that the boot loader would not take. One that cannot be
-// read is reported by others.
+// checkKernel reports a kernel that the boot loader would not accept. It ignores one that
+// it cannot read: other checks report that.
 func checkKernel(path, arch string) error {
 	if path == "" {
 		return nil
@@ -50,7 +50,8 @@ func checkKernel(path, arch string) error {
 	return nil
 }
 
-// checkVersion reports a macOS, "15.1" or so, that is too old. vz panics with less.
+// checkVersion reports a version of macOS, such as "15.1", that is too old. vz panics on
+// those.
 func checkVersion(version string) error {
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err != nil || n < oldestMacOS {
@@ -59,12 +60,12 @@ func checkVersion(version string) error {
 	return nil
 }
 
-// rosetta is whether a guest's programs for amd64 can be translated.
+// rosetta is the state of Rosetta for Linux on this Mac.
 type rosetta uint8
 
 const (
-	rosettaUnsupported rosetta = iota // Intel, or a macOS without it
-	rosettaMissing                    // to be installed
+	rosettaUnsupported rosetta = iota // an Intel Mac, or a macOS without it
+	rosettaMissing                    // can be installed
 	rosettaInstalled
 )
 
@@ -75,16 +76,16 @@ func checkRosetta(wanted bool, has rosetta) error {
 	return &RosettaError{Installable: has == rosettaMissing}
 }
 
-// nestedWhy is the reason for machines without machines inside.
+// nestedWhy returns why nested virtualization is not available, or "" if it is.
 func nestedWhy(nested bool) string {
 	if nested {
 		return ""
 	}
-	return "Virtualization.framework offers it on " + oldestForNested
+	return "Virtualization.framework offers nested virtualization on " + oldestForNested
 }
 
-// readIdentity is what the file at path keeps, or nil when there is no such file yet. An
-// empty one is damaged: vz would read beyond it.
+// readIdentity returns the content of the file at path, or nil if there is no such file.
+// An empty file is damaged: vz would read beyond its end.
 func readIdentity(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
@@ -101,8 +102,8 @@ func readIdentity(path string) ([]byte, error) {
 	return data, nil
 }
 
-// keepIdentity writes a new identity whole or not at all. A guest that has seen it must
-// not find another after a power cut.
+// keepIdentity writes a new identity durably: a guest that has seen it must not see
+// another one after a power cut.
 func keepIdentity(path string, data []byte) error {
 	if path == "" {
 		return nil

@@ -21,7 +21,7 @@ func TestMemoryIsRoundedUpToMebibytes(t *testing.T) {
 	}
 }
 
-func TestTheCallerHasTheLastWordOnTheCommandLine(t *testing.T) {
+func TestCallersParametersComeLast(t *testing.T) {
 	const ours = "console=hvc0 quiet panic=0 cryptomgr.notests"
 	for more, want := range map[string]string{
 		"":                      ours,
@@ -33,7 +33,7 @@ func TestTheCallerHasTheLastWordOnTheCommandLine(t *testing.T) {
 	}
 }
 
-func TestTheBootLoaderTakesOneFormOfKernel(t *testing.T) {
+func TestBootLoaderAcceptsOneFormOfKernel(t *testing.T) {
 	image := make([]byte, 64)
 	copy(image[0x38:], "ARM\x64")
 	bzImage := make([]byte, 1024)
@@ -43,14 +43,14 @@ func TestTheBootLoaderTakesOneFormOfKernel(t *testing.T) {
 	tests := map[string]struct {
 		kernel []byte
 		arch   string
-		remedy string // empty: it is taken
+		remedy string // empty: accepted
 	}{
-		"arm64, uncompressed":       {kernel: image, arch: "arm64"},
-		"arm64, as Debian has it":   {kernel: gzipped, arch: "arm64", remedy: "gunzip -c '"},
-		"arm64, as linked":          {kernel: []byte("\x7fELF\x02\x01\x01"), arch: "arm64", remedy: "arch/arm64/boot/Image"},
-		"amd64, a bzImage":          {kernel: bzImage, arch: "amd64"},
-		"amd64, as linked":          {kernel: []byte("\x7fELF\x02\x01\x01"), arch: "amd64", remedy: "arch/x86/boot/bzImage"},
-		"a kernel of the other one": {kernel: bzImage, arch: "arm64", remedy: "arch/arm64/boot/Image"},
+		"arm64, uncompressed":           {kernel: image, arch: "arm64"},
+		"arm64, as Debian has it":       {kernel: gzipped, arch: "arm64", remedy: "gunzip -c '"},
+		"arm64, as linked":              {kernel: []byte("\x7fELF\x02\x01\x01"), arch: "arm64", remedy: "arch/arm64/boot/Image"},
+		"amd64, a bzImage":              {kernel: bzImage, arch: "amd64"},
+		"amd64, as linked":              {kernel: []byte("\x7fELF\x02\x01\x01"), arch: "amd64", remedy: "arch/x86/boot/bzImage"},
+		"another architecture's kernel": {kernel: bzImage, arch: "arm64", remedy: "arch/arm64/boot/Image"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestTheBootLoaderTakesOneFormOfKernel(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoKernelIsNamed(t *testing.T) {
+func TestFileThatIsNotAKernel(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notes.txt")
 	if err := os.WriteFile(path, []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestWhatIsNoKernelIsNamed(t *testing.T) {
 	}
 }
 
-func TestAKernelThatIsNotThereIsForOthersToReport(t *testing.T) {
+func TestMissingKernelIsIgnored(t *testing.T) {
 	if err := errors.Join(checkKernel("", "arm64"), checkKernel("/none", "arm64")); err != nil {
 		t.Error(err)
 	}
@@ -103,11 +103,11 @@ func TestMacOSVersions(t *testing.T) {
 	}
 }
 
-func TestRosettaIsThereOrCanBeInstalledOrNot(t *testing.T) {
+func TestCheckRosetta(t *testing.T) {
 	tests := map[string]struct {
 		wanted bool
 		has    rosetta
-		remedy string // empty: all is well
+		remedy string // empty: no error
 	}{
 		"an image for this Mac":           {has: rosettaUnsupported},
 		"it is installed":                 {wanted: true, has: rosettaInstalled},
@@ -128,7 +128,7 @@ func TestRosettaIsThereOrCanBeInstalledOrNot(t *testing.T) {
 	}
 }
 
-func TestTheReasonAgainstMachinesInsideIsGivenOnlyThen(t *testing.T) {
+func TestNestedWhy(t *testing.T) {
 	if why := nestedWhy(true); why != "" {
 		t.Errorf("nestedWhy(true) = %q", why)
 	}
@@ -137,7 +137,7 @@ func TestTheReasonAgainstMachinesInsideIsGivenOnlyThen(t *testing.T) {
 	}
 }
 
-func TestAnIdentityIsKept(t *testing.T) {
+func TestIdentityIsStored(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "identity")
 	if data, err := readIdentity(path); data != nil || err != nil {
 		t.Fatalf("readIdentity = %q, %v, want none yet", data, err)
@@ -153,7 +153,7 @@ func TestAnIdentityIsKept(t *testing.T) {
 	}
 }
 
-func TestADamagedIdentityIsNotReplaced(t *testing.T) {
+func TestDamagedIdentityIsNotReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "identity")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -164,11 +164,11 @@ func TestADamagedIdentityIsNotReplaced(t *testing.T) {
 		t.Errorf("readIdentity = %v, want an IdentityError that says how to go on", err)
 	}
 	if _, err := readIdentity(filepath.Dir(path)); err == nil {
-		t.Error("a folder was taken for an identity")
+		t.Error("a directory was read as an identity")
 	}
 }
 
-func TestAMachineWithoutAFileForItsIdentityGetsNone(t *testing.T) {
+func TestNoPathMeansNoIdentity(t *testing.T) {
 	data, err := readIdentity("")
 	if err := errors.Join(err, keepIdentity("", []byte("x"))); data != nil || err != nil {
 		t.Errorf("readIdentity = %q, %v", data, err)

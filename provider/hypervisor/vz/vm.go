@@ -13,27 +13,27 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor/console"
 )
 
-// pace is how often a running machine is tried and looked at. Tests are in a hurry.
+// pace holds the intervals of a running machine's checks. Tests use shorter ones.
 type pace struct {
 	retry    time.Duration // between attempts to reach or to stop the guest
-	patience time.Duration // with one attempt to reach it
-	look     time.Duration // at the console, for a kernel that has halted
+	patience time.Duration // timeout of one attempt to reach the guest
+	look     time.Duration // between checks of the console for a halted kernel
 }
 
-// instance is the framework's machine, as vm uses it. Its methods block for as long as
-// the framework likes, and are called side by side, wait once only.
+// instance is the framework's machine. Its methods may block without a limit and are
+// called concurrently; wait is called only once.
 type instance interface {
-	// wait returns when the machine has stopped: nil when the guest did so or stop was
+	// wait returns when the machine has stopped: nil if the guest powered off or stop was
 	// called.
 	wait() error
-	// connect opens a stream to a port of the guest. It may fail at once, and may never
-	// return, where the guest does not listen.
+	// connect opens a stream to a port of the guest. If the guest does not listen, it may
+	// fail at once or never return.
 	connect(port uint32) (net.Conn, error)
 	// powerButton asks the guest to shut down.
 	powerButton() error
 	// stop cuts the power. It fails while the machine starts or stops.
 	stop() error
-	// release gives back what the machine had of the host, after wait.
+	// release frees the machine's resources on the host. It is called after wait.
 	release()
 }
 
@@ -44,8 +44,8 @@ type vm struct {
 
 	cutting sync.Once
 	killed  atomic.Bool
-	fault   atomic.Pointer[error] // why we ended it ourselves
-	refused atomic.Pointer[error] // why it was not stopped yet
+	fault   atomic.Pointer[error] // why the driver ended the machine
+	refused atomic.Pointer[error] // why the last attempt to stop it failed
 
 	done chan struct{}
 	exit hypervisor.Exit // read it after done is closed
@@ -53,16 +53,16 @@ type vm struct {
 
 var _ hypervisor.VM = (*vm)(nil)
 
-// attend looks after a machine that has started.
-func attend(i instance, log console.Log, p pace) *vm {
+// newVM returns the VM of a started instance and watches it.
+func newVM(i instance, log console.Log, p pace) *vm {
 	v := &vm{instance: i, pace: p, done: make(chan struct{})}
 	go func() {
 		v.exit = v.reason(i.wait())
 		i.release()
 		close(v.done)
 	}()
-	// The framework knows nothing of the guest's kernel, which has halted with panic=0
-	// and would keep its memory and its supervisor waiting for ever.
+	// The framework does not notice that a kernel has halted after a panic (panic=0). The
+	// machine would keep its memory, and its supervisor would wait forever.
 	go log.Watch(v.done, p.look, func(halted error) {
 		v.fault.CompareAndSwap(nil, &halted)
 		v.cut()
@@ -70,8 +70,8 @@ func attend(i instance, log console.Log, p pace) *vm {
 	return v
 }
 
-// reason makes an Exit of what is known after the end. A guest that restarts has not
-// ended: the framework resets it without telling.
+// reason returns the Exit of a machine that has ended. A guest that restarts has not
+// ended: the framework resets it without a report.
 func (v *vm) reason(err error) hypervisor.Exit {
 	if v.killed.Load() {
 		return hypervisor.Exit{Reason: hypervisor.Killed}
@@ -94,7 +94,7 @@ func (v *vm) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 		}
 		select {
 		case <-v.done:
-			return nil, fmt.Errorf("the machine has ended: %w", net.ErrClosed)
+			return nil, fmt.Errorf("the machine ended: %w", net.ErrClosed)
 		default:
 		}
 		select {
@@ -106,11 +106,11 @@ func (v *vm) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	}
 }
 
-// errNoAnswer is the fate of an attempt that took too long.
+// errNoAnswer is the error of an attempt that timed out.
 var errNoAnswer = errors.New("the guest does not answer")
 
-// attempt tries once to reach the guest, and not for long: the framework forgets about
-// attempts that were under way when the guest's kernel took over the device.
+// attempt tries once to reach the guest, with a short timeout: the framework never
+// completes an attempt that was under way when the guest's kernel took over the device.
 func (v *vm) attempt(ctx context.Context, port uint32) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
@@ -118,8 +118,8 @@ func (v *vm) attempt(ctx context.Context, port uint32) (net.Conn, error) {
 	}
 	results := make(chan result, 1)
 	go func() {
-		// The machine may have ended before this goroutine ran. Once its end is known
-		// nothing is asked of it; what is asked as it ends fails, or is forgotten.
+		// The machine may have ended before this goroutine ran. Do not call an instance whose
+		// end is known; a call during the end fails or never returns.
 		select {
 		case <-v.done:
 			results <- result{err: net.ErrClosed}
@@ -167,7 +167,7 @@ func (v *vm) Kill(ctx context.Context) error {
 	}
 }
 
-// cut has the machine stopped, however often it takes.
+// cut calls stop until the machine has ended.
 func (v *vm) cut() {
 	v.cutting.Do(func() {
 		go func() {

@@ -16,7 +16,7 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor/console"
 )
 
-// standIn is a machine without a framework.
+// standIn is an instance without the framework.
 type standIn struct {
 	ended    chan error
 	dial     func() (net.Conn, error)
@@ -48,10 +48,10 @@ func (s *standIn) stop() error {
 
 var hurry = pace{retry: time.Millisecond, patience: 20 * time.Millisecond, look: time.Millisecond}
 
-// steady leaves every attempt the time that it takes: no second one begins beside it.
+// steady has a timeout so long that no second attempt begins beside the first.
 var steady = pace{retry: time.Millisecond, patience: time.Hour, look: time.Millisecond}
 
-// run attends to s until the test ends.
+// run watches s until the test ends.
 func run(t *testing.T, s *standIn, log console.Log) *vm {
 	t.Helper()
 	return runAt(t, hurry, s, log)
@@ -59,7 +59,7 @@ func run(t *testing.T, s *standIn, log console.Log) *vm {
 
 func runAt(t *testing.T, p pace, s *standIn, log console.Log) *vm {
 	t.Helper()
-	v := attend(s, log, p)
+	v := newVM(s, log, p)
 	t.Cleanup(func() {
 		s.end(nil)
 		<-v.Done()
@@ -67,7 +67,7 @@ func runAt(t *testing.T, p pace, s *standIn, log console.Log) *vm {
 	return v
 }
 
-func TestEndsAreToldApart(t *testing.T) {
+func TestExitReasons(t *testing.T) {
 	internal := &InternalError{}
 	tests := map[string]struct {
 		end    func(*testing.T, *vm, *standIn, string)
@@ -97,7 +97,7 @@ func TestEndsAreToldApart(t *testing.T) {
 		"a failure of the framework": {
 			end:    func(_ *testing.T, _ *vm, s *standIn, _ string) { s.end(internal) },
 			reason: hypervisor.Crashed,
-			words:  "an error of its own",
+			words:  "an internal error",
 		},
 		"a kernel that panics and halts": {
 			end: func(t *testing.T, _ *vm, _ *standIn, log string) {
@@ -129,7 +129,7 @@ func TestEndsAreToldApart(t *testing.T) {
 				t.Errorf("Exit.Err = %v, want %q", exit.Err, tt.words)
 			}
 			if !s.released.Load() {
-				t.Error("the machine is gone and still holds what it had of the host")
+				t.Error("the machine has ended but its resources were not released")
 			}
 			if v.PID() != 0 {
 				t.Errorf("PID = %d, want our own process", v.PID())
@@ -186,9 +186,9 @@ func TestDialWaitsUntilTheGuestListens(t *testing.T) {
 	}
 }
 
-// A guest whose kernel takes over the device loses what was under way, and the framework
-// never says so.
-func TestDialGivesUpOnAttemptsThatAreForgotten(t *testing.T) {
+// When the guest's kernel takes over the device, attempts under way are lost without an
+// error.
+func TestDialRetriesAfterALostAttempt(t *testing.T) {
 	guestEnd, hostEnd := net.Pipe()
 	lateGuestEnd, lateHostEnd := net.Pipe()
 	defer guestEnd.Close()
@@ -230,9 +230,9 @@ func TestDialEndsWithItsContextOrTheMachine(t *testing.T) {
 	}
 }
 
-func TestNothingIsAskedOfAMachineThatIsGone(t *testing.T) {
+func TestDialDoesNotCallAnInstanceThatHasEnded(t *testing.T) {
 	s := newStandIn()
-	s.dial = func() (net.Conn, error) { panic("asked of a machine that is gone") }
+	s.dial = func() (net.Conn, error) { panic("called an instance that has ended") }
 	v := run(t, s, console.Log{})
 	s.end(nil)
 	<-v.Done()
@@ -241,7 +241,7 @@ func TestNothingIsAskedOfAMachineThatIsGone(t *testing.T) {
 	}
 }
 
-func TestAMachineThatEndsWhileItIsDialledIsNotWaitedFor(t *testing.T) {
+func TestDialReturnsWhenTheMachineEnds(t *testing.T) {
 	s := newStandIn()
 	forgotten := make(chan struct{})
 	defer close(forgotten)

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A server run by root acts for the users of the guest.
-func TestFilesMadeForRootBelongToTheGuestsUser(t *testing.T) {
+// A server that runs as root acts for the users of the guest.
+func TestNewFilesBelongToTheGuestsUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root; CI runs the tests once as root")
+		t.Skip("needs root; CI also runs the tests as root")
 	}
 	fs, dir := mount(t, false)
 	if err := unix.Mkdir(dir+"/group", 0o777); err != nil {
@@ -42,9 +42,9 @@ func TestFilesMadeForRootBelongToTheGuestsUser(t *testing.T) {
 	}
 }
 
-func TestWritingByAnOrdinaryUserClearsTheSetUserIDBit(t *testing.T) {
+func TestWriteByAnOrdinaryUserClearsTheSetUserIDBit(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root, whose writes the host lets pass; CI runs the tests once as root")
+		t.Skip("needs root, whose writes do not clear the bit on the host; CI also runs the tests as root")
 	}
 	fs, dir := mount(t, false)
 	f := create(t, fs, "program", 0o755)

@@ -40,8 +40,8 @@ func TestNamesThatArePathsAreRefused(t *testing.T) {
 	}
 }
 
-// The guest knows a folder; then a link out of the share takes its place.
-func TestALinkThatTookAFoldersPlaceIsNotFollowed(t *testing.T) {
+// The guest has cached a directory that a link out of the share then replaces.
+func TestLinkThatReplacedADirectoryIsNotFollowed(t *testing.T) {
 	fs, dir := mount(t, false)
 	if err := os.Mkdir(dir+"/folder", 0o755); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestALinkThatTookAFoldersPlaceIsNotFollowed(t *testing.T) {
 	}
 	for op, s := range calls {
 		if s.Ok() {
-			t.Errorf("%s went through the link", op)
+			t.Errorf("%s followed the link", op)
 		}
 	}
 	if got := read(t, filepath.Dir(dir)+"/secret"); got != "secret" {
@@ -90,10 +90,10 @@ func TestOnlyRegularFilesAreOpened(t *testing.T) {
 		if s := fs.Open(nil, &in, new(fuse.OpenOut)); s != fuse.EPERM {
 			t.Errorf("OPEN of a %s: %v, want EPERM", name, s)
 		}
-		// The guest saw no such name; so it comes as CREATE.
+		// A guest that has not seen the name sends CREATE.
 		create := fuse.CreateIn{InHeader: header(root), Flags: unix.O_RDWR, Mode: 0o644}
 		if s := fs.Create(nil, &create, name, new(fuse.CreateOut)); s.Ok() {
-			t.Errorf("CREATE over a %s went well", name)
+			t.Errorf("CREATE over a %s succeeded", name)
 		}
 	}
 	dev := fuse.MknodIn{InHeader: header(root), Mode: unix.S_IFBLK | 0o666, Rdev: 8 << 8}
@@ -111,8 +111,8 @@ func TestIoctlsDoNotReachTheHost(t *testing.T) {
 	}
 }
 
-// Whatever go-fuse adds to its interface, a read-only share must know about it.
-func TestAReadOnlyShareRefusesAllThatIsNotKnownToBeHarmless(t *testing.T) {
+// readOnlyFS must handle every method that go-fuse adds to its interface.
+func TestReadOnlyShareRefusesAllMethodsButHarmlessOnes(t *testing.T) {
 	harmless := "String SetDebug Lookup Forget GetAttr Readlink Access GetXAttr ListXAttr Open Read Lseek GetLk SetLk SetLkw " +
 		"Release Ioctl Flush Fsync OpenDir ReadDir ReadDirPlus ReleaseDir FsyncDir StatFs Statx Init OnUnmount"
 	refused := reflect.ValueOf(&readOnlyFS{})
@@ -132,7 +132,7 @@ func TestAReadOnlyShareRefusesAllThatIsNotKnownToBeHarmless(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyShareOpensForReadingOnly(t *testing.T) {
+func TestReadOnlyShareOpensForReadingOnly(t *testing.T) {
 	fs, dir := mount(t, true)
 	write(t, dir+"/file", "content")
 	file := lookup(t, fs, root, "file")

@@ -21,18 +21,18 @@ var (
 	_ fs.FileReleasedirer   = (*dir)(nil)
 )
 
-// dirBuffer is how much of a folder is read at once, in bytes.
+// dirBuffer is how much of a directory is read at once, in bytes.
 const dirBuffer = 8 << 10
 
-// dir is a folder that the guest reads.
+// dir is an open directory of the guest.
 type dir struct {
 	*file
 	mu   sync.Mutex
 	buf  []byte
-	todo []byte // of buf, not handed out yet
+	todo []byte // the part of buf that was not returned yet
 }
 
-// OpendirHandle opens the folder.
+// OpendirHandle opens the directory.
 func (n *node) OpendirHandle(context.Context, uint32) (fh fs.FileHandle, flags uint32, e syscall.Errno) {
 	n.tree.moving.RLock()
 	defer n.tree.moving.RUnlock()
@@ -47,7 +47,7 @@ func (n *node) OpendirHandle(context.Context, uint32) (fh fs.FileHandle, flags u
 	return &dir{file: f}, 0, 0
 }
 
-// Readdirent is the next entry, or nil at the end.
+// Readdirent returns the next entry, or nil at the end.
 func (d *dir) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -70,7 +70,7 @@ func (d *dir) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 	return &entry, 0
 }
 
-// Seekdir goes on at a place that an earlier entry named.
+// Seekdir continues at the offset of an earlier entry.
 func (d *dir) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -81,7 +81,7 @@ func (d *dir) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	})
 }
 
-// Lookup spares a listing with attributes the way to the folder for each entry.
+// Lookup saves a listing with attributes from resolving the directory for each entry.
 func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
 	e = d.with(func(fd int) error {
 		st, err := stat(fd, name)
@@ -93,10 +93,10 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (chil
 	return child, e
 }
 
-// Fsyncdir brings the folder's names to the host's disk.
+// Fsyncdir syncs the directory to the host's disk.
 func (d *dir) Fsyncdir(context.Context, uint32) syscall.Errno {
 	return d.with(unix.Fsync)
 }
 
-// Releasedir ends the reading.
+// Releasedir closes the directory.
 func (d *dir) Releasedir(context.Context, uint32) { d.close() }

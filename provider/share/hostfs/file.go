@@ -25,15 +25,15 @@ var (
 	_ fs.FileReleaser       = (*file)(nil)
 )
 
-// file is something the guest holds open. The lock keeps its descriptor from
-// being closed, and its number from being used again, under an operation.
+// file is a file or directory that the guest has open. The lock keeps the descriptor from
+// being closed, and its number from being reused, during an operation.
 type file struct {
 	node *node
 	mu   sync.RWMutex
-	fd   int // -1 when closed
+	fd   int // -1 if closed
 }
 
-// hold makes an open descriptor of n a file that [FS.Close] knows of.
+// hold returns a file for an open descriptor of n and registers it for [FS.Close].
 func (n *node) hold(fd int) (*file, error) {
 	f := &file{node: n, fd: fd}
 	n.tree.mu.Lock()
@@ -55,7 +55,7 @@ func (f *file) with(op func(fd int) error) syscall.Errno {
 	return errno(op(f.fd))
 }
 
-// dup is for operations on two files at once, which must not hold two locks.
+// dup duplicates the descriptor, for an operation on two files: it must not hold two locks.
 func (f *file) dup() (fd int, e syscall.Errno) {
 	e = f.with(func(old int) (err error) {
 		fd, err = unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, 0)
@@ -105,7 +105,7 @@ func (n *node) CopyFileRange(_ context.Context, fhIn fs.FileHandle, offIn uint64
 	return uint32(max(done, 0)), errno(err)
 }
 
-// Read leaves the reading to the answer, which goes straight to guest memory.
+// Read returns a result that go-fuse reads directly into guest memory.
 func (f *file) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	return &fileRange{file: f, off: off, size: len(dest)}, 0
 }
@@ -117,7 +117,7 @@ type fileRange struct {
 	size int
 }
 
-// Readv reads into the buffers, which are not longer than the range.
+// Readv reads into the buffers, which are no longer than the range.
 func (r *fileRange) Readv(dst [][]byte) (n int, status fuse.Status) {
 	e := r.file.with(func(fd int) (err error) {
 		n, err = unix.Preadv(fd, dst, r.off)
@@ -133,21 +133,21 @@ func (r *fileRange) Bytes(buf []byte) ([]byte, fuse.Status) {
 	return buf[:n], status
 }
 
-// Size is what was asked for.
+// Size returns the requested size.
 func (r *fileRange) Size() int { return r.size }
 
-// Done has nothing to free.
+// Done does nothing.
 func (r *fileRange) Done() {}
 
 // atEnd, as an offset, makes a write an append.
 const atEnd = -1
 
-// Write is Writev for one piece.
+// Write is Writev for one buffer.
 func (f *file) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	return f.Writev(ctx, [][]byte{data}, off)
 }
 
-// Writev writes the pieces at off, or where the file ends now if off is atEnd.
+// Writev writes the buffers at off, or at the current end of the file if off is atEnd.
 func (f *file) Writev(_ context.Context, data [][]byte, off int64) (written uint32, e syscall.Errno) {
 	flags := 0
 	if off == atEnd {
@@ -161,12 +161,12 @@ func (f *file) Writev(_ context.Context, data [][]byte, off int64) (written uint
 	return written, e
 }
 
-// Allocate is fallocate(2).
+// Allocate calls fallocate(2).
 func (f *file) Allocate(_ context.Context, off, size uint64, mode uint32) syscall.Errno {
 	return f.with(func(fd int) error { return unix.Fallocate(fd, mode, int64(off), int64(size)) })
 }
 
-// Lseek finds data and holes; the guest does the rest of lseek(2) itself.
+// Lseek finds data and holes. The guest implements the rest of lseek(2) itself.
 func (f *file) Lseek(_ context.Context, off uint64, whence uint32) (at uint64, e syscall.Errno) {
 	if whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE {
 		return 0, syscall.EINVAL
@@ -179,7 +179,7 @@ func (f *file) Lseek(_ context.Context, off uint64, whence uint32) (at uint64, e
 	return at, e
 }
 
-// Fsync brings the file to the host's disk.
+// Fsync syncs the file to the host's disk.
 func (f *file) Fsync(_ context.Context, flags uint32) syscall.Errno {
 	const dataOnly = 1 // FUSE_FSYNC_FDATASYNC
 	return f.with(func(fd int) error {
@@ -190,8 +190,8 @@ func (f *file) Fsync(_ context.Context, flags uint32) syscall.Errno {
 	})
 }
 
-// Flush is what closing one of several descriptors does. Some file systems report
-// a failed write only then.
+// Flush closes a duplicate of the descriptor: some file systems report a failed write only
+// on close.
 func (f *file) Flush(context.Context) syscall.Errno {
 	fd, e := f.dup()
 	if e != 0 {
@@ -200,7 +200,7 @@ func (f *file) Flush(context.Context) syscall.Errno {
 	return errno(unix.Close(fd))
 }
 
-// Release ends the guest's use of the file.
+// Release closes the file. With the inode's last file it also closes the locks.
 func (f *file) Release(context.Context) syscall.Errno {
 	n := f.node
 	n.mu.Lock()

@@ -14,7 +14,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// frame is a request as the guest sends it: length, opcode, unique, node, caller.
+// frame encodes a request: length, opcode, unique, node, caller.
 func frame(op uint32, node uint64, body ...byte) []byte {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(40+len(body)))
 	b = binary.LittleEndian.AppendUint32(b, op)
@@ -23,7 +23,8 @@ func frame(op uint32, node uint64, body ...byte) []byte {
 	return append(append(b, make([]byte, 16)...), body...)
 }
 
-// Whatever a guest sends, we live on and what lies beside the share stays as it is.
+// Whatever a guest sends, the server keeps running and files outside of the share do not
+// change.
 func FuzzRequests(f *testing.F) {
 	log.SetOutput(io.Discard)
 	f.Cleanup(func() { log.SetOutput(os.Stderr) })
@@ -52,14 +53,14 @@ func FuzzRequests(f *testing.F) {
 		outer := filepath.Dir(dir)
 		entries, err := os.ReadDir(outer)
 		if err != nil || len(entries) != 2 || read(t, outer+"/secret") != "secret" {
-			t.Fatalf("the folder around the share changed: %v, %v", entries, err)
+			t.Fatalf("the directory around the share changed: %v, %v", entries, err)
 		}
 	})
 }
 
-// The kernel of a guest does not order what happens inside a folder against a
-// rename of that folder.
-func TestAFolderMayBeRenamedWhileItIsWorkedIn(t *testing.T) {
+// A guest's kernel does not order operations inside a directory with a rename of that
+// directory.
+func TestDirectoryMayBeRenamedDuringOperationsInIt(t *testing.T) {
 	fs, _ := mount(t, false)
 	h := header(root)
 	var made fuse.EntryOut

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guard stands before go-fuse's inode logic. It refuses what an honest kernel
-// does not send, and carries over what that logic drops from a request.
+// guard wraps go-fuse's inode logic. It refuses requests that an honest kernel does not
+// send, and handles parts of a request that go-fuse ignores.
 type guard struct {
 	fuse.RawFileSystem
 	tree *tree
 }
 
-// checkName refuses names that would be paths.
+// checkName refuses names that are paths.
 func checkName(name string) fuse.Status {
 	switch {
 	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
@@ -85,8 +85,8 @@ func (g *guard) Symlink(cancel <-chan struct{}, h *fuse.InHeader, target, name s
 	return g.RawFileSystem.Symlink(cancel, h, target, name, out)
 }
 
-// Rename checks the names and lets nobody see the host renamed and the inode tree
-// not yet.
+// Rename checks the names. It holds tree.moving, so that no other request sees the rename
+// on the host but not yet in the inode tree.
 func (g *guard) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	for _, name := range []string{oldName, newName} {
 		if s := checkName(name); !s.Ok() {
@@ -112,7 +112,7 @@ func (g *guard) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, o
 	return s
 }
 
-// Open clears the set-user-ID bits when an ordinary user truncates.
+// Open clears the set-user-ID bits if an ordinary user truncates.
 func (g *guard) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	s := g.RawFileSystem.Open(cancel, in, out)
 	if s.Ok() && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&unix.O_TRUNC != 0 {
@@ -121,7 +121,7 @@ func (g *guard) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 	return s
 }
 
-// SetAttr clears the set-user-ID bits when an ordinary user truncates.
+// SetAttr clears the set-user-ID bits if an ordinary user truncates.
 func (g *guard) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	s := g.RawFileSystem.SetAttr(cancel, in, out)
 	if s.Ok() && in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && in.Valid&fuse.FATTR_MODE == 0 {
@@ -131,13 +131,13 @@ func (g *guard) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.At
 	return s
 }
 
-// Write is Writev; go-fuse calls it only when there is no Writev.
+// Write calls Writev. go-fuse calls it only if there is no Writev.
 func (g *guard) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
 	return g.Writev(cancel, in, [][]byte{data})
 }
 
-// Writev appends where the guest's program appends, even if the host's file has
-// grown meanwhile. What comes out of the guest's page cache has its place though.
+// Writev appends at the file's current end if the guest's program opened it with O_APPEND:
+// the file may have grown on the host. Writes from the guest's page cache keep their offset.
 func (g *guard) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
 	if in.Offset > math.MaxInt64 {
 		return 0, fuse.EINVAL
@@ -152,8 +152,8 @@ func (g *guard) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) 
 	return n, s
 }
 
-// dropPrivileges clears the set-user-ID and set-group-ID bits as writing by an
-// ordinary user does. The host does it by itself unless we are root there.
+// dropPrivileges clears the set-user-ID and set-group-ID bits, as after a write by an
+// ordinary user. The host's kernel does that itself unless the server runs as root.
 func (g *guard) dropPrivileges(cancel <-chan struct{}, h fuse.InHeader, fh uint64) {
 	if !g.tree.asRoot {
 		return
@@ -179,7 +179,7 @@ func (g *guard) dropPrivileges(cancel <-chan struct{}, h fuse.InHeader, fh uint6
 	g.RawFileSystem.SetAttr(cancel, &set, &got)
 }
 
-// Flush also releases the owner's POSIX locks on the file, as closing any of its
+// Flush also releases the owner's POSIX locks on the file, as close(2) of any of its
 // descriptors does.
 func (g *guard) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	s := g.RawFileSystem.Flush(cancel, in)
@@ -189,8 +189,8 @@ func (g *guard) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	return s
 }
 
-// Ioctl refuses all: go-fuse would hand pointers that the guest chose to the
-// host's kernel.
+// Ioctl refuses every ioctl: go-fuse would pass pointers from the guest to the host's
+// kernel.
 func (g *guard) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut, []byte) fuse.Status {
 	return fuse.Status(syscall.ENOTTY)
 }

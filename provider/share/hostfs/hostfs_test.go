@@ -17,7 +17,7 @@ import (
 
 const root = fuse.FUSE_ROOT_ID
 
-// mount is a file system on a folder of its own, with a secret beside it.
+// mount returns a file system for a new directory, with a secret beside it.
 func mount(t testing.TB, readOnly bool) (*FS, string) {
 	t.Helper()
 	outer := t.TempDir()
@@ -88,7 +88,7 @@ func create(t testing.TB, fs *FS, name string, mode uint32) fuse.CreateOut {
 	return out
 }
 
-func TestAFileThatTheGuestKnowsIsNotHeldOpen(t *testing.T) {
+func TestCachedFileIsNotHeldOpen(t *testing.T) {
 	fs, dir := mount(t, false)
 	descriptors := func() int {
 		open, err := os.ReadDir("/proc/self/fd")
@@ -108,18 +108,18 @@ func TestAFileThatTheGuestKnowsIsNotHeldOpen(t *testing.T) {
 	}
 }
 
-func TestAnAppendGoesToTheEndThatTheFileHasNow(t *testing.T) {
+func TestAppendGoesToTheCurrentEnd(t *testing.T) {
 	fs, dir := mount(t, false)
 	f := create(t, fs, "log", 0o644)
 	in := fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh, Flags: unix.O_APPEND}
-	write(t, dir+"/log", "from the host\n") // the guest believes in offset 0
+	write(t, dir+"/log", "from the host\n") // the guest assumes offset 0
 	if _, s := fs.Writev(nil, &in, [][]byte{[]byte("from "), []byte("the guest\n")}); !s.Ok() {
 		t.Fatal(s)
 	}
 	if got := read(t, dir+"/log"); got != "from the host\nfrom the guest\n" {
 		t.Errorf("the log is %q", got)
 	}
-	// A page of a shared mapping has its place, whoever opened the file.
+	// A page of a shared mapping keeps its offset, even if the file was opened with O_APPEND.
 	in.Offset, in.WriteFlags = 0, fuse.WRITE_CACHE
 	if _, s := fs.Writev(nil, &in, [][]byte{[]byte("FROM")}); !s.Ok() {
 		t.Fatal(s)
@@ -129,7 +129,7 @@ func TestAnAppendGoesToTheEndThatTheFileHasNow(t *testing.T) {
 	}
 }
 
-func TestModesAreTheGuests(t *testing.T) {
+func TestModesAreSetExactly(t *testing.T) {
 	defer unix.Umask(unix.Umask(0))
 	fs, dir := mount(t, false)
 	create(t, fs, "open", 0o666)
@@ -151,7 +151,7 @@ func TestModesAreTheGuests(t *testing.T) {
 	}
 }
 
-func TestARemovedFileLivesWhileItIsOpen(t *testing.T) {
+func TestRemovedFileStaysUsableWhileOpen(t *testing.T) {
 	fs, _ := mount(t, false)
 	f := create(t, fs, "gone", 0o644)
 	h := header(root)
@@ -165,7 +165,7 @@ func TestARemovedFileLivesWhileItIsOpen(t *testing.T) {
 	}
 }
 
-func TestAFileWithoutANameCanGetOne(t *testing.T) {
+func TestUnnamedFileCanBeLinked(t *testing.T) {
 	fs, dir := mount(t, false)
 	var out fuse.CreateOut
 	in := fuse.CreateIn{InHeader: header(root), Flags: unix.O_RDWR, Mode: 0o644}
@@ -180,7 +180,7 @@ func TestAFileWithoutANameCanGetOne(t *testing.T) {
 	}
 }
 
-func TestTheGuestsCacheIsKeptOnlyWhileTheFileStaysTheSame(t *testing.T) {
+func TestGuestsCacheIsKeptOnlyForAnUnchangedFile(t *testing.T) {
 	fs, dir := mount(t, false)
 	write(t, dir+"/file", "none")
 	file := lookup(t, fs, root, "file")
@@ -191,16 +191,16 @@ func TestTheGuestsCacheIsKeptOnlyWhileTheFileStaysTheSame(t *testing.T) {
 		}
 		write(t, dir+"/file", "one")
 		first, second := kept(), kept()
-		young = time.Since(changed(t, dir+"/file")) < Timeout // on a busy host this takes long
+		young = time.Since(changed(t, dir+"/file")) < Timeout // a busy host may take long
 		if young && (first || second) {
-			t.Error("kept although the last change is too young to tell the next one from it")
+			t.Error("kept although the last change is too recent to detect the next one")
 		}
 	}
 	for time.Since(changed(t, dir+"/file")) <= Timeout {
 		time.Sleep(Timeout / 10)
 	}
 	if kept() {
-		t.Error("kept at the first opening")
+		t.Error("kept at the first open")
 	}
 	if !kept() {
 		t.Error("dropped although nothing changed")
@@ -220,7 +220,7 @@ func changed(t *testing.T, path string) time.Time {
 	return time.Unix(st.Ctim.Unix())
 }
 
-func TestAttributesOfTheHostsPolicyAreNotSupported(t *testing.T) {
+func TestExtendedAttributes(t *testing.T) {
 	fs, dir := mount(t, false)
 	write(t, dir+"/file", "")
 	h := header(lookup(t, fs, root, "file"))
@@ -234,7 +234,7 @@ func TestAttributesOfTheHostsPolicyAreNotSupported(t *testing.T) {
 	}
 	s := fs.SetXAttr(nil, &fuse.SetXAttrIn{InHeader: h}, "user.colour", []byte("blue"))
 	if s == fuse.Status(unix.EOPNOTSUPP) {
-		t.Skip("the file system of the temporary folder has no user attributes; CI's has")
+		t.Skip("the file system of the temporary directory has no user attributes, but CI's has")
 	}
 	ok(t, "SETXATTR", s)
 	buf := make([]byte, 100)

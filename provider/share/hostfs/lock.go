@@ -13,16 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Locks are taken on the host, so that programs there and in every machine that
-// has the folder exclude each other.
+// Locks are taken on the host, so that they also work between the host's programs and all
+// machines that share the directory.
 //
-// A flock belongs to the open file, in the guest as on the host. A POSIX lock
-// belongs to a process, and all processes of the guest are this one process to
-// the host. So each owner gets an open file of its own, with the host's locks of
-// open files (F_OFD_SETLK) on it.
+// A flock belongs to an open file, in the guest as on the host. A POSIX lock belongs to a
+// process, but for the host all processes of the guest are this one process. So each owner
+// gets an open file of its own, and its locks are open file description locks
+// (F_OFD_SETLK) on that file.
 //
-// Waiting is trying again: a thread that sleeps in the host's kernel for a lock
-// could not be called back when the guest is reset.
+// A waiting request polls: a thread that blocks in the host's kernel could not be
+// interrupted when the guest is reset.
 
 var (
 	_ fs.NodeGetlker  = (*node)(nil)
@@ -35,7 +35,7 @@ const (
 	lockLongestPause = 25 * time.Millisecond
 )
 
-// Getlk tells which lock stands in the way of lk.
+// Getlk returns the lock that conflicts with lk.
 func (n *node) Getlk(_ context.Context, fh fs.FileHandle, owner uint64, lk *fuse.FileLock, _ uint32, out *fuse.FileLock) syscall.Errno {
 	f, ok := fh.(*file)
 	if !ok {
@@ -50,7 +50,7 @@ func (n *node) Getlk(_ context.Context, fh fs.FileHandle, owner uint64, lk *fuse
 	lk.ToFlockT(&flk)
 	e := f.with(func(fd int) error { return syscall.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &flk) })
 	out.FromFlockT(&flk)
-	out.Pid = 0 // that of an open file's lock would be -1
+	out.Pid = 0 // the kernel reports -1 for a lock of an open file
 	return e
 }
 
@@ -104,7 +104,7 @@ func (f *file) flock(typ uint32) syscall.Errno {
 	return f.with(func(fd int) error { return unix.Flock(fd, op|unix.LOCK_NB) })
 }
 
-// lockFile is the open file that carries owner's locks.
+// lockFile returns the open file that holds owner's locks.
 func (n *node) lockFile(f *file, owner uint64) (*file, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -115,7 +115,7 @@ func (n *node) lockFile(f *file, owner uint64) (*file, error) {
 	e := f.with(func(fd int) error {
 		opened, err := unix.Open(procPath(fd), unix.O_RDWR|unix.O_CLOEXEC, 0)
 		if err != nil {
-			// Enough for shared locks, and all that a reader may take.
+			// A reader may take shared locks only, for which this is enough.
 			opened, err = unix.Open(procPath(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		}
 		if err != nil {
@@ -134,7 +134,7 @@ func (n *node) lockFile(f *file, owner uint64) (*file, error) {
 	return own, nil
 }
 
-// forgetOwner releases all that owner holds on the inode.
+// forgetOwner releases all locks of owner on the inode.
 func (n *node) forgetOwner(owner uint64) {
 	n.mu.Lock()
 	own := n.locks[owner]

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// locker asks for locks on one open file.
+// locker requests locks on one open file.
 type locker struct {
 	t    *testing.T
 	fs   *FS
@@ -55,7 +55,7 @@ func twoOpen(t *testing.T) (a, b locker, dir string) {
 	return a, b, dir
 }
 
-func TestAFlockBelongsToTheOpenFile(t *testing.T) {
+func TestFlockBelongsToTheOpenFile(t *testing.T) {
 	a, b, dir := twoOpen(t)
 	a.want("first", a.flock(unix.F_WRLCK), fuse.OK)
 	b.want("second", b.flock(unix.F_WRLCK), fuse.EAGAIN)
@@ -74,7 +74,7 @@ func TestAFlockBelongsToTheOpenFile(t *testing.T) {
 	b.want("after the other closed", b.flock(unix.F_WRLCK), fuse.OK)
 }
 
-func TestAPosixLockBelongsToItsOwner(t *testing.T) {
+func TestPosixLockBelongsToItsOwner(t *testing.T) {
 	a, b, _ := twoOpen(t)
 	const parent, child = 1, 2
 	a.want("the parent's", a.posix(parent, unix.F_WRLCK, 0, 4), fuse.OK)
@@ -92,8 +92,8 @@ func TestAPosixLockBelongsToItsOwner(t *testing.T) {
 	a.want("after any close of the owner", a.posix(child, unix.F_WRLCK, 0, 9), fuse.OK)
 }
 
-// waiting tells whether a goroutine pauses in Setlkw: nobody else can tell a request that
-// waits from one that has not begun.
+// waiting reports whether a goroutine waits in Setlkw. Its stack is the only difference
+// between a request that waits and one that has not begun.
 func waiting() bool {
 	stacks := make([]byte, 1<<20)
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {

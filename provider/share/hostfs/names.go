@@ -21,8 +21,8 @@ var (
 	_ fs.NodeRenamer   = (*node)(nil)
 )
 
-// make calls op with the folder's descriptor to make name, and returns what came
-// to be, owned by the guest's user if we may.
+// make calls op with the directory's descriptor to create name, gives the new file to the
+// guest's user if the server may, and returns its inode.
 func (n *node) make(ctx context.Context, name string, out *fuse.EntryOut, op func(dir int) error) (child *fs.Inode, e syscall.Errno) {
 	e = n.with(func(dir int) error {
 		if err := op(dir); err != nil {
@@ -40,8 +40,8 @@ func (n *node) make(ctx context.Context, name string, out *fuse.EntryOut, op fun
 	return child, e
 }
 
-// give hands the new file name in fd (fd itself, when name is empty) to the
-// guest's user. In a folder with the set-group-ID bit the group stays the folder's.
+// give changes the owner of the new file name in fd (fd itself if name is empty) to the
+// guest's user. In a directory with the set-group-ID bit, the group stays the directory's.
 func (t *tree) give(ctx context.Context, dir, fd int, name string) error {
 	if !t.asRoot {
 		return nil
@@ -65,9 +65,9 @@ func (t *tree) give(ctx context.Context, dir, fd int, name string) error {
 	return unix.Fchownat(fd, name, int(caller.Uid), gid, flags)
 }
 
-// Mknod makes files, fifos and sockets. Devices are refused, for the guest would
-// choose who on the host may use them; only the whiteout of an overlay (0:0),
-// which any user may make, passes.
+// Mknod creates files, fifos and sockets. It refuses devices, because the guest would
+// choose who may use them on the host, except for an overlay's whiteout (0:0), which any
+// user may create.
 func (n *node) Mknod(ctx context.Context, name string, mode, rdev uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	switch mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK:
@@ -81,17 +81,17 @@ func (n *node) Mknod(ctx context.Context, name string, mode, rdev uint32, out *f
 	return n.make(ctx, name, out, func(dir int) error { return unix.Mknodat(dir, name, mode, int(rdev)) })
 }
 
-// Mkdir makes a folder.
+// Mkdir creates a directory.
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	return n.make(ctx, name, out, func(dir int) error { return unix.Mkdirat(dir, name, mode&0o7777) })
 }
 
-// Symlink makes a symbolic link to whatever the guest says.
+// Symlink creates a symbolic link with any target.
 func (n *node) Symlink(ctx context.Context, target, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	return n.make(ctx, name, out, func(dir int) error { return unix.Symlinkat(target, dir, name) })
 }
 
-// Link gives a file another name; one made with O_TMPFILE its first.
+// Link creates a hard link. For a file created with O_TMPFILE it is the first name.
 func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
 	old, ok := target.(*node)
 	if !ok {
@@ -118,7 +118,7 @@ func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
 	return n.with(func(dir int) error { return unix.Unlinkat(dir, name, 0) })
 }
 
-// Rmdir removes an empty folder.
+// Rmdir removes an empty directory.
 func (n *node) Rmdir(_ context.Context, name string) syscall.Errno {
 	return n.with(func(dir int) error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
 }

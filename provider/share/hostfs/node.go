@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// node is one inode that the guest knows. Where it lies is in the embedded Inode.
+// node is an inode that the guest has cached. The embedded Inode holds its path.
 type node struct {
 	fs.Inode
 	tree *tree
 
 	mu    sync.Mutex
-	files []*file          // open on this inode
+	files []*file          // open files of this inode
 	locks map[uint64]*file // POSIX locks: one open file per owner
-	seen  stamp            // what the guest's page cache was read from
+	seen  stamp            // the state of the file in the guest's page cache
 }
 
 var (
@@ -52,8 +52,8 @@ func (n *node) resolveLocked(flags uint64) (int, error) {
 	return beneath(n.tree.root, path, flags)
 }
 
-// with calls op with a descriptor of the inode: one opened with O_PATH or, when
-// the inode has no name any more, one that the guest holds open.
+// with calls op with a descriptor of the inode: one opened with O_PATH or, if the inode no
+// longer has a name, one that the guest has open.
 func (n *node) with(op func(fd int) error) syscall.Errno {
 	fd, err := n.resolve()
 	if err == nil {
@@ -69,13 +69,13 @@ func (n *node) with(op func(fd int) error) syscall.Errno {
 	return files[0].with(op)
 }
 
-// child makes the inode for st, which lies in n.
+// child returns the inode for st, a file in n.
 func (n *node) child(ctx context.Context, st *unix.Statx_t, out *fuse.EntryOut) *fs.Inode {
 	fillAttr(&out.Attr, st)
 	return n.NewInode(ctx, &node{tree: n.tree}, n.tree.identity(st))
 }
 
-// Lookup finds name in the folder.
+// Lookup finds name in the directory.
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
 	e = n.with(func(fd int) error {
 		st, err := stat(fd, name)
@@ -87,7 +87,7 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (chi
 	return child, e
 }
 
-// held is the open file or folder behind a handle, or nil.
+// held returns the open file or directory of a handle, or nil.
 func held(fh fs.FileHandle) *file {
 	switch h := fh.(type) {
 	case *file:
@@ -113,8 +113,8 @@ func (n *node) Getattr(_ context.Context, fh fs.FileHandle, out *fuse.AttrOut) s
 	return n.with(read)
 }
 
-// Setattr changes size, owner, mode and times, in this order: a change of owner
-// clears the set-user-ID bits, one of size sets the times.
+// Setattr changes size, owner, mode and times, in this order: a change of the owner clears
+// the set-user-ID bits, and a change of the size sets the times.
 func (n *node) Setattr(_ context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	change := func(fd int, size func() error) error {
 		if _, ok := in.GetSize(); ok {
@@ -158,7 +158,7 @@ func setOwner(fd int, in *fuse.SetAttrIn) error {
 	if !setUID && !setGID {
 		return nil
 	}
-	// What is not set is all ones, which leaves it as it is.
+	// An id that is not set is -1, which leaves it unchanged.
 	return unix.Fchownat(fd, "", int(int32(uid)), int(int32(gid)), unix.AT_EMPTY_PATH)
 }
 
@@ -182,7 +182,7 @@ func setTimes(fd int, in *fuse.SetAttrIn) error {
 	return unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), times, 0)
 }
 
-// Readlink reads a symbolic link, which only the guest follows.
+// Readlink reads a symbolic link. Only the guest follows it.
 func (n *node) Readlink(context.Context) (target []byte, e syscall.Errno) {
 	e = n.with(func(fd int) error {
 		buf := make([]byte, unix.PathMax)

@@ -19,15 +19,14 @@ var (
 	_ fs.NodeTmpfiler = (*node)(nil)
 )
 
-// hostFlags is what of the guest's flags opens the host's file. O_APPEND is left
-// to each write, O_DIRECT would pass its alignment rules on to guest memory.
+// hostFlags returns the guest's flags that apply to the host's file. O_APPEND is handled by
+// each write, and O_DIRECT would require aligned guest memory.
 func hostFlags(flags uint32) int {
 	return int(flags)&(unix.O_ACCMODE|unix.O_TRUNC|unix.O_SYNC|unix.O_DSYNC) | unix.O_CLOEXEC
 }
 
-// openRegular opens what path, a descriptor opened with O_PATH, stands for. Only
-// regular files are ever opened on the host: a fifo would block us, and a device
-// do whatever devices do.
+// openRegular opens the file of path, a descriptor opened with O_PATH, if it is a regular
+// file: opening a fifo would block, and opening a device has side effects.
 func openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
 	st, err := stat(path, "")
 	if err != nil {
@@ -60,16 +59,15 @@ func (n *node) Open(_ context.Context, flags uint32) (fh fs.FileHandle, fuseFlag
 	return fh, fuseFlags, e
 }
 
-// stamp is a state of a file's content.
+// stamp identifies a state of a file's content.
 type stamp struct {
 	mtime, ctime unix.StatxTimestamp
 	ino, size    uint64
 }
 
-// opened notes that f is open, and reports whether what the guest may have cached
-// of the file is still true: nothing changed since an earlier opening. A change
-// within a tick of the host's clock leaves no trace, so only a state that was
-// old when it was noted counts.
+// opened records that f is open, and reports whether the guest's cache of the file is still
+// valid: the file did not change since it was last opened. Two changes within a tick of the
+// host's clock look the same, so a state counts only if it was old when it was recorded.
 func (n *node) opened(f *file, st *unix.Statx_t) bool {
 	now := stamp{mtime: st.Mtime, ctime: st.Ctime, ino: st.Ino, size: st.Size}
 	n.mu.Lock()
@@ -83,8 +81,8 @@ func (n *node) opened(f *file, st *unix.Statx_t) bool {
 	return same
 }
 
-// Create makes and opens a file. One that is there already, which the guest did
-// not know of, is opened like any other.
+// Create creates and opens a file. It opens a file that already exists on the host without
+// the guest's knowledge.
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
 	e = n.with(func(dir int) error {
 		fd, err := unix.Openat(dir, name, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode&0o7777)
@@ -113,7 +111,7 @@ func (n *node) openChild(dir int, name string, flags uint32) (int, error) {
 	return fd, err
 }
 
-// adopt makes inode and handle of fd, a file in n that the guest is told of now.
+// adopt returns inode and handle for fd, a file in n that is new to the guest.
 func (n *node) adopt(ctx context.Context, fd int, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, error) {
 	st, err := stat(fd, "")
 	if err != nil {
@@ -129,7 +127,7 @@ func (n *node) adopt(ctx context.Context, fd int, out *fuse.EntryOut) (*fs.Inode
 	return child, f, nil
 }
 
-// Tmpfile makes a file without a name.
+// Tmpfile creates a file without a name.
 func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
 	e = n.with(func(dir int) error {
 		fd, err := unix.Openat(dir, ".", hostFlags(flags)|unix.O_TMPFILE, mode&0o7777)

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readOnlyFS refuses every operation that changes something, and every opening
-// that could lead to one, whatever the guest mounted.
+// readOnlyFS refuses every operation that changes something, and every open for writing,
+// whatever the guest's mount options are.
 type readOnlyFS struct{ fuse.RawFileSystem }
 
-// Open refuses all but reading.
+// Open refuses everything but reading.
 func (r *readOnlyFS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if in.Flags&unix.O_ACCMODE != unix.O_RDONLY || in.Flags&unix.O_TRUNC != 0 {
 		return fuse.EROFS
@@ -19,7 +19,7 @@ func (r *readOnlyFS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Ope
 	return r.RawFileSystem.Open(cancel, in, out)
 }
 
-// Access refuses the wish to write.
+// Access refuses write access.
 func (r *readOnlyFS) Access(cancel <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	if in.Mask&fuse.W_OK != 0 {
 		return fuse.EROFS

@@ -15,33 +15,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Timeout is how long a guest believes names and attributes it was told. What
-// the host changes in a file is seen after it at the latest.
+// Timeout is how long a guest caches names and attributes. It bounds how long the guest may
+// miss a change by the host.
 const Timeout = time.Second
 
-// FS is a folder of the host as one mount of a guest sees it. Its methods are the
-// FUSE operations; they are safe for concurrent use.
+// FS is one mount of a host's directory in a guest. Its methods are the FUSE operations.
+// They are safe for concurrent use.
 type FS struct {
 	fuse.RawFileSystem
 	tree *tree
 }
 
-// tree is what the nodes of one mount share.
+// tree is the state that the nodes of one mount share.
 type tree struct {
-	root   int // the folder, opened with O_PATH
+	root   int // the directory, opened with O_PATH
 	dev    uint64
 	asRoot bool
 
-	// moving is held by a rename from the change on the host to that in the inode
-	// tree, and shared by whoever turns an inode into a path.
+	// moving is held by a rename until both the host and the inode tree are changed, and
+	// read-locked while an inode is resolved to a path.
 	moving sync.RWMutex
 
 	mu    sync.Mutex
-	open  map[*file]struct{} // everything the guest holds open
-	waits chan struct{}      // closed to end those who wait for a lock
+	open  map[*file]struct{} // everything that the guest has open
+	waits chan struct{}      // closed to end waits for locks
 }
 
-// New opens dir. With readOnly, every change is refused with EROFS.
+// New returns a file system for dir. With readOnly, it refuses every change with EROFS.
 func New(dir string, readOnly bool) (*FS, error) {
 	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -77,12 +77,12 @@ func New(dir string, readOnly bool) (*FS, error) {
 func probeOpenat2(root int) error {
 	fd, err := beneath(root, ".", unix.O_PATH)
 	if err != nil {
-		return fmt.Errorf("sharing a folder needs openat2 (Linux 5.6 or newer, not forbidden by a sandbox): %w", err)
+		return fmt.Errorf("sharing a directory needs the system call openat2 (Linux 5.6 or newer, not blocked by a sandbox): %w", err)
 	}
 	return unix.Close(fd)
 }
 
-// Interrupt ends the requests that wait for a lock with EINTR.
+// Interrupt makes the requests that wait for a lock fail with EINTR.
 func (f *FS) Interrupt() {
 	f.tree.mu.Lock()
 	defer f.tree.mu.Unlock()
@@ -90,8 +90,8 @@ func (f *FS) Interrupt() {
 	f.tree.waits = make(chan struct{})
 }
 
-// Close closes what the guest left open, locks with it. Operations that still
-// run end with EBADF.
+// Close closes everything that the guest has open, including locks. Operations that still
+// run fail with EBADF.
 func (f *FS) Close() error {
 	f.Interrupt()
 	f.tree.mu.Lock()
@@ -111,24 +111,23 @@ func (f *FS) Close() error {
 	return unix.Close(root)
 }
 
-// beneath opens path under root. No symbolic link is followed, neither on the
-// way nor at its end.
+// beneath opens path inside root. It does not follow symbolic links, neither within the path
+// nor at its end.
 func beneath(root int, path string, flags uint64) (int, error) {
 	for {
 		fd, err := unix.Openat2(root, path, &unix.OpenHow{
 			Flags:   flags | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 		})
-		// EAGAIN: something was renamed meanwhile and the kernel could not be sure.
+		// EAGAIN: a concurrent rename kept the kernel from resolving the path safely.
 		if err != unix.EINTR && err != unix.EAGAIN {
 			return fd, err
 		}
 	}
 }
 
-// procPath names an open descriptor for the calls that take no descriptor opened
-// with O_PATH. Resolving it ends at the descriptor's file, even if that is a
-// symbolic link.
+// procPath returns a path of an open descriptor, for calls that do not accept a descriptor
+// opened with O_PATH. It resolves to the descriptor's file, even if that is a symbolic link.
 func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 func stat(fd int, name string) (*unix.Statx_t, error) {
@@ -143,8 +142,8 @@ func stat(fd int, name string) (*unix.Statx_t, error) {
 
 func devOf(st *unix.Statx_t) uint64 { return unix.Mkdev(st.Dev_major, st.Dev_minor) }
 
-// identity tells a file from all others, and from a later one that got its inode
-// number. Files on other devices below the folder get numbers of their own.
+// identity returns attributes that are unique to a file, even if a later file reuses its
+// inode number. Files on other devices inside the directory get other numbers.
 func (t *tree) identity(st *unix.Statx_t) fs.StableAttr {
 	dev := devOf(st) ^ t.dev
 	gen := uint64(st.Btime.Sec)*1e9 + uint64(st.Btime.Nsec)
@@ -167,7 +166,7 @@ func fillAttr(a *fuse.Attr, st *unix.Statx_t) {
 	}
 }
 
-// errno is what the guest is told of err.
+// errno returns err as the guest's error number.
 func errno(err error) syscall.Errno {
 	var e syscall.Errno
 	switch {

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// supported tells which attributes the guest has to do with. POSIX access lists
-// its kernel would not obey, and setting one changes a file's mode behind its
-// back; labels (security.selinux and such) belong to the host's own policy.
+// supported reports whether the guest may use an attribute. Its kernel would not enforce
+// POSIX ACLs, and setting one changes a file's mode without its knowledge. Labels such as
+// security.selinux belong to the host's policy.
 //
-// For those the answer is "not supported", which ls remembers: it asks for both
-// of each file it lists, and any other answer makes "ls -l" of 1,000 files cost
-// 2,000 requests.
+// For those the answer is "not supported", which ls remembers: it reads both attributes of
+// each file that it lists, and with any other answer "ls -l" of 1,000 files would cost 2,000
+// requests.
 func supported(attr string) bool {
 	switch {
 	case strings.HasPrefix(attr, "system.posix_acl_"):
@@ -28,7 +28,7 @@ func supported(attr string) bool {
 	return true
 }
 
-// Getxattr reads an attribute, or its size when dest is empty.
+// Getxattr reads an attribute, or its size if dest is empty.
 func (n *node) Getxattr(_ context.Context, attr string, dest []byte) (size uint32, e syscall.Errno) {
 	if !supported(attr) {
 		return 0, syscall.EOPNOTSUPP
@@ -57,7 +57,7 @@ func (n *node) Removexattr(_ context.Context, attr string) syscall.Errno {
 	return n.with(func(fd int) error { return unix.Removexattr(procPath(fd), attr) })
 }
 
-// Listxattr lists the names that Getxattr answers to.
+// Listxattr lists the supported attributes.
 func (n *node) Listxattr(_ context.Context, dest []byte) (size uint32, e syscall.Errno) {
 	const most = 64 << 10 // XATTR_LIST_MAX of linux/limits.h
 	e = n.with(func(fd int) error {

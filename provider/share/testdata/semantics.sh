@@ -1,11 +1,11 @@
 #!/bin/bash
-# Checks that a folder behaves as a Linux file system should: run it inside a
-# mounted share, in an empty folder that may be written to (default: a new one
-# beneath the working directory).
+# Checks that a directory behaves like a Linux file system. Run it in a mounted
+# share, in an empty writable directory (default: a new one in the working
+# directory).
 #
-#   semantics.sh [FOLDER]
-# Needs bash, coreutils, util-linux and perl-base. Prints what fails and exits
-# with 1, or with 0 when nothing does.
+#   semantics.sh [DIRECTORY]
+# Needs bash, coreutils, util-linux and perl-base. Prints the failed checks. Exits
+# with 1 if a check failed, otherwise with 0.
 
 set -u
 work=${1:-$PWD/semantics.$$}
@@ -24,7 +24,7 @@ expect() {
 
 content() {
 	printf 'hello\n' >plain
-	expect hello "$(cat plain)" "what was written is read"
+	expect hello "$(cat plain)" "reading what was written"
 	printf 'more\n' >>plain
 	expect 'hello more' "$(tr '\n' ' ' <plain | sed 's/ $//')" "appending"
 	truncate -s 3 plain
@@ -60,8 +60,8 @@ appending_together() {
 		(for i in {1..100}; do echo "line $j.$i of a log"; done >>log) &
 	done
 	wait
-	expect 400 "$(wc -l <log)" "lines of four who append"
-	expect 400 "$(grep -c '^line [1-4]\.[0-9]* of a log$' log)" "whole lines of four who append"
+	expect 400 "$(wc -l <log)" "lines of four appending processes"
+	expect 400 "$(grep -c '^line [1-4]\.[0-9]* of a log$' log)" "whole lines of four appending processes"
 }
 
 only_one_creates() {
@@ -73,7 +73,7 @@ only_one_creates() {
 	expect 1 "$(wc -l <winners)" "winners of an O_EXCL race"
 }
 
-# System calls by number, for perl-base has no names for them.
+# System calls by number, because perl-base has no names for them.
 case $(uname -m) in
 x86_64) sys_read=0 sys_write=1 sys_mmap=9 sys_msync=26 sys_setx=188 sys_getx=191 sys_listx=194 sys_remx=197 ;;
 aarch64) sys_read=63 sys_write=64 sys_mmap=222 sys_msync=227 sys_setx=5 sys_getx=8 sys_listx=11 sys_remx=14 ;;
@@ -146,7 +146,7 @@ posix_locks() {
 		sub lk { my ($f, $cmd, $type, $start, $len) = @_;
 			my $l = pack "s s x4 q q l x4", $type, 0, $start, $len, 0;
 			return fcntl($f, $cmd, $l) }
-		sub other { my ($type, $start, $len) = @_;      # does another process get it?
+		sub other { my ($type, $start, $len) = @_;      # can another process get it?
 			my $pid = fork;
 			if (!$pid) { open my $g, "+<", "ranges"; exit(lk($g, F_SETLK, $type, $start, $len) ? 0 : 1) }
 			waitpid $pid, 0; return $? == 0 }
@@ -213,8 +213,8 @@ links_and_renames() {
 	echo deep >d1/d2/file
 	exec 5<d1/d2/file
 	mv d1 e1
-	expect deep "$(cat <&5)" "a file open in a renamed folder"
-	exec 5<&- && expect deep "$(cat e1/d2/file)" "a file in a renamed folder"
+	expect deep "$(cat <&5)" "a file open in a renamed directory"
+	exec 5<&- && expect deep "$(cat e1/d2/file)" "a file in a renamed directory"
 	rmdir e1 2>/dev/null && fail "a full folder was removed"
 	mv e1 e1/d2/inside 2>/dev/null && fail "a folder moved into itself"
 	(cd e1/d2 && rm file && rmdir ../d2 && [ "$(stat -c %h .)" = 0 ]) || fail "removing the working directory"
@@ -255,7 +255,7 @@ attributes() {
 	(umask 077 && : >private && mkdir closed)
 	expect '600 700' "$(stat -c %a private closed | tr '\n' ' ' | sed 's/ $//')" "umask 077"
 	(umask 0 && : >open && mkdir -m 1777 sticky)
-	expect '666 1777' "$(stat -c %a open sticky | tr '\n' ' ' | sed 's/ $//')" "umask 0 and a sticky folder"
+	expect '666 1777' "$(stat -c %a open sticky | tr '\n' ' ' | sed 's/ $//')" "umask 0 and a sticky directory"
 	chmod 0 private
 	expect 0 "$(stat -c %a private)" "mode 000"
 	chmod 4755 private
@@ -264,7 +264,7 @@ attributes() {
 	expect 981173106.123456789 "$(stat -c %.9Y private)" "a set time"
 	chmod 644 private && sleep 0.02 && touch private
 	[ "$(($(date +%s) - $(stat -c %Y private)))" -lt 3600 ] || fail "touch does not set the present time"
-	# The share of an ordinary user holds files of that user only.
+	# The share of an ordinary user contains only files of that user.
 	expect "$(stat -c %u .)" "$(stat -c %u private)" "owner of a new file"
 	chown "$(stat -c %u:%g private)" private || fail "giving a file to its owner"
 }
@@ -283,7 +283,7 @@ many_files() {
 	local i
 	mkdir many
 	for i in {1..1000}; do : >"many/file-$i"; done
-	expect 1000 "$(find many -type f | sort -u | wc -l)" "different names in a folder of 1,000"
+	expect 1000 "$(find many -type f | sort -u | wc -l)" "different names in a directory of 1,000"
 	rm many/file-*5
 	expect 900 "$(ls many | wc -l)" "after 100 were removed"
 	rm -r many || fail "removing a folder of 900 files"

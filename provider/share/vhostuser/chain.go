@@ -21,7 +21,7 @@ const (
 	availElemSize = 2
 )
 
-// errChainLoop reports a chain that does not end.
+// errChainLoop reports a chain that is too long or endless.
 var errChainLoop = errors.New("the descriptor chain is longer than allowed")
 
 // chain collects the buffers of one request.
@@ -32,8 +32,8 @@ type chain struct {
 	left int      // descriptors still allowed
 }
 
-// walk follows the descriptors from head through table. Guest memory may change
-// meanwhile, so every field is read once.
+// walk follows the descriptors in table from head. The guest may change its memory meanwhile,
+// so walk reads every field once.
 func (c *chain) walk(table []byte, head uint16, nested bool) error {
 	for i := uint64(head); ; {
 		if c.left == 0 {
@@ -66,7 +66,7 @@ func (c *chain) walk(table []byte, head uint16, nested bool) error {
 
 func (c *chain) indirect(addr uint64, size uint32) error {
 	if size == 0 || size%descSize != 0 || size > maxChain*descSize {
-		return fmt.Errorf("an indirect table of %d bytes", size)
+		return fmt.Errorf("an indirect table must not have %d bytes", size)
 	}
 	pieces, err := c.mem.appendGuest(nil, addr, uint64(size))
 	if err != nil {

@@ -50,7 +50,7 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-// A chain, whatever it says, ends and stays within the memory.
+// Any chain ends and stays within the memory.
 func FuzzChain(f *testing.F) {
 	const base = 0x1000
 	desc := func(addr byte, size, flags, next byte) []byte {
@@ -61,7 +61,7 @@ func FuzzChain(f *testing.F) {
 	f.Add(append(desc(0, 16, descNext, 1), desc(0, 16, descNext, 0)...), uint16(1))
 	f.Fuzz(func(t *testing.T, data []byte, head uint16) {
 		low, high := bytes.Clone(data), make([]byte, 64)
-		// Two regions that touch, so that buffers cross from one to the other.
+		// Two adjacent regions, so that buffers can cross from one to the other.
 		m := &memory{regions: []region{
 			{guest: base, data: low},
 			{guest: base + uint64(len(low)), data: high},
@@ -73,7 +73,7 @@ func FuzzChain(f *testing.F) {
 		}
 		for _, b := range append(c.in, c.out...) {
 			if !inside(b, low) && !inside(b, high) {
-				t.Fatal("a buffer lies outside the memory")
+				t.Fatal("a buffer is outside of the memory")
 			}
 		}
 	})
@@ -84,7 +84,7 @@ func inside(b, mem []byte) bool {
 	return len(b) > 0 && at >= start && at+uintptr(len(b)) <= start+uintptr(len(mem))
 }
 
-func TestABufferMayCrossRegions(t *testing.T) {
+func TestBufferMayCrossRegions(t *testing.T) {
 	a, b := []byte("one"), []byte("two")
 	m := &memory{regions: []region{{guest: 100, data: a}, {guest: 103, data: b}}}
 	iov, err := m.appendGuest(nil, 101, 4)
@@ -92,11 +92,11 @@ func TestABufferMayCrossRegions(t *testing.T) {
 		t.Errorf("got %q, %v", iov, err)
 	}
 	if iov, err := m.appendGuest(nil, 104, 3); err == nil {
-		t.Errorf("got %q behind the end", iov)
+		t.Errorf("got %q beyond the end", iov)
 	}
 }
 
-func TestSixteenBitWordsLeaveTheirNeighboursAlone(t *testing.T) {
+func TestStore16DoesNotChangeNeighbours(t *testing.T) {
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&make([]uint64, 2)[0])), 16)
 	for i := range b {
 		b[i] = byte(i)

@@ -11,26 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxRegions is how many regions SET_MEM_TABLE may carry, as the specification
-// limits it.
+// maxRegions is the specification's limit of regions in SET_MEM_TABLE.
 const maxRegions = 8
 
-// region is a stretch of guest memory.
+// region is a contiguous part of guest memory.
 type region struct {
 	guest   uint64 // guest physical address
-	user    uint64 // address in the front-end's process; ring addresses are given so
+	user    uint64 // address in the front-end's process, which ring addresses use
 	data    []byte
 	mapping []byte // what to unmap; data is its tail
 }
 
-// memory is the guest's memory as one memory table described it. It stays mapped
-// until the session and every request that points into it have released it.
+// memory is the guest's memory of one memory table. It stays mapped until the session and
+// every request that points into it have released it.
 type memory struct {
 	regions []region
 	refs    atomic.Int64
 }
 
-// mapMemory maps the table in payload. The descriptors stay the caller's.
+// mapMemory maps the table in payload. The caller keeps ownership of the descriptors.
 func mapMemory(payload []byte, fds []int) (*memory, error) {
 	const head, entry = 8, 32
 	if len(payload) < head {
@@ -61,14 +60,14 @@ func (r *region) mapFile(fd int, size, offset uint64) error {
 		return err
 	}
 	end := offset + size
-	// Touching pages behind the file's end would be a fatal signal.
+	// Access to pages beyond the file's end would raise SIGBUS.
 	if size == 0 || end < size || end > uint64(max(st.Size, 0)) || end > math.MaxInt {
-		return fmt.Errorf("%d bytes at offset %d do not lie in a file of %d bytes", size, offset, st.Size)
+		return fmt.Errorf("%d bytes at offset %d exceed a file of %d bytes", size, offset, st.Size)
 	}
 	if r.guest+size < r.guest || r.user+size < r.user {
-		return fmt.Errorf("a size of %d bytes wraps around", size)
+		return fmt.Errorf("a size of %d bytes overflows", size)
 	}
-	// From the file's start, because offset need not be a multiple of the page size.
+	// Map from the file's start, because offset need not be a multiple of the page size.
 	mapping, err := unix.Mmap(fd, 0, int(end), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
 		return err
@@ -90,13 +89,12 @@ func (m *memory) release() {
 	}
 }
 
-// appendGuest appends the n bytes at guest address addr to iov, in several
-// pieces where they cross from one region into the next.
+// appendGuest appends the n bytes at guest address addr to iov, in one slice for each region.
 func (m *memory) appendGuest(iov [][]byte, addr, n uint64) ([][]byte, error) {
 	for n > 0 {
 		r := m.find(addr)
 		if r == nil {
-			return iov, fmt.Errorf("guest address %#x is in no memory region", addr)
+			return iov, fmt.Errorf("guest address %#x is outside of all memory regions", addr)
 		}
 		piece := r.data[addr-r.guest:]
 		if uint64(len(piece)) > n {
@@ -118,7 +116,7 @@ func (m *memory) find(addr uint64) *region {
 	return nil
 }
 
-// user is the n bytes at an address of the front-end's process.
+// user returns the n bytes at an address of the front-end's process.
 func (m *memory) user(addr, n uint64) ([]byte, error) {
 	for i := range m.regions {
 		r := &m.regions[i]
@@ -127,5 +125,5 @@ func (m *memory) user(addr, n uint64) ([]byte, error) {
 			return r.data[off : off+n : off+n], nil
 		}
 	}
-	return nil, fmt.Errorf("%d bytes at front-end address %#x are in no memory region", n, addr)
+	return nil, fmt.Errorf("%d bytes at front-end address %#x are outside of all memory regions", n, addr)
 }

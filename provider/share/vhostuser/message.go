@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// request is the kind of a message. Numbers are those of the specification's
-// section "Front-end message types".
+// request is the type of a message, from the specification's section "Front-end message
+// types".
 type request uint32
 
 const (
@@ -38,10 +38,10 @@ const (
 
 const (
 	headerSize = 12
-	// maxPayload is above the largest message we understand (a memory table of
-	// maxRegions entries, 264 bytes).
+	// maxPayload is larger than the largest supported message (a memory table of maxRegions
+	// entries, 264 bytes).
 	maxPayload = 1024
-	// maxFDs is as many as a memory table of maxRegions entries brings.
+	// maxFDs is the number of descriptors of a memory table with maxRegions entries.
 	maxFDs = maxRegions
 
 	flagVersion   = 0x1
@@ -50,8 +50,8 @@ const (
 	versionMask   = 0x3
 )
 
-// message is one message of the front-end. Its descriptors belong to whoever
-// holds it; take hands them on, close disposes of the rest.
+// message is one message of the front-end. It owns its descriptors: takeFD transfers the
+// ownership, close closes the rest.
 type message struct {
 	request   request
 	needReply bool
@@ -66,17 +66,17 @@ func (m *message) close() {
 	m.fds = nil
 }
 
-// takeFD hands on the message's only descriptor.
+// takeFD transfers the ownership of the message's only descriptor.
 func (m *message) takeFD() (int, error) {
 	if len(m.fds) != 1 {
-		return -1, fmt.Errorf("message %d came with %d descriptors, want 1", m.request, len(m.fds))
+		return -1, fmt.Errorf("message %d has %d descriptors, want 1", m.request, len(m.fds))
 	}
 	fd := m.fds[0]
 	m.fds = nil
 	return fd, nil
 }
 
-// word is the payload as one 64-bit number.
+// word returns the payload as one 64-bit number.
 func (m *message) word() (uint64, error) {
 	if len(m.payload) != 8 {
 		return 0, m.sizeError(8)
@@ -84,7 +84,7 @@ func (m *message) word() (uint64, error) {
 	return binary.LittleEndian.Uint64(m.payload), nil
 }
 
-// vring is the payload as a ring's index and a number.
+// vring returns the payload as a ring's index and a number.
 func (m *message) vring() (index, num uint32, err error) {
 	if len(m.payload) != 8 {
 		return 0, 0, m.sizeError(8)
@@ -96,13 +96,13 @@ func (m *message) sizeError(want int) error {
 	return fmt.Errorf("message %d has a payload of %d bytes, want %d", m.request, len(m.payload), want)
 }
 
-// source is a stream that carries descriptors beside its bytes.
+// source is a stream of bytes and descriptors.
 type source interface {
-	// read fills at most len(p) bytes, and appends descriptors that came with them.
+	// read reads at most len(p) bytes, and appends descriptors that came with them to fds.
 	read(p []byte, fds []int) (int, []int, error)
 }
 
-// readMessage returns io.EOF when the stream ends between two messages.
+// readMessage reads one message. It returns io.EOF if the stream ends between two messages.
 func readMessage(src source) (message, error) {
 	var m message
 	var head [headerSize]byte
@@ -124,7 +124,7 @@ func readMessage(src source) (message, error) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return message{}, fmt.Errorf("reading the payload of message %d: %w", m.request, err)
+		return message{}, fmt.Errorf("read the payload of message %d: %w", m.request, err)
 	}
 	return m, nil
 }
@@ -136,7 +136,7 @@ func (m *message) fill(src source, p []byte) error {
 		done += n
 		switch {
 		case len(m.fds) > maxFDs:
-			return fmt.Errorf("a message came with more than %d descriptors", maxFDs)
+			return fmt.Errorf("a message has more than %d descriptors", maxFDs)
 		case done == len(p):
 			return nil
 		case errors.Is(err, io.EOF) && done > 0:
@@ -150,7 +150,7 @@ func (m *message) fill(src source, p []byte) error {
 	return nil
 }
 
-// reply is the wire form of an answer to a message of kind r.
+// reply encodes an answer to a message of type r.
 func reply(r request, payload []byte) []byte {
 	b := make([]byte, 0, headerSize+len(payload))
 	b = binary.LittleEndian.AppendUint32(b, uint32(r))
@@ -161,7 +161,7 @@ func reply(r request, payload []byte) []byte {
 
 func word(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 
-// socket is a unix connection as a source.
+// socket implements source with a Unix connection.
 type socket struct{ conn *net.UnixConn }
 
 func (s socket) read(p []byte, fds []int) (int, []int, error) {
@@ -173,7 +173,7 @@ func (s socket) read(p []byte, fds []int) (int, []int, error) {
 		err = errors.Join(err, perr)
 	}
 	if flags&unix.MSG_CTRUNC != 0 {
-		err = errors.Join(err, fmt.Errorf("a message came with more than %d descriptors", maxFDs))
+		err = errors.Join(err, fmt.Errorf("a message has more than %d descriptors", maxFDs))
 	}
 	if n == 0 && err == nil && len(p) > 0 {
 		err = io.EOF
@@ -184,13 +184,13 @@ func (s socket) read(p []byte, fds []int) (int, []int, error) {
 func rights(oob []byte) ([]int, error) {
 	controls, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return nil, fmt.Errorf("reading descriptors: %w", err)
+		return nil, fmt.Errorf("read descriptors: %w", err)
 	}
 	var fds []int
 	for i := range controls {
 		got, err := unix.ParseUnixRights(&controls[i])
 		if err != nil {
-			return fds, fmt.Errorf("reading descriptors: %w", err)
+			return fds, fmt.Errorf("read descriptors: %w", err)
 		}
 		fds = append(fds, got...)
 	}

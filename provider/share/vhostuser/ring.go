@@ -15,44 +15,44 @@ import (
 
 const availNoInterrupt = 1 // VIRTQ_AVAIL_F_NO_INTERRUPT
 
-// ring is one split virtqueue. Its loop goroutine takes requests off it; whoever
-// serves a request puts the answer back. The session alone changes the set-up,
-// and halts the loop meanwhile.
+// ring is one split virtqueue. Its loop goroutine takes requests from it; the goroutine that
+// serves a request puts the answer back. Only the session changes the set-up, and it halts
+// the loop for that.
 type ring struct {
 	index  int
 	handle func(*Request)
 	log    *slog.Logger
 
 	kick    *os.File      // nil until the front-end sends one
-	loop    chan struct{} // closed when the loop has ended; nil when there is none
+	loop    chan struct{} // closed when the loop has ended; nil: no loop
 	enabled bool
 
 	mu       sync.Mutex // guards what follows
 	mem      *memory
 	num      uint16
 	addr     ringAddr
-	desc     []byte // nil while the ring is not set up
+	desc     []byte // nil: the ring is not set up
 	avail    []byte
 	used     []byte
 	eventIdx bool
 	halted   bool
-	broken   bool // the driver broke the rules; nothing is taken until it is reset
+	broken   bool // the driver broke the rules: take no requests until a reset
 	call     int  // eventfd that interrupts the guest, or -1
 
 	nextAvail uint16 // index of the next request to take
 	nextUsed  uint16
 	inFlight  int
-	idle      chan struct{} // closed when inFlight falls to 0; nil when nobody waits
+	idle      chan struct{} // closed when inFlight becomes 0; nil: no goroutine waits
 }
 
-// ringAddr is where the front-end has the ring's parts in its own process.
+// ringAddr holds the addresses of the ring's parts in the front-end's process.
 type ringAddr struct{ desc, used, avail uint64 }
 
 func newRing(index int, handle func(*Request), log *slog.Logger) *ring {
 	return &ring{index: index, handle: handle, log: log.With("ring", index), call: -1}
 }
 
-// halt ends the loop. Requests in flight go on.
+// halt ends the loop. Requests in flight continue.
 func (r *ring) halt() {
 	if r.loop == nil {
 		return
@@ -60,12 +60,12 @@ func (r *ring) halt() {
 	r.mu.Lock()
 	r.halted = true
 	r.mu.Unlock()
-	_ = r.kick.SetReadDeadline(time.Unix(1, 0)) // setKick made sure that it can
+	_ = r.kick.SetReadDeadline(time.Unix(1, 0)) // cannot fail: setKick has tested it
 	<-r.loop
 	r.loop = nil
 }
 
-// resume starts the loop if all that it needs is there.
+// resume starts the loop if the set-up is complete.
 func (r *ring) resume() error {
 	if r.loop != nil || r.kick == nil || !r.enabled {
 		return nil
@@ -87,7 +87,7 @@ func (r *ring) resume() error {
 	return nil
 }
 
-// locate finds the ring's parts in the present memory.
+// locate finds the ring's parts in the current memory.
 func (r *ring) locate() error {
 	r.desc, r.avail, r.used = nil, nil, nil
 	if r.mem == nil || r.num == 0 || r.addr == (ringAddr{}) {
@@ -101,7 +101,7 @@ func (r *ring) locate() error {
 	if err != nil {
 		return fmt.Errorf("ring %d: descriptors: %w", r.index, err)
 	}
-	// Both rings end in two bytes for the event index.
+	// Both rings end with two bytes for the event index.
 	avail, err := r.mem.user(r.addr.avail, ringHeadSize+n*availElemSize+2)
 	if err != nil {
 		return fmt.Errorf("ring %d: available ring: %w", r.index, err)
@@ -115,9 +115,8 @@ func (r *ring) locate() error {
 	return nil
 }
 
-// run waits in Go's poller, on a non-blocking descriptor: a blocking read would
-// need QEMU's eventfd to be blocking, and QEMU drains that very eventfd with its
-// global lock held.
+// run waits in Go's poller on the kick event, which must be non-blocking: QEMU shares that
+// eventfd, and reads it while it holds its global lock.
 func (r *ring) run(kick *os.File, done chan<- struct{}) {
 	defer close(done)
 	var count [8]byte
@@ -134,8 +133,8 @@ func (r *ring) run(kick *os.File, done chan<- struct{}) {
 	}
 }
 
-// take is the next request, or nil when there is none. When it returns nil, a
-// request that the driver adds later is announced by a kick.
+// take returns the next request, or nil if there is none. After nil, the driver kicks when
+// it adds a request.
 func (r *ring) take() *Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,7 +148,7 @@ func (r *ring) take() *Request {
 			return nil
 		}
 		if waiting > r.num || r.inFlight >= int(r.num) {
-			r.fail("the driver offers more requests than the ring holds")
+			r.fail("the driver offers more requests than the ring has entries")
 			return nil
 		}
 		head := load16(r.avail, ringHeadSize+int(r.nextAvail%r.num)*availElemSize)
@@ -167,10 +166,11 @@ func (r *ring) take() *Request {
 
 func (r *ring) fail(why string) {
 	r.broken = true
-	r.log.Warn("a ring is out of use until the guest resets it", "why", why)
+	r.log.Warn("the guest's driver broke the rules: ignoring its ring until a reset", "why", why)
 }
 
-// request reads the chain at head. A malformed one is handed back empty.
+// request reads the chain at head. It returns a malformed chain to the driver, with an
+// empty answer.
 func (r *ring) request(head uint16) *Request {
 	q := requests.Get().(*Request)
 	c := chain{mem: r.mem, in: q.In[:0], out: q.Out[:0], left: maxChain}
@@ -201,7 +201,8 @@ func (r *ring) complete(head uint16, written uint32) {
 	}
 }
 
-// push hands the chain at head back to the driver and interrupts it if it wants.
+// push returns the chain at head to the driver and interrupts the driver if it asked for
+// that.
 func (r *ring) push(head uint16, written uint32) {
 	e := r.used[ringHeadSize+int(r.nextUsed%r.num)*usedElemSize:]
 	binary.LittleEndian.PutUint32(e, uint32(head))
@@ -211,7 +212,7 @@ func (r *ring) push(head uint16, written uint32) {
 	if r.call < 0 || !r.wantsInterrupt() {
 		return
 	}
-	// Full means that an interrupt is pending already.
+	// EAGAIN means that an interrupt is already pending.
 	_, _ = unix.Write(r.call, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
@@ -222,7 +223,7 @@ func (r *ring) wantsInterrupt() bool {
 	return load16(r.avail, 0)&availNoInterrupt == 0
 }
 
-// drained is closed when no request is in flight.
+// drained returns a channel that is closed when no request is in flight.
 func (r *ring) drained() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,7 +25,7 @@ const (
 	outAt       = 512 << 10
 )
 
-// start serves d and returns the front-end and the channel of Serve's result.
+// start serves d. It returns the front-end and the channel of Serve's result.
 func start(t *testing.T, d vhostuser.Device) (*vhosttest.Frontend, <-chan error) {
 	t.Helper()
 	ours, theirs := pair(t)
@@ -112,14 +112,14 @@ func TestRequestsAreAnswered(t *testing.T) {
 			f.Start(features)
 			q := f.Queue(1, 8, ringAt, features&vhosttest.FeatEventIdx != 0)
 			q.Start(0)
-			for range 30 { // the ring goes round
+			for range 30 { // the ring wraps around
 				ask(t, f, q, "a plain request")
 			}
 		})
 	}
 }
 
-func TestARequestMayLieInAnIndirectTable(t *testing.T) {
+func TestRequestInAnIndirectTable(t *testing.T) {
 	f, _ := start(t, vhostuser.Device{Handle: upper})
 	f.Start(allFeatures)
 	q := f.Queue(0, 8, ringAt, true)
@@ -137,7 +137,7 @@ func TestARequestMayLieInAnIndirectTable(t *testing.T) {
 	expect(t, f, q, "in pieces")
 }
 
-func TestManyRequestsAreUnderWayAtOnce(t *testing.T) {
+func TestManyRequestsInFlight(t *testing.T) {
 	const n = 64
 	var held []*vhostuser.Request
 	all := make(chan []*vhostuser.Request, 1)
@@ -168,27 +168,27 @@ func TestManyRequestsAreUnderWayAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// A guest that breaks the rules gets an empty answer, and the next request works.
-func TestAMalformedChainIsHandedBackEmpty(t *testing.T) {
+// A malformed chain gets an empty answer, and the next request works.
+func TestMalformedChainGetsAnEmptyAnswer(t *testing.T) {
 	d := func(addr uint64, size uint32, flags, next uint16) vhosttest.Desc {
 		return vhosttest.Desc{Addr: addr, Len: size, Flags: flags, Next: next}
 	}
 	const base, end = vhosttest.GuestBase, vhosttest.GuestBase + memSize
 	tests := map[string][]vhosttest.Desc{
-		"address below the memory":       {d(0, 16, 0, 0)},
-		"address behind the memory":      {d(end, 1, 0, 0)},
-		"buffer that leaves the memory":  {d(end-8, 9, vhosttest.Write, 0)},
-		"address that wraps around":      {d(^uint64(0)-3, 16, 0, 0)},
-		"front-end's address":            {d(vhosttest.UserBase, 16, 0, 0)},
-		"chain that bites its tail":      {d(base, 1, vhosttest.Next, 1), d(base, 1, vhosttest.Next, 0)},
-		"descriptor outside the table":   {d(base, 1, vhosttest.Next, 8)},
-		"readable after writable":        {d(base, 1, vhosttest.Next|vhosttest.Write, 1), d(base, 1, 0, 0)},
-		"empty indirect table":           {d(base+tableAt, 0, vhosttest.Indirect, 0)},
-		"indirect table of half an item": {d(base+tableAt, 24, vhosttest.Indirect, 0)},
-		"huge indirect table":            {d(base, memSize, vhosttest.Indirect, 0)},
-		"indirect table with successor":  {d(base+tableAt, 16, vhosttest.Indirect|vhosttest.Next, 1), d(base, 1, 0, 0)},
-		"indirect table outside":         {d(end, 16, vhosttest.Indirect, 0)},
-		"nested indirect table":          {d(base+tableAt, 32, vhosttest.Indirect, 0)},
+		"address below the memory":          {d(0, 16, 0, 0)},
+		"address behind the memory":         {d(end, 1, 0, 0)},
+		"buffer that leaves the memory":     {d(end-8, 9, vhosttest.Write, 0)},
+		"address that wraps around":         {d(^uint64(0)-3, 16, 0, 0)},
+		"front-end's address":               {d(vhosttest.UserBase, 16, 0, 0)},
+		"endless chain":                     {d(base, 1, vhosttest.Next, 1), d(base, 1, vhosttest.Next, 0)},
+		"descriptor outside the table":      {d(base, 1, vhosttest.Next, 8)},
+		"readable after writable":           {d(base, 1, vhosttest.Next|vhosttest.Write, 1), d(base, 1, 0, 0)},
+		"empty indirect table":              {d(base+tableAt, 0, vhosttest.Indirect, 0)},
+		"indirect table with half an entry": {d(base+tableAt, 24, vhosttest.Indirect, 0)},
+		"huge indirect table":               {d(base, memSize, vhosttest.Indirect, 0)},
+		"indirect table with successor":     {d(base+tableAt, 16, vhosttest.Indirect|vhosttest.Next, 1), d(base, 1, 0, 0)},
+		"indirect table outside":            {d(end, 16, vhosttest.Indirect, 0)},
+		"nested indirect table":             {d(base+tableAt, 32, vhosttest.Indirect, 0)},
 	}
 	for name, chain := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestAMalformedChainIsHandedBackEmpty(t *testing.T) {
 	}
 }
 
-func TestAZeroLengthBufferIsPassedOver(t *testing.T) {
+func TestEmptyBufferIsSkipped(t *testing.T) {
 	f, _ := start(t, vhostuser.Device{Handle: upper})
 	f.Start(allFeatures)
 	q := f.Queue(1, 8, ringAt, true)
@@ -223,11 +223,11 @@ func TestAZeroLengthBufferIsPassedOver(t *testing.T) {
 	expect(t, f, q, "text")
 }
 
-func TestABrokenDriverLosesItsRingUntilItIsReset(t *testing.T) {
+func TestBrokenDriverLosesItsRingUntilAReset(t *testing.T) {
 	tests := map[string]func(*vhosttest.Queue){
 		"a head outside the ring":  func(q *vhosttest.Queue) { q.Offer(8) },
 		"more than the ring holds": func(q *vhosttest.Queue) { q.OfferIndex(9) },
-		"an index that goes back":  func(q *vhosttest.Queue) { q.OfferIndex(0xffff) },
+		"an index that decreases":  func(q *vhosttest.Queue) { q.OfferIndex(0xffff) },
 	}
 	for name, sin := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestABrokenDriverLosesItsRingUntilItIsReset(t *testing.T) {
 	}
 }
 
-func TestOneHeadOfferedAgainAndAgainIsTakenNoMoreThanTheRingHolds(t *testing.T) {
+func TestRepeatedHeadIsTakenAtMostRingSizeTimes(t *testing.T) {
 	var mu sync.Mutex
 	var taken []*vhostuser.Request
 	f, _ := start(t, vhostuser.Device{

@@ -14,35 +14,35 @@ import (
 	"time"
 )
 
-// ErrIdle is returned by [Serve] when the peer left without a message: somebody
-// tried whether the socket answers.
-var ErrIdle = errors.New("the peer left without a message")
+// ErrIdle is returned by [Serve] if the peer disconnected without a message: it only tested
+// whether the server listens.
+var ErrIdle = errors.New("the peer disconnected without a message")
 
-// ErrStuck is in [Serve]'s error when a request did not end although its ring
-// stopped. Its Done may still be called.
-var ErrStuck = errors.New("a request does not end; a network file system may hang")
+// ErrStuck is wrapped by [Serve]'s error if a request did not end after its ring had stopped.
+// The request's Done may still be called.
+var ErrStuck = errors.New("a request does not end; perhaps a network file system hangs")
 
-// Device is what a front-end drives.
+// Device is the device of a back-end.
 type Device struct {
-	// Handle gets every request, in the order the driver made them, and must not
-	// block: it passes the request on to whoever serves it. Required.
+	// Handle is called for every request, in the driver's order. It must not block: it passes
+	// the request to another goroutine. Required.
 	Handle func(*Request)
-	// Interrupt is called when a ring stops, before its last requests are waited
-	// for. Requests that wait for something outside must end soon. Optional.
+	// Interrupt is called when a ring stops, before the session waits for its last requests.
+	// It must make requests that wait for an external event end soon. Optional.
 	Interrupt func()
-	// Patience is how long a stopping ring waits for its last requests before the
-	// session fails with ErrStuck. Default: 10 seconds.
+	// Patience is how long a stopping ring waits for its last requests before the session
+	// fails with ErrStuck. Default: 10 seconds.
 	Patience time.Duration
-	// Config is the device's configuration space, whose front-end asks for it: some
-	// keep that themselves. It does not change. Optional.
+	// Config is the device's constant configuration space, for front-ends that read it from
+	// the back-end. Optional.
 	Config []byte
 	Log    *slog.Logger // required
 }
 
 // Request is one request of the guest.
 type Request struct {
-	// In is what the driver wrote, Out is room for the answer. Both lie in guest
-	// memory, which the guest may change at any time, and are valid until Done.
+	// In is what the driver wrote, Out is the space for the answer. Both are in guest memory,
+	// which the guest may change at any time, and are valid until Done.
 	In, Out [][]byte
 
 	ring *ring
@@ -52,8 +52,8 @@ type Request struct {
 
 var requests = sync.Pool{New: func() any { return new(Request) }}
 
-// Done returns the request to the guest with the number of bytes written to Out,
-// counted from its start. It is called exactly once; q is invalid afterwards.
+// Done returns the request to the guest. written is the number of bytes written to Out, from
+// its start. Call Done exactly once; q is invalid afterwards.
 func (q *Request) Done(written int) {
 	q.ring.complete(q.head, uint32(written))
 	q.mem.release()
@@ -67,9 +67,8 @@ func (q *Request) recycle() {
 	requests.Put(q)
 }
 
-// Serve answers one front-end until it leaves, which is no error, or ctx ends,
-// which is ctx's error. It closes conn. When it returns, no request is in
-// flight, unless the error is [ErrStuck].
+// Serve serves one front-end. It returns nil when the front-end disconnects, or ctx's error.
+// It closes conn. When it returns, no request is in flight, unless the error is [ErrStuck].
 func Serve(ctx context.Context, conn *net.UnixConn, d Device) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
@@ -79,7 +78,7 @@ func Serve(ctx context.Context, conn *net.UnixConn, d Device) error {
 		s.rings[i] = newRing(i, d.Handle, d.Log)
 	}
 	err := s.loop(conn)
-	_ = conn.Close() // QEMU shall not wait for us
+	_ = conn.Close() // QEMU must not wait for this server
 	if errors.Is(err, ErrStuck) {
 		s.dev.Patience = 0
 	}
@@ -114,7 +113,7 @@ func (s *session) loop(conn *net.UnixConn) error {
 			continue
 		}
 		if _, err := conn.Write(reply(m.request, answer)); err != nil {
-			return fmt.Errorf("vhost-user: answering message %d: %w", m.request, err)
+			return fmt.Errorf("vhost-user: answer message %d: %w", m.request, err)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Feature bits: virtio 1.2 section 6 and, for bit 30 and the protocol's own, the
-// vhost-user specification.
+// Feature bits: see virtio 1.2 section 6 and, for bit 30 and protocol features, the vhost-user
+// specification.
 const (
 	featIndirect uint64 = 1 << 28
 	featEventIdx uint64 = 1 << 29
@@ -24,12 +24,12 @@ const (
 
 	// maxRings is how many rings one device may have.
 	maxRings = 17
-	noFD     = 1 << 8 // in SET_VRING_{KICK,CALL,ERR}: no descriptor comes along
+	noFD     = 1 << 8 // in SET_VRING_{KICK,CALL,ERR}: no descriptor is attached
 
 	interruptEvery = 5 * time.Millisecond
 )
 
-// session is the state that one front-end has set up.
+// session is the state of one front-end's connection.
 type session struct {
 	dev        Device
 	rings      [maxRings]*ring
@@ -37,7 +37,7 @@ type session struct {
 	protoAcked uint64
 }
 
-// dispatch obeys one message. A nil answer sends nothing back.
+// dispatch executes one message and returns the answer; nil: no answer.
 func (s *session) dispatch(m *message) ([]byte, error) {
 	switch m.request {
 	case getFeatures:
@@ -55,7 +55,7 @@ func (s *session) dispatch(m *message) ([]byte, error) {
 	}
 }
 
-// protoFeatures are the features of the protocol that this device has.
+// protoFeatures returns the protocol features that this device supports.
 func (s *session) protoFeatures() uint64 {
 	if len(s.dev.Config) == 0 {
 		return protoMultiQueue | protoReplyAck
@@ -63,9 +63,9 @@ func (s *session) protoFeatures() uint64 {
 	return protoMultiQueue | protoReplyAck | protoConfig
 }
 
-// readConfig answers with a piece of the configuration space: its offset, its size,
-// flags and the bytes, all but the last as they were asked. The specification has an
-// answer without any payload where there is no such piece.
+// readConfig answers with a part of the configuration space: offset, size and flags as in the
+// request, then the bytes. If there is no such part, the answer has no payload, as the
+// specification says.
 func (s *session) readConfig(m *message) ([]byte, error) {
 	const head = 12
 	if len(m.payload) < head {
@@ -79,21 +79,21 @@ func (s *session) readConfig(m *message) ([]byte, error) {
 	return append(m.payload[:head:head], s.dev.Config[offset:offset+size]...), nil
 }
 
-// acknowledge obeys a message that has no answer of its own, and says how it went when
-// that was asked for.
+// acknowledge executes a message without an answer of its own, and answers with success or
+// failure if the front-end asked for that.
 func (s *session) acknowledge(m *message) ([]byte, error) {
 	err := s.obey(m)
 	if !m.needReply || s.protoAcked&protoReplyAck == 0 {
 		return nil, err
 	}
 	if err != nil {
-		s.dev.Log.Warn("refused a message of the front-end", "message", m.request, "err", err)
+		s.dev.Log.Warn("cannot execute a message of the front-end", "message", m.request, "err", err)
 		return word(1), nil
 	}
 	return word(0), nil
 }
 
-// obey does what such a message says.
+// obey executes such a message.
 func (s *session) obey(m *message) error {
 	switch m.request {
 	case setFeatures:
@@ -127,7 +127,7 @@ func (s *session) setFeatures(m *message) error {
 		r.mu.Lock()
 		r.eventIdx = v&featEventIdx != 0
 		r.mu.Unlock()
-		// Without the protocol's features there is no message that enables a ring.
+		// Without protocol features there is no message to enable a ring.
 		if v&featProtocol == 0 {
 			r.enabled = true
 		}
@@ -225,7 +225,7 @@ func (s *session) setEvent(m *message) error {
 	case m.request == setVringErr:
 		return closeFD(fd)
 	case fd < 0:
-		return fmt.Errorf("ring %d shall be polled without a kick event, which is not supported", r.index)
+		return fmt.Errorf("ring %d has no kick event: polling is not supported", r.index)
 	}
 	r.halt()
 	if err := r.setKick(fd); err != nil {
@@ -234,9 +234,8 @@ func (s *session) setEvent(m *message) error {
 	return r.resume()
 }
 
-// stopRing ends a ring and answers where it stands. Requests in flight are
-// waited for: QEMU takes the answer as the promise that nobody writes to the
-// guest's memory any more, and is about to reset it.
+// stopRing stops a ring and answers with its index. It waits for requests in flight: after the
+// answer, nothing may write to the guest's memory, because QEMU is about to reset the guest.
 func (s *session) stopRing(m *message) ([]byte, error) {
 	index, _, err := m.vring()
 	if err != nil {
@@ -263,7 +262,7 @@ func (s *session) drain(r *ring) error {
 			return nil
 		default:
 		}
-		// Again and again: a request may begin to wait only now.
+		// Interrupt repeatedly: a request may begin to wait only now.
 		if s.dev.Interrupt != nil {
 			s.dev.Interrupt()
 		}
@@ -272,7 +271,7 @@ func (s *session) drain(r *ring) error {
 			return nil
 		case <-time.After(interruptEvery):
 		case <-deadline:
-			return fmt.Errorf("stopping ring %d, after %v: %w", r.index, s.dev.Patience, ErrStuck)
+			return fmt.Errorf("stop ring %d: timed out after %v: %w", r.index, s.dev.Patience, ErrStuck)
 		}
 	}
 }

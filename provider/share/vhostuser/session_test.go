@@ -17,7 +17,7 @@ import (
 	"github.com/stead-vm/stead/provider/share/vhostuser/vhosttest"
 )
 
-func TestAStoppedRingSaysWhereItStands(t *testing.T) {
+func TestStoppedRingReturnsItsIndex(t *testing.T) {
 	f, _ := start(t, vhostuser.Device{Handle: upper})
 	f.Start(allFeatures)
 	q := f.Queue(1, 8, ringAt, true)
@@ -28,8 +28,8 @@ func TestAStoppedRingSaysWhereItStands(t *testing.T) {
 	if base := q.Stop(); base != 11 {
 		t.Errorf("stopped at %d, want 11", base)
 	}
-	q.Start(11) // as a paused machine goes on
-	ask(t, f, q, "goes on")
+	q.Start(11) // as after a pause of the machine
+	ask(t, f, q, "continue")
 	if base := q.Stop(); base != 12 {
 		t.Errorf("stopped at %d, want 12", base)
 	}
@@ -57,11 +57,11 @@ func TestStoppingARingWaitsForItsRequests(t *testing.T) {
 		t.Errorf("stopped at %d, want 1", base)
 	}
 	if u, ok := q.Answered(); !ok || u != (vhosttest.Used{Head: 3, Len: 7}) {
-		t.Errorf("answer %+v, %v when the ring had stopped", u, ok)
+		t.Errorf("answer %+v, %v after the ring had stopped", u, ok)
 	}
 }
 
-func TestARequestThatNeverEndsEndsTheSession(t *testing.T) {
+func TestStuckRequestEndsTheSession(t *testing.T) {
 	taken := make(chan *vhostuser.Request, 1)
 	f, result := start(t, vhostuser.Device{
 		Handle:   func(q *vhostuser.Request) { taken <- q },
@@ -77,11 +77,11 @@ func TestARequestThatNeverEndsEndsTheSession(t *testing.T) {
 	if err := <-result; !errors.Is(err, vhostuser.ErrStuck) {
 		t.Errorf("Serve returned %v, want ErrStuck", err)
 	}
-	clear(request.Out[0]) // the memory is there as long as the request
+	clear(request.Out[0]) // the memory stays mapped until the request ends
 	request.Done(16)
 }
 
-func TestADisabledRingTakesNothing(t *testing.T) {
+func TestDisabledRingTakesNoRequests(t *testing.T) {
 	f, _ := start(t, vhostuser.Device{Handle: upper})
 	f.Start(allFeatures)
 	q := f.Queue(1, 8, ringAt, true)
@@ -92,7 +92,7 @@ func TestADisabledRingTakesNothing(t *testing.T) {
 	q.Put(0, in)
 	q.Put(1, room(outAt, 100))
 	q.Offer(0)
-	f.AskWord(vhosttest.GetFeatures) // the back-end had its time
+	f.AskWord(vhosttest.GetFeatures) // gives the back-end time
 	if _, ok := q.Answered(); ok {
 		t.Error("a disabled ring answered")
 	}
@@ -100,7 +100,7 @@ func TestADisabledRingTakesNothing(t *testing.T) {
 	expect(t, f, q, "late")
 }
 
-func TestMemoryMayBeReplacedWhileARequestIsUnderWay(t *testing.T) {
+func TestMemoryMayBeReplacedDuringARequest(t *testing.T) {
 	taken := make(chan *vhostuser.Request, 1)
 	f, _ := start(t, vhostuser.Device{Handle: func(q *vhostuser.Request) { taken <- q }})
 	f.Start(allFeatures)
@@ -118,7 +118,7 @@ func TestMemoryMayBeReplacedWhileARequestIsUnderWay(t *testing.T) {
 }
 
 func TestServeEndsWithItsFrontEndOrItsContext(t *testing.T) {
-	t.Run("a front-end that leaves is no error", func(t *testing.T) {
+	t.Run("front-end that disconnects", func(t *testing.T) {
 		f, result := start(t, vhostuser.Device{Handle: upper})
 		f.Start(allFeatures)
 		q := f.Queue(1, 8, ringAt, true)
@@ -129,14 +129,14 @@ func TestServeEndsWithItsFrontEndOrItsContext(t *testing.T) {
 			t.Errorf("Serve returned %v", err)
 		}
 	})
-	t.Run("a connection without a message is told apart", func(t *testing.T) {
+	t.Run("connection without a message", func(t *testing.T) {
 		f, result := start(t, vhostuser.Device{Handle: upper})
 		_ = f.Conn.Close()
 		if err := <-result; !errors.Is(err, vhostuser.ErrIdle) {
 			t.Errorf("Serve returned %v, want ErrIdle", err)
 		}
 	})
-	t.Run("the context ends it", func(t *testing.T) {
+	t.Run("context ends", func(t *testing.T) {
 		_, theirs := pair(t)
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -147,7 +147,7 @@ func TestServeEndsWithItsFrontEndOrItsContext(t *testing.T) {
 	})
 }
 
-func TestMessagesThatCannotBeObeyedAreRefused(t *testing.T) {
+func TestInvalidMessagesAreRefused(t *testing.T) {
 	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
@@ -161,19 +161,19 @@ func TestMessagesThatCannotBeObeyedAreRefused(t *testing.T) {
 		payload []byte
 		fds     []int
 	}{
-		"unknown message":               {99, nil, nil},
-		"features that were not there":  {vhosttest.SetFeatures, vhosttest.Word(1 << 50), nil},
-		"memory without a descriptor":   {vhosttest.SetMemTable, region(4096, 0), nil},
-		"memory larger than its file":   {vhosttest.SetMemTable, region(1<<40, 0), []int{event}},
-		"memory that wraps around":      {vhosttest.SetMemTable, region(^uint64(0), 4096), []int{event}},
-		"memory table cut short":        {vhosttest.SetMemTable, []byte{1, 0, 0, 0}, []int{event}},
-		"ring that does not exist":      {vhosttest.SetVringNum, vhosttest.State(99, 8), nil},
-		"ring of no size":               {vhosttest.SetVringNum, vhosttest.State(1, 0), nil},
-		"ring of an odd size":           {vhosttest.SetVringNum, vhosttest.State(1, 12), nil},
-		"ring that is too large":        {vhosttest.SetVringNum, vhosttest.State(1, 1<<16), nil},
-		"kick event without descriptor": {vhosttest.SetVringKick, vhosttest.Word(1), nil},
-		"ring that shall be polled":     {vhosttest.SetVringKick, vhosttest.Word(1 | 1<<8), nil},
-		"payload of a wrong size":       {vhosttest.SetVringBase, []byte{1}, nil},
+		"unknown message":                {99, nil, nil},
+		"features that were not offered": {vhosttest.SetFeatures, vhosttest.Word(1 << 50), nil},
+		"memory without a descriptor":    {vhosttest.SetMemTable, region(4096, 0), nil},
+		"memory larger than its file":    {vhosttest.SetMemTable, region(1<<40, 0), []int{event}},
+		"memory size that overflows":     {vhosttest.SetMemTable, region(^uint64(0), 4096), []int{event}},
+		"truncated memory table":         {vhosttest.SetMemTable, []byte{1, 0, 0, 0}, []int{event}},
+		"ring that does not exist":       {vhosttest.SetVringNum, vhosttest.State(99, 8), nil},
+		"ring of size 0":                 {vhosttest.SetVringNum, vhosttest.State(1, 0), nil},
+		"ring size not a power of two":   {vhosttest.SetVringNum, vhosttest.State(1, 12), nil},
+		"ring that is too large":         {vhosttest.SetVringNum, vhosttest.State(1, 1<<16), nil},
+		"kick event without descriptor":  {vhosttest.SetVringKick, vhosttest.Word(1), nil},
+		"ring without kick events":       {vhosttest.SetVringKick, vhosttest.Word(1 | 1<<8), nil},
+		"payload of the wrong size":      {vhosttest.SetVringBase, []byte{1}, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestMessagesThatCannotBeObeyedAreRefused(t *testing.T) {
 	}
 }
 
-func TestARingOutsideTheMemoryIsRefused(t *testing.T) {
+func TestRingOutsideTheMemoryIsRefused(t *testing.T) {
 	f, _ := start(t, vhostuser.Device{Handle: upper})
 	f.Start(allFeatures)
 	q := f.Queue(1, 8, memSize-64, true)
@@ -197,11 +197,11 @@ func TestARingOutsideTheMemoryIsRefused(t *testing.T) {
 	f.Send(vhosttest.SetVringAddr, q.Addr())
 	f.Acked(vhosttest.SetVringEnable, vhosttest.State(1, 1))
 	if got := f.Acked(vhosttest.SetVringKick, vhosttest.Word(1), q.KickFD()); got == 0 {
-		t.Error("a ring that leaves the memory was started")
+		t.Error("a ring outside of the memory was started")
 	}
 }
 
-func TestTheConfigurationSpaceIsReadInPieces(t *testing.T) {
+func TestConfigurationSpaceIsReadInParts(t *testing.T) {
 	piece := func(offset, size uint32, bytes ...byte) []byte {
 		return append(append(vhosttest.State(offset, size), 0, 0, 0, 0), bytes...)
 	}
@@ -209,15 +209,15 @@ func TestTheConfigurationSpaceIsReadInPieces(t *testing.T) {
 	f, _ := start(t, vhostuser.Device{Handle: upper, Config: []byte{1, 2, 3, 4}})
 	f.Start(allFeatures)
 	if f.AskWord(vhosttest.GetProtocolFeatures)&protoConfig == 0 {
-		t.Error("a configuration space is not offered")
+		t.Error("the configuration space is not offered")
 	}
 	tests := map[string]struct{ ask, want []byte }{
-		"all of it":             {piece(0, 4, 0, 0, 0, 0), piece(0, 4, 1, 2, 3, 4)},
-		"the end of it":         {piece(3, 1, 0), piece(3, 1, 4)},
-		"what is behind it":     {piece(3, 2, 0, 0), nil},
-		"an offset beyond all":  {piece(^uint32(0), 2, 0, 0), nil},
-		"a size that wraps it":  {piece(1, ^uint32(0)), nil},
-		"nothing, at the start": {piece(0, 0), piece(0, 0)},
+		"all of it":                {piece(0, 4, 0, 0, 0, 0), piece(0, 4, 1, 2, 3, 4)},
+		"the end of it":            {piece(3, 1, 0), piece(3, 1, 4)},
+		"beyond its end":           {piece(3, 2, 0, 0), nil},
+		"an offset beyond the end": {piece(^uint32(0), 2, 0, 0), nil},
+		"a size that overflows":    {piece(1, ^uint32(0)), nil},
+		"nothing, at the start":    {piece(0, 0), piece(0, 0)},
 	}
 	for name, tt := range tests {
 		if got := f.Ask(vhosttest.GetConfig, tt.ask); !bytes.Equal(got, tt.want) {

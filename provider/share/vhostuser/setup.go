@@ -10,17 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The methods here change a ring's set-up, with its loop halted by the caller
-// where they say so.
+// The methods here change a ring's set-up. Some need the caller to halt the loop first.
 
-// setMemory needs a halted loop. Requests in flight keep their old memory.
+// setMemory needs a halted loop. Requests in flight keep the old memory.
 func (r *ring) setMemory(m *memory) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mem = m
 	r.desc, r.avail, r.used = nil, nil, nil
 	if m != nil {
-		// An answer may come before the loop resumes. Errors come back from resume.
+		// A request may be answered before the loop resumes. resume returns the same errors.
 		_ = r.locate()
 	}
 }
@@ -51,8 +50,8 @@ func (r *ring) setBase(next uint32) {
 // setKick takes ownership of fd. The loop must be halted.
 func (r *ring) setKick(fd int) error {
 	r.closeKick()
-	// The flag is shared with QEMU, which opens its eventfds non-blocking: this
-	// changes nothing there and must never be undone.
+	// The flag is shared with QEMU. QEMU opens its eventfds non-blocking, so this changes
+	// nothing there, and it must never be undone.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		_ = unix.Close(fd)
 		return fmt.Errorf("ring %d: kick event: %w", r.index, err)
@@ -60,7 +59,7 @@ func (r *ring) setKick(fd int) error {
 	f := os.NewFile(uintptr(fd), "kick")
 	if err := f.SetReadDeadline(time.Time{}); err != nil {
 		_ = f.Close()
-		return fmt.Errorf("ring %d: the kick event cannot be polled: %w", r.index, err)
+		return fmt.Errorf("ring %d: cannot poll the kick event: %w", r.index, err)
 	}
 	r.kick = f
 	return nil
@@ -73,8 +72,8 @@ func (r *ring) closeKick() {
 	}
 }
 
-// setCall takes ownership of fd; -1 means that the guest wants no interrupts. It
-// is called while requests are served, whenever the guest masks its interrupt.
+// setCall takes ownership of fd; -1 means that the guest wants no interrupts. It is called
+// while requests are in flight, whenever the guest masks its interrupt.
 func (r *ring) setCall(fd int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,7 +83,7 @@ func (r *ring) setCall(fd int) {
 	r.call = fd
 }
 
-// stop ends a halted and drained ring and returns the index to go on from.
+// stop ends a halted and drained ring and returns the index to continue from.
 func (r *ring) stop() uint16 {
 	r.closeKick()
 	r.setCall(-1)

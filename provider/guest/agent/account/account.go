@@ -2,9 +2,9 @@
 
 // Package account reads and edits a guest's user database as text.
 //
-// The files are edited directly, not by useradd: an image may have no such tool, its
-// init does not run yet, and starting helpers costs more than the edit. Lines that
-// are not understood are kept as they are.
+// It edits the files directly instead of running useradd: an image may have no such tool,
+// its init does not run yet, and running tools costs more than the edit. It keeps lines
+// that it cannot parse as they are.
 package account
 
 import (
@@ -28,7 +28,7 @@ type Group struct {
 	Members []string
 }
 
-// ParsePasswd returns the users of a passwd file and leaves out what is no user.
+// ParsePasswd returns the users in a passwd file. It skips invalid lines.
 func ParsePasswd(text string) []User {
 	var users []User
 	for line := range strings.Lines(text) {
@@ -49,7 +49,7 @@ func parseUser(line string) (User, bool) {
 	return User{Name: f[0], UID: uid, GID: gid, Home: f[5], Shell: f[6]}, ok1 && ok2
 }
 
-// ParseGroup returns the groups of a group file and leaves out what is no group.
+// ParseGroup returns the groups in a group file. It skips invalid lines.
 func ParseGroup(text string) []Group {
 	var groups []Group
 	for line := range strings.Lines(text) {
@@ -70,8 +70,8 @@ func parseGroup(line string) (Group, bool) {
 	return Group{Name: f[0], GID: gid, Members: members}, ok
 }
 
-// fields splits a line of a user database. Comments and the NIS lines that start
-// with + or - are not entries.
+// fields splits a line of a user database. Comments and NIS lines, which start with + or -,
+// are not entries.
 func fields(line string, n int) ([]string, bool) {
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" || strings.ContainsRune("#+-:", rune(line[0])) {
@@ -81,7 +81,7 @@ func fields(line string, n int) ([]string, bool) {
 	return f, len(f) == n
 }
 
-// parseID accepts what the kernel does, without the id that means "none".
+// parseID accepts the ids that the kernel does, except for the one that means "none".
 func parseID(s string) (int, bool) {
 	id, err := strconv.ParseUint(s, 10, 32)
 	return int(id), err == nil && id != 1<<32-1

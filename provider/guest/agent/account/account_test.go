@@ -69,7 +69,7 @@ func TestEnsure(t *testing.T) {
 			passwd: debianPasswd + "alice:x:1000:1000:alice:/home/alice:/bin/bash\n",
 			group:  debianGroup + "alice:x:77:\nalice-1000:x:1000:\n",
 		},
-		"lines that are not understood are kept": {
+		"invalid lines are kept": {
 			have:   Files{Passwd: "# comment\n+nis::::::\nbroken\n", Group: "\n+:::"},
 			want:   alice,
 			got:    alice,
@@ -136,7 +136,7 @@ func TestDBSeesChanges(t *testing.T) {
 	write("passwd", debianPasswd)
 	write("group", debianGroup+"sudo:x:27:alice,bob\nkvm:x:103:alice\n")
 	if _, ok := db.ByName("alice"); ok {
-		t.Error("alice was found before she was there")
+		t.Error("alice was found before she was added")
 	}
 	write("passwd", debianPasswd+"alice:x:1000:1000::/home/alice:/bin/sh\n")
 	alice, ok := db.ByUID(1000)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// DB answers from the user database of a running guest. It reads a file again only
-// when that has changed, and is safe for concurrent use.
+// DB reads the user database of a running guest. It reads a file again only after a change.
+// It is safe for concurrent use.
 type DB struct {
 	dir    string
 	mu     sync.Mutex
@@ -26,7 +26,7 @@ func (d *DB) ByName(name string) (User, bool) {
 	return find(d.allUsers(), name)
 }
 
-// ByUID finds the first user of that id, whose name is the one that ls shows.
+// ByUID finds the first user with that id, whose name tools like ls show.
 func (d *DB) ByUID(uid int) (User, bool) {
 	for _, u := range d.allUsers() {
 		if u.UID == uid {
@@ -49,7 +49,7 @@ func (d *DB) allUsers() []User {
 	return d.users.get(filepath.Join(d.dir, "passwd"), ParsePasswd)
 }
 
-// cached is a parsed file and what tells that the file has changed.
+// cached is a parsed file with the metadata that shows a change.
 type cached[T any] struct {
 	value T
 	info  os.FileInfo
@@ -62,8 +62,8 @@ func (c *cached[T]) get(path string, parse func(string) T) T {
 		var none T
 		return none
 	}
-	// A file may change twice within one tick of the kernel's clock: what was read right
-	// after a change is not trusted.
+	// A file may change twice within one tick of the kernel's clock: do not trust what was
+	// read right after a change.
 	settled := c.info != nil && c.read.Sub(c.info.ModTime()).Abs() > 50*time.Millisecond
 	if settled && os.SameFile(c.info, info) && c.info.Size() == info.Size() && c.info.ModTime().Equal(info.ModTime()) {
 		return c.value

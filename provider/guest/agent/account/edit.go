@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// Files is the text of a user database. An empty GShadow means the image has none.
+// Files holds the texts of a user database. GShadow is empty if the image has no such file.
 type Files struct{ Passwd, Group, Shadow, GShadow string }
 
-// ValidName reports whether a user of that name can be made. It allows more than
-// useradd does, because the host's name is a given, and excludes what would break a
-// line, a path or sudo's syntax.
+// ValidName reports whether a user of that name can be created. It allows more than useradd
+// does, because the name comes from the host. It rejects names that would break a line, a
+// path or sudo's syntax.
 func ValidName(name string) bool {
 	foreign := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_.@-", r)
@@ -22,15 +22,15 @@ func ValidName(name string) bool {
 	return name != "" && len(name) <= 32 && !strings.ContainsRune(".@-", rune(name[0])) && !strings.ContainsFunc(name, foreign)
 }
 
-// Ensure returns the files with an account for want, and that account as it is then.
+// Ensure returns the files with an account for want, and the resulting account.
 //
-// An account of that name is kept with its home and its shell, and gets want's ids; a
-// shell that allows no log-in is replaced. An id that the image gave to another name
-// is shared: ours comes first, so that the id resolves to it, and the image's name
-// stays an alias. A group that has the gid already is used under its own name.
+// An existing account of that name keeps its home and shell and gets want's ids. A shell
+// that does not allow log-in is replaced. If the image has another account with the uid, both
+// stay: want's line comes first, so that the uid resolves to it. If a group already has the
+// gid, it is used under its own name.
 func (f Files) Ensure(want User) (Files, User, error) {
 	if !ValidName(want.Name) {
-		return f, want, fmt.Errorf("user name %q: use letters, digits and _ . @ - only, at most 32", want.Name)
+		return f, want, fmt.Errorf("user name %q is invalid: use at most 32 letters, digits and _ . @ -", want.Name)
 	}
 	old, exists := find(ParsePasswd(f.Passwd), want.Name)
 	if exists {
@@ -80,8 +80,8 @@ func (f *Files) ensureUser(u User) {
 		lines = slices.Insert(slices.Delete(lines, at, at+1), namesake, line)
 	}
 	f.Passwd = joinLines(lines)
-	// "*" matches no password, and unlike "!" it does not say that the account is locked,
-	// which some log-in programs refuse.
+	// "*" matches no password. "!" would mark the account as locked, which some log-in
+	// programs refuse.
 	f.Shadow = ensureLine(f.Shadow, u.Name, u.Name+":*:::::::")
 }
 

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Package initsys knows the init systems that images bring: which one it is, how it
-// starts services, and how it wants to be told to shut down.
+// Package initsys supports the init systems of images: it detects which one an image has,
+// enables services, and shuts the machine down.
 //
-// A machine keeps its image's own init, so stead asks it for things in its own
-// language and passes its complaints on, instead of managing services itself.
+// A machine runs its image's own init, so stead uses that init's tools and passes on their
+// errors instead of managing services itself.
 package initsys
 
 import (
@@ -19,23 +19,23 @@ type Kind string
 // Kinds of init.
 const (
 	Systemd  Kind = "systemd"
-	OpenRC   Kind = "openrc" // OpenRC's services, whatever PID 1 is
+	OpenRC   Kind = "openrc" // OpenRC manages the services, whatever process 1 is
 	Busybox  Kind = "busybox"
 	SysVinit Kind = "sysvinit"
-	Agent    Kind = "agent" // the image has no init; the agent is a minimal one
+	Agent    Kind = "agent" // the image has no init; the agent is process 1
 	Unknown  Kind = "unknown"
 )
 
 // Init is the init of an image.
 type Init struct {
 	Kind Kind `json:"kind"`
-	// PID1 is the family of the program that runs as process 1. It differs from Kind
-	// where OpenRC does not bring its own.
+	// PID1 is the kind of the program that runs as process 1. It differs from Kind if OpenRC
+	// runs on another init.
 	PID1 Kind   `json:"pid1"`
-	Path string `json:"path"` // what to execute, beneath the image's root; empty for Agent
+	Path string `json:"path"` // the program, relative to the image's root; empty for Agent
 }
 
-// candidates are where an image may have its init, the usual place first.
+// candidates are the possible paths of an image's init, the usual one first.
 var candidates = []string{"/sbin/init", "/usr/sbin/init", "/etc/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd"}
 
 // Detect finds the init of the image whose root is root.

@@ -17,7 +17,7 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-// image makes a root file system: "path": "text" for programs, "-> target" for links.
+// image creates a root file system: "path": "text" for programs, "-> target" for links.
 func image(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -74,7 +74,7 @@ func TestDetect(t *testing.T) {
 		},
 		"an init of its own":           {map[string]string{"sbin/init": "x"}, Init{Unknown, Unknown, "/sbin/init"}},
 		"none":                         {map[string]string{"bin/sh": "x"}, Init{Kind: Agent, PID1: Agent}},
-		"a dead link is none":          {map[string]string{"sbin/init": "-> nowhere"}, Init{Kind: Agent, PID1: Agent}},
+		"a dead link":                  {map[string]string{"sbin/init": "-> nowhere"}, Init{Kind: Agent, PID1: Agent}},
 		"OpenRC without any init":      {map[string]string{"sbin/openrc": "x"}, Init{Kind: Agent, PID1: Agent}},
 		"systemd tools beside OpenRC ": {map[string]string{"sbin/init": "-> ../lib/systemd/systemd", "lib/systemd/systemd": "x", "sbin/openrc": "x"}, Init{Systemd, Systemd, "/sbin/init"}},
 	}
@@ -104,7 +104,7 @@ func TestParseSignal(t *testing.T) {
 	}
 }
 
-// fakeManager is an init that knows some services and remembers what was asked.
+// fakeManager is an init with some services that records its calls.
 type fakeManager struct {
 	known   []string
 	running []string
@@ -145,7 +145,7 @@ func TestServices(t *testing.T) {
 		asked []string
 		state []guest.ServiceState
 	}{
-		{"an empty list asks for nothing", nil, nil, []guest.ServiceState{}},
+		{"an empty list calls nothing", nil, nil, []guest.ServiceState{}},
 		{
 			"services are enabled in their order, once",
 			[]string{"redis", "postgresql", "redis"},
@@ -153,35 +153,35 @@ func TestServices(t *testing.T) {
 			[]guest.ServiceState{{Name: "redis", Active: true}, {Name: "postgresql", Active: true}},
 		},
 		{
-			"one that is left out is disabled",
+			"a service that is left out is disabled",
 			[]string{"redis"},
 			[]string{"disable postgresql", "enable redis"},
 			[]guest.ServiceState{{Name: "redis", Active: true}},
 		},
 		{
-			"an unknown one fails alone, in the init's words",
+			"an unknown service fails alone, with the init's message",
 			[]string{"redis", "reddis"},
 			[]string{"enable redis", "enable reddis"},
 			[]guest.ServiceState{{Name: "redis", Active: true}, {Name: "reddis", Error: "Unit reddis does not exist"}},
 		},
 		{
-			"one that cannot be disabled is tried again next time", nil,
+			"a failed disable is tried again next time", nil,
 			[]string{"disable redis", "disable reddis"},
 			[]guest.ServiceState{{Name: "reddis", Error: "Unit reddis does not exist"}},
 		},
 		{
-			"a name that would be an option never reaches the init",
+			"a name that looks like an option never reaches the init",
 			[]string{"--help"},
 			[]string{"disable reddis"},
 			[]guest.ServiceState{
 				{Name: "reddis", Error: "Unit reddis does not exist"},
-				{Name: "--help", Error: `"--help" is no name of a service`},
+				{Name: "--help", Error: `"--help" is not a valid name of a service`},
 			},
 		},
 	}
 	for _, step := range steps {
 		f.asked = nil
-		// A new value each time: what matters must be in the record.
+		// A new value each time: the state must be in the record.
 		s = &Services{manager: f, kind: Systemd, record: record}
 		got, err := s.Apply(t.Context(), step.want)
 		if err != nil {
@@ -196,7 +196,7 @@ func TestServices(t *testing.T) {
 	}
 }
 
-func TestServicesNeedAnInitThatHasThem(t *testing.T) {
+func TestServicesNeedAnInitWithServices(t *testing.T) {
 	s := NewServices(Busybox, filepath.Join(t.TempDir(), "services.json"))
 	if _, err := s.Apply(t.Context(), nil); err != nil {
 		t.Errorf("an empty list = %v", err)

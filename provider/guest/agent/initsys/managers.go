@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// poll is the pause between two looks at something that an init makes when it is up.
+// poll is the pause between two checks for something that an init creates at its start.
 const poll = 5 * time.Millisecond
 
 // command runs one of the init's tools.
@@ -21,7 +21,8 @@ func command(ctx context.Context, name string, args ...string) ([]byte, error) {
 	return commandEnv(ctx, nil, name, args...)
 }
 
-// commandEnv is command with more variables. The agent has no PATH of its own.
+// commandEnv is command with more variables. It searches the usual directories, because the
+// agent has no PATH of its own.
 func commandEnv(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
 	var path string
 	for _, dir := range []string{"/usr/bin", "/bin", "/usr/sbin", "/sbin"} {
@@ -31,7 +32,7 @@ func commandEnv(ctx context.Context, env []string, name string, args ...string) 
 		}
 	}
 	if path == "" {
-		return nil, fmt.Errorf("%s is missing in this image", name)
+		return nil, fmt.Errorf("%s is not installed in this image", name)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "SYSTEMD_PAGER="}
@@ -39,7 +40,7 @@ func commandEnv(ctx context.Context, env []string, name string, args ...string) 
 	cmd.WaitDelay = time.Second // a daemon that a service leaves behind may hold the pipe
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
-		return out, fmt.Errorf("%s did not answer in time: %w", name, context.Cause(ctx))
+		return out, fmt.Errorf("%s timed out: %w", name, context.Cause(ctx))
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
@@ -62,11 +63,11 @@ func waitForFile(ctx context.Context, path, what string) error {
 
 type systemd struct{}
 
-// managerSocket appears when systemd takes commands from systemctl, before D-Bus runs.
+// managerSocket appears when systemd accepts commands from systemctl, before D-Bus runs.
 const managerSocket = "/run/systemd/private"
 
-// Await returns when process 1 takes commands: systemctl, run before systemd has set
-// itself up, would say that the system was not booted with it.
+// Await returns when process 1 accepts commands. Before that, systemctl would fail with
+// "System has not been booted with systemd".
 func (i Init) Await(ctx context.Context) error {
 	if i.PID1 != Systemd {
 		return nil
@@ -75,13 +76,12 @@ func (i Init) Await(ctx context.Context) error {
 }
 
 func (systemd) ready(ctx context.Context) error {
-	return waitForFile(ctx, managerSocket, "systemd does not take commands")
+	return waitForFile(ctx, managerSocket, "systemd does not accept commands")
 }
 
-// links runs systemctl for what changes only links for the next boot. systemd stays
-// as it is loaded, since to read all units again costs seconds, and the scripts that
-// keep System V links in step, which cost more, run only for a service that systemd
-// itself does not have.
+// links runs a systemctl command that only changes links for the next boot. It does not
+// reload systemd, which costs seconds. The scripts that synchronise System V links cost
+// more, so they run only for a service for which systemd has no unit.
 func (systemd) links(ctx context.Context, verb, name string) ([]byte, error) {
 	if _, err := commandEnv(ctx, []string{"SYSTEMCTL_SKIP_SYSV=1"}, "systemctl", verb, "--quiet", "--no-reload", "--", name); err == nil {
 		return nil, nil
@@ -104,7 +104,7 @@ func (m systemd) enable(ctx context.Context, name string) error {
 func (m systemd) disable(ctx context.Context, name string) error {
 	state, err := command(ctx, "systemctl", "show", "--property=LoadState", "--value", "--", name)
 	if err == nil && strings.TrimSpace(string(state)) == "not-found" {
-		return nil // it was never there, or was removed meanwhile
+		return nil // it never existed, or was removed meanwhile
 	}
 	if out, err := m.links(ctx, "disable", name); err != nil {
 		return words(out, err)
@@ -122,8 +122,8 @@ func (systemd) active(ctx context.Context, name string) bool {
 
 type openrc struct{}
 
-// ready waits until OpenRC has reached its runlevel: services started earlier would
-// run twice.
+// ready waits until OpenRC has reached its runlevel: services that are started earlier
+// would run twice.
 func (openrc) ready(ctx context.Context) error {
 	for {
 		if level, err := os.ReadFile("/run/openrc/softlevel"); err == nil && strings.TrimSpace(string(level)) != "" {

@@ -20,13 +20,13 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-// ErrNoServices is returned where the init has no notion of a service to enable.
+// ErrNoServices is returned if the init has no services that can be enabled.
 var ErrNoServices = errors.New("services need an image with systemd or OpenRC")
 
-// manager is what Services asks of an init. Each method acts on one service and
-// returns the init's own words as the error.
+// manager is what Services needs of an init. Each method acts on one service and returns
+// the init's own message as the error.
 type manager interface {
-	// ready returns once the init takes commands.
+	// ready returns once the init accepts commands.
 	ready(ctx context.Context) error
 	enable(ctx context.Context, name string) error
 	disable(ctx context.Context, name string) error
@@ -36,14 +36,14 @@ type manager interface {
 // Services keeps the list of services that the host declared. It is safe for
 // concurrent use.
 type Services struct {
-	manager manager // nil: none
+	manager manager // nil: the init has no services
 	kind    Kind
-	record  string // file that remembers the list over boots, on the machine's disk
+	record  string // file on the machine's disk that stores the list
 	mu      sync.Mutex
 }
 
-// NewServices returns the services of an image's init; record is a file of the
-// machine's own disk.
+// NewServices returns the services of an image's init. record is a file on the machine's
+// own disk.
 func NewServices(kind Kind, record string) *Services {
 	s := &Services{kind: kind, record: record}
 	switch kind {
@@ -56,11 +56,11 @@ func NewServices(kind Kind, record string) *Services {
 	return s
 }
 
-// deadline bounds what one service may take to start or stop.
+// deadline bounds how long one service may take to start or stop.
 const deadline = 3 * time.Minute
 
-// Apply makes want the services that are enabled and run because of this list: those
-// of an earlier list that are not in it are stopped and disabled.
+// Apply enables and starts the services in want. Services of an earlier list that are not
+// in want are stopped and disabled.
 func (s *Services) Apply(ctx context.Context, want []string) ([]guest.ServiceState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,13 +72,13 @@ func (s *Services) Apply(ctx context.Context, want []string) ([]guest.ServiceSta
 		return []guest.ServiceState{}, nil
 	}
 	if s.manager == nil {
-		return nil, fmt.Errorf("%w; this one has %s", ErrNoServices, s.kind)
+		return nil, fmt.Errorf("%w; this image has %s", ErrNoServices, s.kind)
 	}
 	if err := s.manager.ready(ctx); err != nil {
 		return nil, err
 	}
 	want, drop := diff(want, had)
-	// Both lists are remembered first: what fails half-way is undone by a later list.
+	// Record both lists first, so that a later list can undo what fails half-way.
 	if err := s.save(append(slices.Clone(want), drop...)); err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (s *Services) Apply(ctx context.Context, want []string) ([]guest.ServiceSta
 
 func (s *Services) each(ctx context.Context, name string, act func(context.Context, string) error) error {
 	if !validName(name) {
-		return fmt.Errorf("%q is no name of a service", name)
+		return fmt.Errorf("%q is not a valid name of a service", name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
@@ -118,7 +118,7 @@ func validName(name string) bool {
 	return name != "" && !strings.ContainsRune("-.", rune(name[0])) && !strings.ContainsFunc(name, foreign)
 }
 
-// diff returns want without repetitions and what had holds beyond it.
+// diff returns want without duplicates, and the elements of had that are not in want.
 func diff(want, had []string) (keep, drop []string) {
 	for _, name := range want {
 		if !slices.Contains(keep, name) {
@@ -139,7 +139,7 @@ func (s *Services) load() ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read which services were enabled: %w", err)
+		return nil, fmt.Errorf("read the record of enabled services: %w", err)
 	}
 	var r guest.Services
 	if err := json.Unmarshal(b, &r); err != nil {
@@ -160,12 +160,12 @@ func (s *Services) save(names []string) error {
 		err = renameio.WriteFile(s.record, append(b, '\n'), 0o644, renameio.WithTempDir(filepath.Dir(s.record)))
 	}
 	if err != nil {
-		return fmt.Errorf("remember which services are enabled: %w", err)
+		return fmt.Errorf("record the enabled services: %w", err)
 	}
 	return nil
 }
 
-// words is a command's complaint in one line.
+// words returns a command's output as an error of one line, or err if there is no output.
 func words(out []byte, err error) error {
 	text := strings.Join(strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	if text = strings.TrimSpace(text); text == "" {

@@ -12,25 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Signals that inits take as orders: systemd(1), and busybox's init.c, which the
-// agent's minimal init follows.
+// Signals that inits obey: see systemd(1), and busybox's init.c, which the agent's minimal
+// init follows.
 const (
-	sigRTMin        = 34 // of glibc, which systemd's numbers count from
+	sigRTMin        = 34 // glibc's SIGRTMIN, the base of systemd's signals
 	systemdPowerOff = syscall.Signal(sigRTMin + 4)
 	systemdReboot   = syscall.Signal(sigRTMin + 5)
 	busyboxPowerOff = unix.SIGUSR2
 	busyboxReboot   = unix.SIGTERM
 )
 
-// Shutdown asks the init to power off or reboot the machine, and returns when it has
-// been asked. stopSignal is the image's, used for an init that is not known: a known
-// one has its own, and the image's is often meant for the program that a container
-// would run, or (SIGRTMIN+3) halts without switching off.
+// Shutdown asks the init to power off or reboot the machine, and does not wait for it.
+// stopSignal is the image's. It is used only for an unknown init: it is often meant for the
+// program that a container would run, or (SIGRTMIN+3) halts without powering off.
 func (i Init) Shutdown(ctx context.Context, reboot bool, stopSignal string) error {
 	var sig syscall.Signal
 	switch i.PID1 {
 	case Systemd:
-		if err := (systemd{}).ready(ctx); err != nil { // until then signals are lost
+		if err := (systemd{}).ready(ctx); err != nil { // earlier signals are lost
 			return err
 		}
 		sig = choose(reboot, systemdReboot, systemdPowerOff)

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// NotifySocket is where systemd, as process 1, announces that it is up: the variable
-// NOTIFY_SOCKET in its environment names it (sd_notify(3)). It costs nothing, while
-// asking "systemctl is-system-running" again and again slows the boot it waits for.
+// NotifySocket is the value of NOTIFY_SOCKET in systemd's environment: as process 1, systemd
+// reports there that it is up (sd_notify(3)). Polling "systemctl is-system-running" instead
+// would slow down the boot.
 const NotifySocket = "/run/stead/notify"
 
-// State tells how far the init is. It is safe for concurrent use.
+// State reports the state of the init. It is safe for concurrent use.
 type State struct {
 	init Init
 	up   atomic.Bool // systemd has finished its first transaction
@@ -27,8 +27,7 @@ type State struct {
 	last  string
 }
 
-// NewState watches init. It listens on [NotifySocket], so it must be there before
-// init starts.
+// NewState watches init. It listens on [NotifySocket], so call it before init starts.
 func NewState(init Init) (*State, error) {
 	s := &State{init: init}
 	if init.PID1 != Systemd {
@@ -60,11 +59,11 @@ func (s *State) listen(c *net.UnixConn) {
 	}
 }
 
-// fresh is how long an answer of systemctl is passed on.
+// fresh is how long an answer of systemctl is cached.
 const fresh = 2 * time.Second
 
-// Get returns systemd's state ("starting", "running", "degraded", …) or OpenRC's
-// runlevel; for other inits it is empty.
+// Get returns systemd's state ("starting", "running", "degraded", …), OpenRC's runlevel, or
+// "" for other inits.
 func (s *State) Get(ctx context.Context) string {
 	switch s.init.Kind {
 	case Systemd:
@@ -87,7 +86,7 @@ func (s *State) systemState(ctx context.Context) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last == "" || time.Since(s.asked) > fresh {
-		out, _ := command(ctx, "systemctl", "is-system-running") // its status only repeats the word
+		out, _ := command(ctx, "systemctl", "is-system-running") // the exit status only repeats the output
 		s.last, s.asked = strings.TrimSpace(string(out)), time.Now()
 	}
 	return s.last

@@ -13,18 +13,18 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 )
 
-// Patience is how long servers may take to answer. What is not answered is sent again
-// after firstRetry, and after twice as long each time: at 0, 1, 3 and 7 seconds.
+// Patience is how long servers may take to answer. A request without an answer is repeated
+// after firstRetry, then after twice as long each time: at 0, 1, 3 and 7 seconds.
 const (
 	Patience   = 15 * time.Second
 	firstRetry = time.Second
 	tries      = 4
 )
 
-// ErrRefused reports a server that says that the address is not the machine's any more.
+// ErrRefused reports that the server no longer grants the address.
 var ErrRefused = errors.New("the DHCP server refused")
 
-// NoAnswerError reports that nobody has answered.
+// NoAnswerError reports that no server answered.
 type NoAnswerError struct {
 	Card string
 	Err  error
@@ -36,15 +36,16 @@ func (e *NoAnswerError) Error() string {
 
 func (e *NoAnswerError) Unwrap() error { return e.Err }
 
-// Client asks on one card, which has to be up. It holds nothing between two questions.
+// Client sends DHCP requests on one card, which must be up. It keeps no state between
+// requests.
 type Client struct {
 	Card     string // name of the network device
-	Hostname string // told to the server, which may show it in its lists
+	Hostname string // sent to the server, which may list it
 
 	open func(card string, how ...nclient4.ClientOpt) (*nclient4.Client, error) // default: nclient4.New
 }
 
-// Discover asks for a new lease: a [NoAnswerError] if nobody answers.
+// Discover asks for a new lease. It returns a [NoAnswerError] if no server answers.
 func (c Client) Discover(ctx context.Context) (Lease, error) {
 	var l Lease
 	err := c.ask(ctx, func(ctx context.Context, n *nclient4.Client) error {
@@ -58,11 +59,12 @@ func (c Client) Discover(ctx context.Context) (Lease, error) {
 	return l, err
 }
 
-// Renew asks for the same address for another while: the server that granted it, or
-// anyone. It returns [ErrRefused] or a [NoAnswerError] if the lease is not renewed.
+// Renew extends the lease l. It accepts an answer of the server that granted l, or, with
+// anyone, of any server. It returns [ErrRefused] or a [NoAnswerError] if the lease is not
+// renewed.
 //
-// The question goes to everybody in either case, as the server's own address may have
-// changed while the host slept; whose answer counts differs.
+// The request is a broadcast in either case, because the server's own address may have
+// changed while the host slept.
 func (c Client) Renew(ctx context.Context, l Lease, anyone bool) (Lease, error) {
 	var next Lease
 	err := c.ask(ctx, func(ctx context.Context, n *nclient4.Client) error {
@@ -93,7 +95,7 @@ func (c Client) Renew(ctx context.Context, l Lease, anyone bool) (Lease, error) 
 	return next, err
 }
 
-// details are what is said and asked beside the address.
+// details adds the requested options and the host name.
 func (c Client) details(d *dhcpv4.DHCPv4) {
 	d.UpdateOption(dhcpv4.OptParameterRequestList(
 		dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer, dhcpv4.OptionInterfaceMTU,
@@ -111,7 +113,7 @@ func (c Client) ask(ctx context.Context, question func(context.Context, *nclient
 	}
 	n, err := open(c.Card, nclient4.WithTimeout(firstRetry), nclient4.WithRetry(tries))
 	if err != nil {
-		return fmt.Errorf("ask for an address on %s: %w", c.Card, err)
+		return fmt.Errorf("request an address on %s: %w", c.Card, err)
 	}
 	defer n.Close()
 	limited, cancel := context.WithTimeout(ctx, Patience)
@@ -128,6 +130,6 @@ func (c Client) ask(ctx context.Context, question func(context.Context, *nclient
 	case errors.Is(err, nclient4.ErrNoResponse), errors.Is(err, context.DeadlineExceeded):
 		return &NoAnswerError{Card: c.Card, Err: err}
 	default:
-		return fmt.Errorf("ask for an address on %s: %w", c.Card, err)
+		return fmt.Errorf("request an address on %s: %w", c.Card, err)
 	}
 }

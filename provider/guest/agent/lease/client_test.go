@@ -14,7 +14,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 )
 
-// wire is a network with a server on it: what is written is answered.
+// wire is a network with a server that answers each request.
 type wire struct {
 	server  func(asked *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4
 	answers chan *dhcpv4.DHCPv4
@@ -47,7 +47,7 @@ func (w wire) SetDeadline(time.Time) error      { return nil }
 func (w wire) SetReadDeadline(time.Time) error  { return nil }
 func (w wire) SetWriteDeadline(time.Time) error { return nil }
 
-// on is a client on a network with the server.
+// on returns a client on a network with the server.
 func on(server func(*dhcpv4.DHCPv4) []*dhcpv4.DHCPv4) Client {
 	return Client{Card: "eth0", Hostname: "dev", open: func(_ string, how ...nclient4.ClientOpt) (*nclient4.Client, error) {
 		w := wire{server: server, answers: make(chan *dhcpv4.DHCPv4, 10), closed: make(chan struct{})}
@@ -55,13 +55,13 @@ func on(server func(*dhcpv4.DHCPv4) []*dhcpv4.DHCPv4) Client {
 	}}
 }
 
-// reply is an answer of the server at 192.168.64.last.
+// reply returns an answer of the server at 192.168.64.last.
 func reply(asked *dhcpv4.DHCPv4, kind dhcpv4.MessageType, last byte) *dhcpv4.DHCPv4 {
 	return ack(dhcpv4.WithReply(asked), dhcpv4.WithYourIP(net.IPv4(192, 168, 64, 7)), dhcpv4.WithMessageType(kind),
 		with(dhcpv4.OptServerIdentifier(net.IPv4(192, 168, 64, last))))
 }
 
-func TestANewLeaseIsOfferedThenGranted(t *testing.T) {
+func TestDiscover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, err := on(func(asked *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
 			if asked.HostName() != "dev" || !asked.IsOptionRequested(dhcpv4.OptionInterfaceMTU) {
@@ -78,7 +78,7 @@ func TestANewLeaseIsOfferedThenGranted(t *testing.T) {
 	})
 }
 
-func TestALeaseIsRenewedByWhoMay(t *testing.T) {
+func TestRenew(t *testing.T) {
 	old, err := Parse(ack())
 	if err != nil {
 		t.Fatal(err)
@@ -89,19 +89,19 @@ func TestALeaseIsRenewedByWhoMay(t *testing.T) {
 		anyone bool
 		want   error
 	}{
-		"its server grants":                      {kind: dhcpv4.MessageTypeAck, server: 1},
-		"its server refuses":                     {kind: dhcpv4.MessageTypeNak, server: 1, want: ErrRefused},
-		"another server is not heard":            {kind: dhcpv4.MessageTypeNak, server: 9, want: nclient4.ErrNoResponse},
-		"another server is heard where it may":   {kind: dhcpv4.MessageTypeAck, server: 9, anyone: true},
-		"another server refuses where it may":    {kind: dhcpv4.MessageTypeNak, server: 9, anyone: true, want: ErrRefused},
-		"what is no answer to this is not heard": {kind: dhcpv4.MessageTypeOffer, server: 1, anyone: true, want: nclient4.ErrNoResponse},
+		"its server grants":                   {kind: dhcpv4.MessageTypeAck, server: 1},
+		"its server refuses":                  {kind: dhcpv4.MessageTypeNak, server: 1, want: ErrRefused},
+		"another server is ignored":           {kind: dhcpv4.MessageTypeNak, server: 9, want: nclient4.ErrNoResponse},
+		"another server grants, with anyone":  {kind: dhcpv4.MessageTypeAck, server: 9, anyone: true},
+		"another server refuses, with anyone": {kind: dhcpv4.MessageTypeNak, server: 9, anyone: true, want: ErrRefused},
+		"an offer is ignored":                 {kind: dhcpv4.MessageTypeOffer, server: 1, anyone: true, want: nclient4.ErrNoResponse},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l, err := on(func(asked *dhcpv4.DHCPv4) []*dhcpv4.DHCPv4 {
 					if !asked.ClientIPAddr.Equal(net.IPv4(192, 168, 64, 7)) || asked.RequestedIPAddress() != nil && !asked.RequestedIPAddress().IsUnspecified() || asked.ServerIdentifier() != nil {
-						t.Errorf("%v is no request to renew", asked.Summary())
+						t.Errorf("%v is not a request to renew", asked.Summary())
 					}
 					return []*dhcpv4.DHCPv4{reply(asked, tt.kind, tt.server)}
 				}).Renew(t.Context(), old, tt.anyone)
@@ -113,7 +113,7 @@ func TestALeaseIsRenewedByWhoMay(t *testing.T) {
 	}
 }
 
-func TestANetworkWithoutAServerIsToldSo(t *testing.T) {
+func TestNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Duration
 		start := time.Now()

@@ -9,32 +9,33 @@ import (
 	"time"
 )
 
-// Asker is what a [Keeper] needs of a [Client].
+// Asker is the part of [Client] that a [Keeper] uses.
 type Asker interface {
 	Discover(ctx context.Context) (Lease, error)
 	Renew(ctx context.Context, l Lease, anyone bool) (Lease, error)
 }
 
-// Keeper keeps a lease for as long as the machine runs.
+// Keeper renews a lease for as long as the machine runs.
 //
-// Time is counted by the monotonic clock, which nobody sets. It stands still while the
-// host sleeps and the servers' does not: Wake says that it may be later than it seems.
+// It measures time by the monotonic clock, which is never set but stops while the host
+// sleeps. An element in Wake says that the host has slept, so that the lease may be older
+// than that clock shows.
 type Keeper struct {
 	Server Asker
-	// Apply gives the machine the settings of the new lease instead of the old one's. Either
-	// may be none.
+	// Apply replaces the settings of the old lease with those of the new one. Either may be
+	// zero.
 	Apply func(old, now Lease) error
 	Wake  <-chan struct{}
 	Log   *slog.Logger
 }
 
-// The pause after a question for a first lease that nobody has answered.
+// Pauses after a Discover that no server answered.
 const (
 	firstPause = 5 * time.Second
 	lastPause  = time.Minute
 )
 
-// Run begins with the lease l, granted just now, or with none, and returns when ctx ends.
+// Run starts with the lease l, which was just granted or is zero. It returns when ctx ends.
 func (k Keeper) Run(ctx context.Context, l Lease) {
 	for ctx.Err() == nil {
 		if l.Address.IsValid() {
@@ -45,7 +46,7 @@ func (k Keeper) Run(ctx context.Context, l Lease) {
 	}
 }
 
-// find asks until there is a lease.
+// find asks until a server grants a lease.
 func (k Keeper) find(ctx context.Context) Lease {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		l, err := k.Server.Discover(ctx)
@@ -57,12 +58,12 @@ func (k Keeper) find(ctx context.Context) Lease {
 		if ctx.Err() != nil {
 			return Lease{}
 		}
-		k.Log.Warn("still without an address", "error", err)
+		k.Log.Warn("this machine still has no address", "err", err)
 		k.sleep(ctx, pause)
 	}
 }
 
-// hold waits for the time to renew l, and returns what follows it.
+// hold renews l in time, and returns the next lease, or the zero Lease if l has ended.
 func (k Keeper) hold(ctx context.Context, l Lease) Lease {
 	granted, pause, slept := time.Now(), l.Pause(0), false
 	for {
@@ -72,7 +73,7 @@ func (k Keeper) hold(ctx context.Context, l Lease) Lease {
 			return Lease{}
 		}
 		if age >= l.Expire {
-			k.Log.Warn("the lease has ended, as no DHCP server answered", "address", l.Address)
+			k.Log.Warn("the lease expired: no DHCP server answered", "address", l.Address)
 			k.apply(l, Lease{})
 			return Lease{}
 		}
@@ -83,12 +84,12 @@ func (k Keeper) hold(ctx context.Context, l Lease) Lease {
 			k.apply(l, next)
 			return next
 		case errors.Is(err, ErrRefused):
-			k.Log.Warn("the lease has ended", "address", l.Address, "error", err)
+			k.Log.Warn("the lease has ended", "address", l.Address, "err", err)
 			k.apply(l, Lease{})
 			return Lease{}
 		}
 		if pause = l.Pause(time.Since(granted)); slept {
-			pause = min(pause, minPause) // how old the lease is in truth is not known
+			pause = min(pause, minPause) // the lease's true age is unknown
 		}
 	}
 }
@@ -98,11 +99,11 @@ func (k Keeper) apply(old, now Lease) {
 		return
 	}
 	if err := k.Apply(old, now); err != nil {
-		k.Log.Error("the lease's settings are not all in use", "error", err)
+		k.Log.Error("cannot apply all settings of the lease", "err", err)
 	}
 }
 
-// sleep returns after the pause, or earlier when ctx ends or, with true, at a wake.
+// sleep returns after the pause, or earlier if ctx ends. On a wake it returns true at once.
 func (k Keeper) sleep(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

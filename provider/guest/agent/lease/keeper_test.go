@@ -20,7 +20,7 @@ func granted(address string) Lease {
 	}
 }
 
-// world is a server and a machine, and what happens between them, by the minute.
+// world is a server and a machine, and records what happens between them, by the minute.
 type world struct {
 	start  time.Time
 	answer func(minute int) (Lease, error)
@@ -48,7 +48,7 @@ func (w *world) apply(_, now Lease) error {
 	return nil
 }
 
-func TestALeaseIsKept(t *testing.T) {
+func TestKeeper(t *testing.T) {
 	silence := func(int) (Lease, error) { return Lease{}, &NoAnswerError{Card: "eth0"} }
 	until := func(m int, first func(int) (Lease, error), then Lease) func(int) (Lease, error) {
 		return func(now int) (Lease, error) {
@@ -65,15 +65,15 @@ func TestALeaseIsKept(t *testing.T) {
 		minutes int
 		want    []string
 	}{
-		"by its server, each time half of it is over": {
+		"renewed by its server at half of its time": {
 			have: granted("10.0.0.1"), answer: until(0, nil, granted("10.0.0.1")), minutes: 61,
 			want: []string{"30 renew 10.0.0.1 of its server", "60 renew 10.0.0.1 of its server"},
 		},
-		"with another address, which is used": {
+		"renewed with another address, which is used": {
 			have: granted("10.0.0.1"), answer: until(0, nil, granted("10.0.0.2")), minutes: 61,
 			want: []string{"30 renew 10.0.0.1 of its server", "30 use 10.0.0.2/24", "60 renew 10.0.0.2 of its server"},
 		},
-		"by anyone, when its server does not answer for long": {
+		"renewed by any server if its own does not answer": {
 			have: granted("10.0.0.1"), answer: until(51, silence, granted("10.0.0.1")), minutes: 60,
 			want: []string{
 				"30 renew 10.0.0.1 of its server", "40 renew 10.0.0.1 of its server", "45 renew 10.0.0.1 of its server",
@@ -81,7 +81,7 @@ func TestALeaseIsKept(t *testing.T) {
 				"50 renew 10.0.0.1 of anyone", "55 renew 10.0.0.1 of anyone",
 			},
 		},
-		"not beyond its end: another is asked for": {
+		"expired: asks for another": {
 			have:   Lease{Address: netip.MustParsePrefix("10.0.0.1/24"), Renew: 2 * time.Minute, Rebind: 3 * time.Minute, Expire: 4 * time.Minute},
 			answer: until(5, silence, granted("10.0.0.2")), minutes: 6,
 			want: []string{
@@ -89,7 +89,7 @@ func TestALeaseIsKept(t *testing.T) {
 				"4 discover", "4 discover", "4 discover", "4 discover", "5 discover", "5 use 10.0.0.2/24",
 			},
 		},
-		"not when the server refuses: another is asked for": {
+		"refused: asks for another": {
 			have: granted("10.0.0.1"), minutes: 31,
 			answer: func() func(int) (Lease, error) {
 				refused := false
@@ -103,13 +103,13 @@ func TestALeaseIsKept(t *testing.T) {
 			}(),
 			want: []string{"30 renew 10.0.0.1 of its server", "30 use invalid Prefix", "30 discover", "30 use 10.0.0.2/24"},
 		},
-		"after a wake, of anyone and soon again": {
+		"after a wake: asks any server, and soon again": {
 			have: granted("10.0.0.1"), answer: until(7, silence, granted("10.0.0.3")), wakes: []int{5}, minutes: 8,
 			want: []string{
 				"5 renew 10.0.0.1 of anyone", "6 renew 10.0.0.1 of anyone", "7 renew 10.0.0.1 of anyone", "7 use 10.0.0.3/24",
 			},
 		},
-		"once there is one, where the boot got none": {
+		"no lease at boot: asks until granted": {
 			answer: until(1, silence, granted("10.0.0.1")), minutes: 3,
 			want: []string{"0 discover", "0 discover", "0 discover", "0 discover", "1 discover", "1 use 10.0.0.1/24"},
 		},

@@ -1,14 +1,13 @@
 //go:build linux
 
-// Package lease asks a DHCP server for the machine's address and keeps it.
+// Package lease gets the machine's address from a DHCP server and renews the lease.
 //
-// Some hypervisors offer a network that tells each machine its address, and nobody
-// else beforehand. An image need not have a DHCP client, and one that is there comes too
-// late: names and services want the address when the init starts. So the agent asks.
+// Some hypervisors assign addresses only by DHCP. An image need not have a DHCP client, and
+// a client in the image runs too late: names and services need the address when the init
+// starts. So the agent has a client of its own.
 //
-// What a lease means and when it is asked for again ([Parse], [Lease.Pause]) is pure. The
-// messages and their transport are a library's; [Client] is the thin part that uses it,
-// and [Keeper] the one that lives as long as the machine.
+// [Parse] and [Lease.Pause], which interpret a lease, are pure. [Client] wraps a library that
+// sends and receives the messages. [Keeper] renews the lease for as long as the machine runs.
 package lease
 
 import (
@@ -22,24 +21,23 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
-// Forever is the time of what never has to be done.
+// Forever is the time until something that never has to be done.
 const Forever time.Duration = math.MaxInt64
 
-// Lease is what a server has granted. The zero Lease is none. Times are counted from
-// when it was granted.
+// Lease is a lease that a server has granted. The zero Lease means that there is none.
+// Times count from the grant.
 type Lease struct {
 	Address netip.Prefix  `json:"address"`
 	Gateway netip.Addr    `json:"gateway"` // the zero Addr: none
 	DNS     []netip.Addr  `json:"dns,omitempty"`
 	MTU     int           `json:"mtu,omitempty"` // bytes; 0: the card's own
-	Server  netip.Addr    `json:"server"`        // who granted it
+	Server  netip.Addr    `json:"server"`        // the server that granted it
 	Renew   time.Duration `json:"renew"`         // T1 of RFC 2131: ask that server again
-	Rebind  time.Duration `json:"rebind"`        // T2 of RFC 2131: ask whichever there is
+	Rebind  time.Duration `json:"rebind"`        // T2 of RFC 2131: ask any server
 	Expire  time.Duration `json:"expire"`
 }
 
-// SameSettings tells whether a machine with the one lease has nothing to change for the
-// other.
+// SameSettings reports whether both leases give the machine the same settings.
 func (l Lease) SameSettings(other Lease) bool {
 	return l.Address == other.Address && l.Gateway == other.Gateway && l.MTU == other.MTU && slices.Equal(l.DNS, other.DNS)
 }
@@ -48,18 +46,18 @@ const (
 	minMTU = 68 // RFC 2132, section 5.1
 	// infinite is the lease time that means no end (RFC 2131, section 3.3).
 	infinite = math.MaxUint32 * time.Second
-	// defaultExpire is for a server that forgets to say how long.
+	// defaultExpire is used if the server sends no lease time.
 	defaultExpire = time.Hour
-	// minExpire keeps a server that grants seconds from being asked all the time.
+	// minExpire limits how often a server that grants very short leases is asked.
 	minExpire = 10 * time.Second
 )
 
-// Parse reads a server's acknowledgement. What only improves a machine (names, MTU, a
-// way out) may be missing or nonsense; its address may not.
+// Parse reads a server's acknowledgement. It requires a valid address. Resolvers, MTU and
+// gateway may be missing or invalid.
 func Parse(ack *dhcpv4.DHCPv4) (Lease, error) {
 	address, ok := ipv4(ack.YourIPAddr)
 	if !ok {
-		return Lease{}, fmt.Errorf("a DHCP server granted %v, which is no address for a machine", ack.YourIPAddr)
+		return Lease{}, fmt.Errorf("a DHCP server granted %v, which is not a valid address of a machine", ack.YourIPAddr)
 	}
 	mask := ack.SubnetMask()
 	if mask == nil {
@@ -67,7 +65,7 @@ func Parse(ack *dhcpv4.DHCPv4) (Lease, error) {
 	}
 	bits, size := mask.Size()
 	if size != 32 || bits == 0 {
-		return Lease{}, fmt.Errorf("a DHCP server granted %v with the subnet mask %v, which is none", address, mask)
+		return Lease{}, fmt.Errorf("a DHCP server granted %v with the invalid subnet mask %v", address, mask)
 	}
 	l := Lease{Address: netip.PrefixFrom(address, bits)}
 	l.Server, _ = ipv4(ack.ServerIdentifier())
@@ -88,7 +86,7 @@ func Parse(ack *dhcpv4.DHCPv4) (Lease, error) {
 	return l, nil
 }
 
-// ipv4 is an address that one machine can have.
+// ipv4 returns ip if it is an IPv4 address that a machine can have.
 func ipv4(ip net.IP) (netip.Addr, bool) {
 	a, ok := netip.AddrFromSlice(ip.To4())
 	if !ok || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
@@ -97,8 +95,8 @@ func ipv4(ip net.IP) (netip.Addr, bool) {
 	return a, true
 }
 
-// times are T1, T2 and the end of a lease. Where the server says nothing about the
-// former, or nothing that has an order, they are those of RFC 2131, section 4.4.5.
+// times returns T1, T2 and the end of a lease. If the server sends no T1 and T2, or they are
+// out of order, the defaults of RFC 2131, section 4.4.5, apply.
 func times(ack *dhcpv4.DHCPv4) (renew, rebind, expire time.Duration) {
 	expire = ack.IPAddressLeaseTime(defaultExpire)
 	if expire == infinite {
@@ -112,11 +110,12 @@ func times(ack *dhcpv4.DHCPv4) (renew, rebind, expire time.Duration) {
 	return renew, rebind, expire
 }
 
-// minPause is between two attempts to renew a lease (RFC 2131, section 4.4.5).
+// minPause is the minimum pause between two attempts to renew a lease (RFC 2131, section
+// 4.4.5).
 const minPause = time.Minute
 
-// Pause is how long to wait, at a lease's age, before it is asked for again: until T1,
-// then for half the time that is left to T2 or to the end, and never beyond the end.
+// Pause returns how long to wait before the next request, for a lease of this age: until T1,
+// then half the time that is left until T2 or the end, but never beyond the end.
 func (l Lease) Pause(age time.Duration) time.Duration {
 	switch {
 	case l.Expire == Forever:

@@ -15,7 +15,7 @@ import (
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-// ack is an acknowledgement of 192.168.64.7 by 192.168.64.1.
+// ack returns an acknowledgement of 192.168.64.7 by 192.168.64.1.
 func ack(options ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
 	m, err := dhcpv4.New(append([]dhcpv4.Modifier{
 		dhcpv4.WithMessageType(dhcpv4.MessageTypeAck), dhcpv4.WithYourIP(net.IPv4(192, 168, 64, 7)),
@@ -24,7 +24,7 @@ func ack(options ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
 		dhcpv4.WithLeaseTime(3600),
 	}, options...)...)
 	if err != nil {
-		panic(err) // there is no entropy
+		panic(err) // no entropy
 	}
 	return m
 }
@@ -35,7 +35,7 @@ func generic(code dhcpv4.OptionCode, value ...byte) dhcpv4.Modifier {
 	return with(dhcpv4.OptGeneric(code, value))
 }
 
-func TestWhatALeaseMeans(t *testing.T) {
+func TestParse(t *testing.T) {
 	plain := Lease{
 		Address: netip.MustParsePrefix("192.168.64.7/24"), Server: addr("192.168.64.1"),
 		Renew: 30 * time.Minute, Rebind: 52*time.Minute + 30*time.Second, Expire: time.Hour,
@@ -56,26 +56,26 @@ func TestWhatALeaseMeans(t *testing.T) {
 		options []dhcpv4.Modifier
 		want    Lease
 	}{
-		"times that the server does not tell are RFC 2131's": {nil, plain},
+		"default times": {nil, plain},
 		"gateway, resolvers and MTU are taken": {[]dhcpv4.Modifier{
 			with(dhcpv4.OptRouter(net.IPv4(192, 168, 64, 1), net.IPv4(192, 168, 64, 2))),
 			with(dhcpv4.OptDNS(net.IPv4(1, 1, 1, 1), net.IPv4(9, 9, 9, 9))),
 			generic(dhcpv4.OptionInterfaceMTU, 0x05, 0x78),
 		}, named},
-		"times that the server tells are its": {
+		"the server's times": {
 			[]dhcpv4.Modifier{with(dhcpv4.OptRenewTimeValue(10 * time.Minute)), with(dhcpv4.OptRebindingTimeValue(20 * time.Minute))},
 			timed(10*time.Minute, 20*time.Minute, time.Hour),
 		},
-		"times without an order are not taken": {
+		"times out of order are ignored": {
 			[]dhcpv4.Modifier{with(dhcpv4.OptRenewTimeValue(50 * time.Minute)), with(dhcpv4.OptRebindingTimeValue(20 * time.Minute))}, plain,
 		},
-		"a time after the end is not taken":   {[]dhcpv4.Modifier{with(dhcpv4.OptRebindingTimeValue(2 * time.Hour))}, plain},
+		"a time after the end is ignored":     {[]dhcpv4.Modifier{with(dhcpv4.OptRebindingTimeValue(2 * time.Hour))}, plain},
 		"an infinite lease never ends":        {[]dhcpv4.Modifier{dhcpv4.WithLeaseTime(1<<32 - 1)}, timed(Forever, Forever, Forever)},
-		"a lease of no time lasts some":       {[]dhcpv4.Modifier{dhcpv4.WithLeaseTime(0)}, timed(5*time.Second, 8750*time.Millisecond, 10*time.Second)},
+		"a lease of 0 seconds gets a minimum": {[]dhcpv4.Modifier{dhcpv4.WithLeaseTime(0)}, timed(5*time.Second, 8750*time.Millisecond, 10*time.Second)},
 		"a lease without a time is an hour's": {[]dhcpv4.Modifier{dhcpv4.WithoutOption(dhcpv4.OptionIPAddressLeaseTime)}, plain},
 		"a network of one address":            {[]dhcpv4.Modifier{dhcpv4.WithNetmask(net.CIDRMask(32, 32))}, prefix(32)},
-		"without a mask it is the class's":    {[]dhcpv4.Modifier{dhcpv4.WithoutOption(dhcpv4.OptionSubnetMask)}, prefix(24)},
-		"nonsense beside the address is passed over": {[]dhcpv4.Modifier{
+		"without a mask, the class's default": {[]dhcpv4.Modifier{dhcpv4.WithoutOption(dhcpv4.OptionSubnetMask)}, prefix(24)},
+		"invalid options are ignored": {[]dhcpv4.Modifier{
 			with(dhcpv4.OptRouter(net.IPv4zero)), with(dhcpv4.OptDNS(net.IPv4bcast, net.IPv4(224, 0, 0, 1))),
 			generic(dhcpv4.OptionInterfaceMTU, 0, 20),
 		}, plain},
@@ -90,14 +90,14 @@ func TestWhatALeaseMeans(t *testing.T) {
 	}
 }
 
-func TestALeaseWithoutAUsableAddressIsNone(t *testing.T) {
+func TestParseRefusesAnUnusableAddress(t *testing.T) {
 	for name, m := range map[string]*dhcpv4.DHCPv4{
-		"no address":          ack(dhcpv4.WithYourIP(net.IPv4zero)),
-		"everybody's address": ack(dhcpv4.WithYourIP(net.IPv4bcast)),
-		"a group's address":   ack(dhcpv4.WithYourIP(net.IPv4(224, 1, 1, 1))),
-		"loopback":            ack(dhcpv4.WithYourIP(net.IPv4(127, 0, 0, 1))),
-		"a mask with a hole":  ack(generic(dhcpv4.OptionSubnetMask, 255, 0, 255, 0)),
-		"a mask of nothing":   ack(generic(dhcpv4.OptionSubnetMask, 0, 0, 0, 0)),
+		"no address":         ack(dhcpv4.WithYourIP(net.IPv4zero)),
+		"broadcast address":  ack(dhcpv4.WithYourIP(net.IPv4bcast)),
+		"multicast address":  ack(dhcpv4.WithYourIP(net.IPv4(224, 1, 1, 1))),
+		"loopback":           ack(dhcpv4.WithYourIP(net.IPv4(127, 0, 0, 1))),
+		"a mask with a hole": ack(generic(dhcpv4.OptionSubnetMask, 255, 0, 255, 0)),
+		"a mask of nothing":  ack(generic(dhcpv4.OptionSubnetMask, 0, 0, 0, 0)),
 	} {
 		if l, err := Parse(m); err == nil {
 			t.Errorf("%s: %+v", name, l)
@@ -105,7 +105,7 @@ func TestALeaseWithoutAUsableAddressIsNone(t *testing.T) {
 	}
 }
 
-func TestALeaseIsAskedForMoreOftenTowardsItsEnd(t *testing.T) {
+func TestPauseShrinksTowardsTheEnd(t *testing.T) {
 	l := Lease{Renew: 30 * time.Minute, Rebind: 50 * time.Minute, Expire: time.Hour}
 	for _, tt := range []struct{ age, want time.Duration }{
 		{0, 30 * time.Minute},
@@ -123,11 +123,11 @@ func TestALeaseIsAskedForMoreOftenTowardsItsEnd(t *testing.T) {
 		}
 	}
 	if got := (Lease{Renew: Forever, Rebind: Forever, Expire: Forever}).Pause(time.Hour); got != Forever {
-		t.Errorf("a lease without an end is asked for after %v", got)
+		t.Errorf("an infinite lease is renewed after %v", got)
 	}
 }
 
-// Whatever a server sends, its lease is one that a machine can have and renew.
+// Whatever a server sends, a parsed lease is usable and renewable.
 func FuzzParse(f *testing.F) {
 	f.Add(ack().ToBytes())
 	f.Add(ack(dhcpv4.WithLeaseTime(0), generic(dhcpv4.OptionInterfaceMTU, 1)).ToBytes())

@@ -11,7 +11,7 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-func TestOnlyTheRightKeysConnect(t *testing.T) {
+func TestWrongKeysAreRefused(t *testing.T) {
 	m := newMachine(t)
 	other, _, err := guest.NewKeys()
 	if err != nil {

@@ -18,14 +18,14 @@ import (
 // dialTimeout bounds a connection attempt inside the guest.
 const dialTimeout = 30 * time.Second
 
-// halfCloser is a stream whose sending half ends on its own.
+// halfCloser is a stream whose sending half can be closed separately.
 type halfCloser interface {
 	io.ReadWriteCloser
 	CloseWrite() error
 }
 
-// serveDial connects a "direct-tcpip" channel (RFC 4254 §7.2) from inside the guest,
-// so that what listens on its loopback can be reached.
+// serveDial connects a "direct-tcpip" channel (RFC 4254 §7.2) from inside the guest, so that
+// it can reach servers on the guest's loopback.
 func (s *Server) serveDial(offer ssh.NewChannel) {
 	var p struct {
 		Host     string
@@ -51,7 +51,7 @@ func (s *Server) serveDial(offer ssh.NewChannel) {
 	splice(channel, target.(*net.TCPConn))
 }
 
-// splice copies both ways, hands on each end by itself and closes both.
+// splice copies in both directions, passes on each half-close, and closes both at the end.
 func splice(a, b halfCloser) {
 	var wg sync.WaitGroup
 	for _, way := range [2][2]halfCloser{{a, b}, {b, a}} {
@@ -65,19 +65,19 @@ func splice(a, b halfCloser) {
 	b.Close()
 }
 
-// agentSocket is where a session's programs find the client's SSH agent.
+// agentSocket is the socket through which a session's programs reach the client's SSH agent.
 type agentSocket struct {
 	dir, path string
 	listener  net.Listener
 }
 
-// listenAgent makes the socket of a session. Each connection to it opens a channel to
-// the client that carries extra, the payload of the client's request: an ordinary
-// client sends none, a proxy uses it to know which of its clients is meant.
+// listenAgent creates the socket of a session. Each connection to it opens a channel to the
+// client. The channel carries extra, the payload of the client's request: empty from an
+// ordinary client; a proxy uses it to identify which of its clients is meant.
 func listenAgent(conn ssh.Conn, id identity, extra []byte) (*agentSocket, error) {
 	dir, err := os.MkdirTemp("", "stead-ssh-")
 	if err != nil {
-		return nil, fmt.Errorf("make the agent socket's folder: %w", err)
+		return nil, fmt.Errorf("create the directory of the SSH agent's socket: %w", err)
 	}
 	a := &agentSocket{dir: dir, path: filepath.Join(dir, "agent")}
 	if a.listener, err = net.Listen("unix", a.path); err == nil && os.Geteuid() == 0 {
@@ -87,7 +87,7 @@ func listenAgent(conn ssh.Conn, id identity, extra []byte) (*agentSocket, error)
 	}
 	if err != nil {
 		a.close()
-		return nil, fmt.Errorf("make the agent socket: %w", err)
+		return nil, fmt.Errorf("create the SSH agent's socket: %w", err)
 	}
 	go a.serve(conn, extra)
 	return a, nil

@@ -42,12 +42,12 @@ func TestDirectTCPReachesTheGuestsLoopback(t *testing.T) {
 	}
 	l.Close()
 	if _, err := c.Dial("tcp", l.Addr().String()); err == nil {
-		t.Error("a port without a listener was connected")
+		t.Error("connected to a port without a listener")
 	}
 }
 
-// TestAgentChannelCarriesTheRequestsPayload is what lets a proxy know for which of
-// its clients an agent connection is.
+// TestAgentChannelCarriesTheRequestsPayload checks what a proxy needs to find the client
+// of an agent connection.
 func TestAgentChannelCarriesTheRequestsPayload(t *testing.T) {
 	c := newMachine(t).connect(t)
 	offers := c.HandleChannelOpen("auth-agent@openssh.com")
@@ -55,7 +55,7 @@ func TestAgentChannelCarriesTheRequestsPayload(t *testing.T) {
 	if ok, err := s.SendRequest("auth-agent-req@openssh.com", true, []byte("token-7")); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	stdin, err1 := s.StdinPipe() // open until the session may end, and its socket with it
+	stdin, err1 := s.StdinPipe() // keeps the session and its socket open
 	stdout, err2 := s.StdoutPipe()
 	if err := errors.Join(err1, err2, s.Start(`echo $SSH_AUTH_SOCK; cat`)); err != nil {
 		t.Fatal(err)

@@ -32,10 +32,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// me is the user the tests run as, under the name that the server's database has.
+// me is the name of the current user in the server's database.
 const me = "tester"
 
-// stranger exists in the database; only root can be them.
+// stranger is another user in the database, whom only root can become.
 const (
 	stranger   = "stranger"
 	strangerID = 54321
@@ -50,7 +50,7 @@ type machine struct {
 	clientKey ssh.Signer
 }
 
-// newMachine is a server whose user database names the current user.
+// newMachine returns a server whose user database contains the current user.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	return newMachineWith(t, func(*sshd.Options) {})
@@ -146,9 +146,9 @@ func run(t *testing.T, s *ssh.Session, command string) (stdout, stderr string, s
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root to become another user; CI runs the tests as root, too")
+		t.Skip("needs root to become another user; CI also runs the tests as root")
 	}
 }
 
-// rawKey is the client's key in the form that an agent takes.
+// rawKey returns the client's key in the form that an SSH agent accepts.
 func rawKey(m *machine) (any, error) { return ssh.ParseRawPrivateKey([]byte(m.client.Private)) }

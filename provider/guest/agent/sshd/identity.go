@@ -14,16 +14,16 @@ import (
 	"github.com/stead-vm/stead/provider/guest/agent/account"
 )
 
-// identity is who a session runs as.
+// identity is the user and the groups that a session runs as.
 type identity struct {
 	account.User
 	groups []uint32 // supplementary
 }
 
-// identify follows the reserved variables of a session.
+// identify returns the identity that a session's reserved variables select.
 //
-// A gid beside a uid is the primary group. A gid alone is one more group of a user
-// who keeps the primary one, as Apple's container machine has it.
+// A gid with a uid is the primary group. A gid alone is an additional group, as in Apple's
+// container machine.
 func (s *Server) identify(directives map[string]string) (identity, error) {
 	u, err := s.lookup(directives)
 	if err != nil {
@@ -76,7 +76,8 @@ func (s *Server) lookup(directives map[string]string) (account.User, error) {
 	return u, nil
 }
 
-// credential is nil where the server is no root and has no choice, as in tests.
+// credential returns nil if the server is not root and so cannot change the user, as in
+// tests.
 func (id identity) credential() *syscall.Credential {
 	if os.Geteuid() != 0 {
 		return nil
@@ -84,10 +85,11 @@ func (id identity) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(id.UID), Gid: uint32(id.GID), Groups: id.groups}
 }
 
-// defaultPath is where programs are looked for unless the image says otherwise.
+// defaultPath is the search path unless the image sets another.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environment is what a session of id starts with, later entries winning.
+// environment returns the environment of a session of id. Later entries override earlier
+// ones.
 func (id identity) environment(image, session []string) []string {
 	env := append([]string{defaultPath}, image...)
 	env = append(env, "HOME="+id.Home, "SHELL="+id.Shell)
@@ -100,8 +102,7 @@ func (id identity) environment(image, session []string) []string {
 	return append(env, session...)
 }
 
-// workingDir is the wanted directory, or the home where none is wanted. A home that
-// is not there is no reason to refuse a session.
+// workingDir returns the requested directory, or the home, or "/" if the home is missing.
 func (id identity) workingDir(wanted string, set bool) string {
 	switch {
 	case set:

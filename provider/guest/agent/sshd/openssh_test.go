@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// openSSH returns OpenSSH's client for m: a function that makes its command lines.
+// openSSH returns a function that creates commands of OpenSSH's clients for m.
 func openSSH(t *testing.T, m *machine) func(args ...string) *exec.Cmd {
 	t.Helper()
 	for _, tool := range []string{"ssh", "sftp"} {
@@ -62,13 +62,13 @@ func TestOpenSSH(t *testing.T) {
 		stderr string
 		status int
 	}{
-		"binary stdin comes back":       {args: []string{"127.0.0.1", "cat"}, stdin: data, stdout: data},
-		"the exit status is passed":     {args: []string{"127.0.0.1", "echo no >&2; exit 9"}, stderr: "no\n", status: 9},
-		"a deadly signal is an error":   {args: []string{"127.0.0.1", "kill -9 $$"}, status: 255},
-		"a terminal can be had":         {args: []string{"-tt", "127.0.0.1", "tty -s && echo yes"}, stdout: []byte("yes\r\n")},
-		"a shell reads from stdin":      {args: []string{"-T", "127.0.0.1"}, stdin: []byte("echo $((6*7)); exit 5"), stdout: []byte("42\n"), status: 5},
-		"variables are sent":            {args: []string{"-o", "SetEnv=STEAD_CWD=/usr COLOR=red", "127.0.0.1", "pwd; echo $COLOR"}, stdout: []byte("/usr\nred\n")},
-		"a remote forward is not given": {args: []string{"-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:0:127.0.0.1:1", "127.0.0.1", "true"}, stderr: "remote port forwarding failed", status: 255},
+		"binary stdin comes back":      {args: []string{"127.0.0.1", "cat"}, stdin: data, stdout: data},
+		"the exit status is passed":    {args: []string{"127.0.0.1", "echo no >&2; exit 9"}, stderr: "no\n", status: 9},
+		"a fatal signal is an error":   {args: []string{"127.0.0.1", "kill -9 $$"}, status: 255},
+		"a terminal can be requested":  {args: []string{"-tt", "127.0.0.1", "tty -s && echo yes"}, stdout: []byte("yes\r\n")},
+		"a shell reads from stdin":     {args: []string{"-T", "127.0.0.1"}, stdin: []byte("echo $((6*7)); exit 5"), stdout: []byte("42\n"), status: 5},
+		"variables are sent":           {args: []string{"-o", "SetEnv=STEAD_CWD=/usr COLOR=red", "127.0.0.1", "pwd; echo $COLOR"}, stdout: []byte("/usr\nred\n")},
+		"remote forwarding is refused": {args: []string{"-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:0:127.0.0.1:1", "127.0.0.1", "true"}, stderr: "remote port forwarding failed", status: 255},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestOpenSSHForwardsItsAgent(t *testing.T) {
 		t.Fatalf("ssh-add in the session says %q, %v", out, err)
 	}
 	if _, err := os.Stat(lines[2]); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the socket's folder %s outlives the session (%v)", lines[2], err)
+		t.Errorf("the socket's directory %s still exists after the session (%v)", lines[2], err)
 	}
 }
 

@@ -43,7 +43,7 @@ func (p *process) wait() syscall.WaitStatus {
 }
 
 // signal sends sig to the process group, and to the group that a terminal session
-// has in its foreground. It reports whether somebody got it.
+// has in its foreground. It reports whether a process got it.
 func (p *process) signal(sig syscall.Signal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -54,13 +54,13 @@ func (p *process) signal(sig syscall.Signal) bool {
 	if front := foreground(p.cmd); front != 0 && front != group {
 		_ = unix.Kill(-front, sig)
 		if sig != unix.SIGHUP && sig != unix.SIGCONT {
-			return true // an interactive shell is not what a client means to interrupt
+			return true // a client does not mean to interrupt the interactive shell
 		}
 	}
 	return unix.Kill(-group, sig) == nil
 }
 
-// foreground is the process group that the terminal of a session talks to; 0: none.
+// foreground returns the foreground process group of the session's terminal, or 0.
 func foreground(cmd *exec.Cmd) int {
 	if !cmd.SysProcAttr.Setctty {
 		return 0
@@ -68,10 +68,9 @@ func foreground(cmd *exec.Cmd) int {
 	return foregroundOf(cmd.Process.Pid)
 }
 
-// drainGrace is how long an output is watched after the program's end. What the
-// program itself wrote is in the pipe by then; this is for the tail of a pipeline
-// that it did not wait for. Children that stay in the background must not hold the
-// session open.
+// drainGrace is how long an output is read after the program's end. What the program itself
+// wrote is in the pipe by then; the time is for the tail of a pipeline that it did not wait
+// for. Children in the background must not keep the session open.
 const drainGrace = 250 * time.Millisecond
 
 // output copies what a process writes to its client.
@@ -102,7 +101,7 @@ func (o *output) copy() {
 	}
 }
 
-// arm sets the deadline of the next read and tells whether it has one.
+// arm sets the deadline of the next read, if any, and reports whether it has one.
 func (o *output) arm() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -112,7 +111,7 @@ func (o *output) arm() bool {
 	return o.exited
 }
 
-// processExited wakes a read that waits, so that it goes on under the grace period.
+// processExited wakes a blocked read, which then continues under the grace period.
 func (o *output) processExited() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,12 +1,11 @@
 //go:build linux
 
-// Package sshd gives the host sessions in the guest over SSH.
+// Package sshd serves SSH sessions in the guest to the host.
 //
-// An image need not have an sshd, and one that is there need not be told about stead:
-// this server comes with the agent, is reached over a private device, accepts one key
-// that lives for one boot, and starts processes without PAM or helpers, because each
-// helper would be felt in every command. It is SSH nonetheless, so that any client
-// with that key can use it.
+// An image need not have an sshd, and an existing one need not be configured for stead. This
+// server is part of the agent, is reached over a private device, and accepts only one key,
+// which is valid for one boot. It starts processes without PAM or helper programs, which
+// would slow down every command. Any SSH client with that key can use it.
 package sshd
 
 import (
@@ -24,15 +23,15 @@ import (
 
 // Options say what a server offers and to whom.
 type Options struct {
-	HostKey     ssh.Signer    // required: what the server proves itself with
+	HostKey     ssh.Signer    // required: the server's key
 	ClientKey   ssh.PublicKey // required: the only key that may log in
-	Users       *account.DB   // required: where users are looked up
-	DefaultUser string        // required: who a session runs as that names nobody
-	Env         []string      // set in every session, beneath what the session sets
-	SFTP        []string      // program that speaks SFTP on its standard streams; none: no sftp
+	Users       *account.DB   // required: the user database
+	DefaultUser string        // required: the user of sessions that do not name one
+	Env         []string      // set in every session; a session's own variables override it
+	SFTP        []string      // command that serves SFTP on its standard streams; empty: no SFTP
 	Log         *slog.Logger  // default: discard
 
-	// Hold keeps programs from being started until it is closed; nil: they start at once.
+	// Hold delays the start of programs until it is closed; nil: no delay.
 	Hold <-chan struct{}
 }
 
@@ -55,7 +54,7 @@ func New(o Options) (*Server, error) {
 		ServerVersion: "SSH-2.0-stead",
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 			if !bytes.Equal(key.Marshal(), accepted) {
-				return nil, errors.New("this machine accepts only the key that its host made for this boot")
+				return nil, errors.New("this machine accepts only the key that its host created for this boot")
 			}
 			return &ssh.Permissions{}, nil
 		},
@@ -64,7 +63,7 @@ func New(o Options) (*Server, error) {
 	return &Server{opts: o, config: config}, nil
 }
 
-// Serve answers connections until l ends, and returns when the last one is done.
+// Serve serves connections until l ends, and returns when the last one has ended.
 func (s *Server) Serve(l net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -75,13 +74,13 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 		wg.Go(func() {
 			if err := s.ServeConn(c); err != nil {
-				s.opts.Log.Info("ssh", "error", err)
+				s.opts.Log.Info("SSH connection failed", "err", err)
 			}
 		})
 	}
 }
 
-// ServeConn answers one connection, which it owns, and returns when it has ended.
+// ServeConn serves one connection, takes ownership of it, and returns when it has ended.
 func (s *Server) ServeConn(c net.Conn) error {
 	conn, chans, reqs, err := ssh.NewServerConn(c, s.config)
 	if err != nil {
@@ -99,7 +98,7 @@ func (s *Server) ServeConn(c net.Conn) error {
 		case "direct-tcpip":
 			wg.Go(func() { s.serveDial(ch) })
 		default:
-			_ = ch.Reject(ssh.UnknownChannelType, "this machine knows session and direct-tcpip channels")
+			_ = ch.Reject(ssh.UnknownChannelType, "this machine supports only session and direct-tcpip channels")
 		}
 	}
 	return nil

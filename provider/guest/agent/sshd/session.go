@@ -26,8 +26,8 @@ const (
 	exitNotFound  = 127
 )
 
-// session is one "session" channel (RFC 4254 §6). Its requests come one after the
-// other; only the process beneath is reached by more than one goroutine.
+// session is one "session" channel (RFC 4254 §6). It handles requests one after the other.
+// Only process is used by more than one goroutine.
 type session struct {
 	server     *Server
 	conn       ssh.Conn
@@ -58,8 +58,8 @@ func (s *Server) serveSession(conn ssh.Conn, offer ssh.NewChannel) {
 			ses.launch(r)
 		}
 	}
-	// The client is gone: what still runs is told as if a terminal was unplugged, which
-	// it may ignore.
+	// The client is gone: send running programs the signals of a terminal that hangs up. They
+	// may ignore them.
 	ses.process.signal(unix.SIGHUP)
 	ses.process.signal(unix.SIGCONT)
 	ses.close()
@@ -110,7 +110,7 @@ func (s *session) setTerminal(payload []byte) bool {
 	}
 	t, err := openTerminal(payload)
 	if err != nil {
-		s.server.opts.Log.Warn("no terminal for a session", "error", err)
+		s.server.opts.Log.Warn("cannot open a terminal for a session", "err", err)
 		return false
 	}
 	s.terminal = t
@@ -118,8 +118,8 @@ func (s *session) setTerminal(payload []byte) bool {
 	return true
 }
 
-// launch starts the program that a granted request asked for. The answer is out by
-// then, so what goes wrong from here is told on stderr and by the exit status.
+// launch starts the program of a request. The request was already answered with success, so
+// errors go to stderr and the exit status.
 func (s *session) launch(r *ssh.Request) {
 	if r.Type != "exec" && r.Type != "shell" && r.Type != "subsystem" {
 		return
@@ -179,7 +179,7 @@ func (s *session) startOnTerminal(cmd *exec.Cmd, id identity) error {
 	t := s.terminal
 	if os.Geteuid() == 0 {
 		if err := t.tty.Chown(id.UID, -1); err != nil {
-			return fmt.Errorf("give the terminal to user %d: %w", id.UID, err)
+			return fmt.Errorf("change the terminal's owner to user %d: %w", id.UID, err)
 		}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = t.tty, t.tty, t.tty
@@ -210,7 +210,7 @@ func (s *session) startOnPipes(cmd *exec.Cmd) error {
 		r, w, err := os.Pipe()
 		if err != nil {
 			closeAll(ours[:])
-			return fmt.Errorf("make a pipe: %w", err)
+			return fmt.Errorf("create a pipe: %w", err)
 		}
 		ours[i], theirs[i] = r, w
 	}
@@ -228,11 +228,11 @@ func (s *session) startOnPipes(cmd *exec.Cmd) error {
 	return nil
 }
 
-// explain names what is missing: the failed system call may mean the working
-// directory as well as the program.
+// explain names what is missing: the error of the system call may be about the working
+// directory or the program.
 func explain(err error, cmd *exec.Cmd) error {
 	if _, e := os.Stat(cmd.Dir); e != nil {
-		return fmt.Errorf("working directory %s: %v; choose another one", cmd.Dir, errors.Unwrap(e)) // not wrapped: it is no missing program
+		return fmt.Errorf("working directory %s: %v; choose another one", cmd.Dir, errors.Unwrap(e)) // not wrapped: the program is not missing
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("run %s in %s: %w", cmd.Path, cmd.Dir, fs.ErrPermission)
@@ -240,7 +240,7 @@ func explain(err error, cmd *exec.Cmd) error {
 	return fmt.Errorf("run %s: %w", cmd.Path, err)
 }
 
-// wait reports the end of the process once all that it wrote is on its way.
+// wait sends the exit status after the process has ended and all of its output was sent.
 func (s *session) wait(outputs ...*output) {
 	var copies sync.WaitGroup
 	for _, o := range outputs {
@@ -283,7 +283,7 @@ func (s *session) exitSignal(name string, core bool) {
 	_ = s.channel.Close()
 }
 
-// close frees what the session held beside its process.
+// close frees the session's resources other than the process.
 func (s *session) close() {
 	if s.terminal != nil {
 		s.terminal.close()

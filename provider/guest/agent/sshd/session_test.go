@@ -40,11 +40,11 @@ func TestCommands(t *testing.T) {
 		"a missing working directory is an error": {env: []string{"STEAD_CWD=/no/where"}, command: "pwd", stderr: "working directory /no/where: no such file or directory", status: 126},
 		"an unknown user is an error":             {env: []string{"STEAD_USER=nobody-here"}, command: "true", stderr: `user "nobody-here" is not in this machine's /etc/passwd`, status: 126},
 		"variables of the client are passed on":   {env: []string{"COLOR=blue green"}, command: `echo "$COLOR"`, stdout: "blue green\n"},
-		"the client's variables win":              {env: []string{"HOME=/elsewhere"}, command: `echo "$HOME"`, stdout: "/elsewhere\n"},
-		"variables that direct are not passed on": {env: []string{"STEAD_CWD=/"}, command: `env | grep -c ^STEAD_`, stdout: "0\n", status: 1},
+		"the client's variables override":         {env: []string{"HOME=/elsewhere"}, command: `echo "$HOME"`, stdout: "/elsewhere\n"},
+		"reserved variables are not passed on":    {env: []string{"STEAD_CWD=/"}, command: `env | grep -c ^STEAD_`, stdout: "0\n", status: 1},
 		"the image's variables are there":         {command: `echo "$FROM_IMAGE"`, stdout: "yes\n"},
 		"the session knows its user":              {command: `echo "$USER $LOGNAME $SHELL $HOME"`, stdout: me + " " + me + " /bin/sh " + m.home + "\n"},
-		"stdin that is not given is empty":        {command: "cat; echo done", stdout: "done\n"},
+		"stdin is empty by default":               {command: "cat; echo done", stdout: "done\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -141,9 +141,9 @@ func TestDisconnectHangsUp(t *testing.T) {
 		prepare    func(*ssh.Session) error
 		disconnect func(*ssh.Client, *portmux.Dialer)
 	}{
-		"a command":                             {plain, end},
-		"a terminal's command":                  {func(s *ssh.Session) error { return s.RequestPty("xterm", 24, 80, nil) }, end},
-		"a command whose host has lost its way": {plain, func(_ *ssh.Client, link *portmux.Dialer) { link.Close() }},
+		"a command":                    {plain, end},
+		"a terminal's command":         {func(s *ssh.Session) error { return s.RequestPty("xterm", 24, 80, nil) }, end},
+		"a command whose link is lost": {plain, func(_ *ssh.Client, link *portmux.Dialer) { link.Close() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fifo := filepath.Join(t.TempDir(), "fifo")
@@ -203,7 +203,7 @@ func TestTerminalSignalGoesToTheForeground(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout, _ := s.StdoutPipe()
-	// With job control on, the inner shell is a process group of its own.
+	// With job control, the inner shell is a process group of its own.
 	if err := s.Start(`set -m; sh -c 'trap "echo inner; exit" INT; echo up; while :; do sleep 0.02; done'; echo outer`); err != nil {
 		t.Fatal(err)
 	}
@@ -240,13 +240,13 @@ func TestAnotherUser(t *testing.T) {
 		command string
 		want    string
 	}{
-		"by name, with their groups":                  {[]string{"STEAD_USER=stranger"}, "id -u; id -G", "54321\n54321 4242\n"},
-		"by uid":                                      {[]string{"STEAD_UID=54321"}, "id -u; echo $USER", "54321\nstranger\n"},
-		"a uid wins over a name":                      {[]string{"STEAD_USER=tester", "STEAD_UID=54321"}, "id -u", "54321\n"},
-		"a uid without an account":                    {[]string{"STEAD_UID=77", "STEAD_GID=88"}, "id -u; id -G; pwd", "77\n88\n/\n"},
-		"a gid alone is one more group":               {[]string{"STEAD_GID=1000"}, "id -G", "0 1000 4242\n"},
-		"a gid beside a uid is the primary group":     {[]string{"STEAD_UID=54321", "STEAD_GID=9"}, "id -G", "9 4242\n"},
-		"the terminal and the agent socket are their": {[]string{"STEAD_UID=54321"}, "test -O $SSH_AUTH_SOCK && test -O /dev/stdin && echo mine", "mine\r\n"},
+		"by name, with their groups":                   {[]string{"STEAD_USER=stranger"}, "id -u; id -G", "54321\n54321 4242\n"},
+		"by uid":                                       {[]string{"STEAD_UID=54321"}, "id -u; echo $USER", "54321\nstranger\n"},
+		"a uid overrides a name":                       {[]string{"STEAD_USER=tester", "STEAD_UID=54321"}, "id -u", "54321\n"},
+		"a uid without an account":                     {[]string{"STEAD_UID=77", "STEAD_GID=88"}, "id -u; id -G; pwd", "77\n88\n/\n"},
+		"a gid alone is an additional group":           {[]string{"STEAD_GID=1000"}, "id -G", "0 1000 4242\n"},
+		"a gid with a uid is the primary group":        {[]string{"STEAD_UID=54321", "STEAD_GID=9"}, "id -G", "9 4242\n"},
+		"terminal and agent socket belong to the user": {[]string{"STEAD_UID=54321"}, "test -O $SSH_AUTH_SOCK && test -O /dev/stdin && echo mine", "mine\r\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -301,7 +301,7 @@ func TestSFTPHasTheRightsOfTheSession(t *testing.T) {
 	}
 }
 
-func TestHeldSessionStartsWhenItIsLetGo(t *testing.T) {
+func TestHoldDelaysASession(t *testing.T) {
 	hold := make(chan struct{})
 	m := newMachineWith(t, func(o *sshd.Options) { o.Hold = hold })
 	s := session(t, m.connect(t))

@@ -11,9 +11,9 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// ServeSFTP speaks SFTP on the standard streams with the rights of the process it
-// runs in. The server starts itself anew for it, as the user of the session: a
-// process cannot safely change its user for one of its threads.
+// ServeSFTP serves SFTP on the standard streams as the user of its process. The server runs
+// itself as the session's user for that: a process cannot safely change the user of one of
+// its threads.
 func ServeSFTP() error {
 	home, err := os.Getwd()
 	if err != nil {

@@ -33,7 +33,7 @@ func openTerminal(payload []byte) (*terminal, error) {
 		return nil, err
 	}
 	if strings.ContainsRune(p.Term, 0) {
-		return nil, fmt.Errorf("terminal name %q has a zero byte", p.Term)
+		return nil, fmt.Errorf("terminal name %q contains a NUL byte", p.Term)
 	}
 	master, tty, err := pty.Open()
 	if err != nil {
@@ -54,7 +54,7 @@ func (t *terminal) resize(payload []byte) bool {
 }
 
 func (t *terminal) setSize(cols, rows, width, height uint32) error {
-	conn, err := t.pty.SyscallConn() // its descriptor may be closed meanwhile: the command ends when it likes
+	conn, err := t.pty.SyscallConn() // protects against a concurrent close: the command may end at any time
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func (t *terminal) close() {
 	t.pty.Close()
 }
 
-// Opcodes of terminal modes (RFC 4254 §8, RFC 8160 for IUTF8). Line speed and
-// character size mean nothing to a pseudo-terminal.
+// Opcodes of terminal modes (RFC 4254 §8, RFC 8160 for IUTF8). Line speed and character size
+// have no effect on a pseudo-terminal.
 var (
 	modeChars = map[byte]int{
 		1: unix.VINTR, 2: unix.VQUIT, 3: unix.VERASE, 4: unix.VKILL, 5: unix.VEOF, 6: unix.VEOL, 7: unix.VEOL2,
@@ -89,8 +89,8 @@ var (
 	}
 )
 
-// setModes gives the terminal the modes of the client's one: pairs of an opcode and
-// a 32-bit value up to opcode 0 or one that is not known to have that form.
+// setModes applies the modes of the client's terminal: pairs of an opcode and a 32-bit
+// value, up to opcode 0 or an opcode from 160, whose value has no defined form.
 func (t *terminal) setModes(modes []byte) error {
 	tio, err := unix.IoctlGetTermios(int(t.tty.Fd()), unix.TCGETS)
 	if err != nil {
@@ -127,14 +127,14 @@ func setFlag(field *uint32, flag, value uint32) {
 	}
 }
 
-// foregroundOf reads the foreground process group of a process's terminal (tpgid in
-// proc(5)). Asking the terminal itself would need its file, which may be closed.
+// foregroundOf returns the foreground process group of a process's terminal (tpgid in
+// proc(5)), or 0. Asking the terminal itself would need its file, which may be closed.
 func foregroundOf(pid int) int {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	// The command's name stands in parentheses and may hold some itself.
+	// The command's name is in parentheses and may contain some itself.
 	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(f) < 6 {
 		return 0

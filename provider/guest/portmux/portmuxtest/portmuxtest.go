@@ -1,4 +1,4 @@
-// Package portmuxtest gives tests of what speaks over a machine's port such a port.
+// Package portmuxtest provides a port of a machine to tests.
 package portmuxtest
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/stead-vm/stead/provider/guest/portmux"
 )
 
-// Serve has serve accept what is dialled to one port of a guest, and returns the host's
-// end. The test's end closes both and waits for serve.
+// Serve runs serve on a port of a guest and returns the host's end. When the test ends, it
+// closes both ends and waits for serve.
 func Serve(t *testing.T, port uint32, serve func(net.Listener) error) *portmux.Dialer {
 	t.Helper()
 	host, guest := net.Pipe()

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package vhosttest is the other end of package vhostuser: a front-end with
-// guest memory and a driver that fills the rings, for tests that need neither
-// QEMU nor a kernel. What it puts into a ring may be as wrong as the test wants.
+// Package vhosttest is a front-end for tests of package vhostuser, with guest memory and a
+// driver that fills the rings. It needs neither QEMU nor a kernel. A test may put invalid
+// data into a ring.
 package vhosttest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Messages of the vhost-user protocol, as far as tests send them by hand.
+// Messages of the vhost-user protocol that tests send by hand.
 const (
 	GetFeatures         = 1
 	SetFeatures         = 2
@@ -45,14 +45,14 @@ const (
 	FeatVersion1 = 1 << 32
 )
 
-// GuestBase is the guest physical address of the memory, which no other address
-// of it resembles. UserBase is where the front-end claims to have mapped it.
+// GuestBase is the guest physical address of the memory. UserBase is the address at which the
+// front-end claims to have mapped it. The two are easy to tell apart.
 const (
 	GuestBase = 0x1_0000_0000
 	UserBase  = 0x7f00_0000_0000
 )
 
-// patience bounds every wait; it is no expectation of speed.
+// patience bounds every wait, generously.
 const patience = 30 * time.Second
 
 // Frontend is a virtual machine monitor with one device.
@@ -63,8 +63,7 @@ type Frontend struct {
 	memo int    // its descriptor
 }
 
-// Dial connects to a back-end and gives it size bytes of memory, a multiple of
-// the page size.
+// Dial connects to a back-end. The memory has size bytes, a multiple of the page size.
 func Dial(tb testing.TB, socket string, size int) *Frontend {
 	tb.Helper()
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
@@ -74,7 +73,7 @@ func Dial(tb testing.TB, socket string, size int) *Frontend {
 	return New(tb, conn, size)
 }
 
-// New is Dial for a connection that is there already.
+// New is Dial with an existing connection.
 func New(tb testing.TB, conn *net.UnixConn, size int) *Frontend {
 	tb.Helper()
 	fd, err := unix.MemfdCreate("guest", unix.MFD_CLOEXEC)
@@ -97,7 +96,7 @@ func New(tb testing.TB, conn *net.UnixConn, size int) *Frontend {
 	return f
 }
 
-// Start negotiates features and hands over the memory.
+// Start negotiates features and sends the memory.
 func (f *Frontend) Start(features uint64) {
 	f.TB.Helper()
 	if offered := f.AskWord(GetFeatures); features&^offered != 0 {
@@ -115,10 +114,10 @@ func (f *Frontend) SendMemory() {
 	f.Send(SetMemTable, MemTable(Region{GuestBase, uint64(len(f.Mem)), UserBase, 0}), f.memo)
 }
 
-// Region is a line of a memory table.
+// Region is an entry of a memory table.
 type Region struct{ Guest, Size, User, Offset uint64 }
 
-// MemTable is the payload of SET_MEM_TABLE.
+// MemTable returns the payload of SET_MEM_TABLE.
 func MemTable(regions ...Region) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(regions)))
 	for _, r := range regions {
@@ -129,10 +128,10 @@ func MemTable(regions ...Region) []byte {
 	return b
 }
 
-// Word is a 64-bit payload.
+// Word returns a 64-bit payload.
 func Word(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 
-// State is a payload of a ring's index and a number.
+// State returns a payload of a ring's index and a number.
 func State(index, num uint32) []byte {
 	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, index), num)
 }
@@ -143,7 +142,7 @@ func (f *Frontend) Send(request uint32, payload []byte, fds ...int) {
 	f.send(request, 1, payload, fds)
 }
 
-// Acked sends a message and waits for its acknowledgement, 0 for success.
+// Acked sends a message and returns its acknowledgement, 0 for success.
 func (f *Frontend) Acked(request uint32, payload []byte, fds ...int) uint64 {
 	f.TB.Helper()
 	f.send(request, 1|8, payload, fds)
@@ -194,7 +193,7 @@ func (f *Frontend) receive(request uint32) []byte {
 	return payload
 }
 
-// atomic32 is the aligned word of guest memory at off.
+// atomic32 returns the aligned word of guest memory at off.
 func (f *Frontend) atomic32(off int) *uint32 {
 	if off%4 != 0 {
 		panic(fmt.Sprintf("offset %#x is not aligned", off))

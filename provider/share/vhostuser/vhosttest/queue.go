@@ -16,7 +16,7 @@ const (
 	Indirect = 4
 )
 
-// Desc is a descriptor as it lies in the guest's memory.
+// Desc is a descriptor in the guest's memory.
 type Desc struct {
 	Addr  uint64
 	Len   uint32
@@ -24,7 +24,7 @@ type Desc struct {
 	Next  uint16
 }
 
-// Queue is a driver's side of a ring.
+// Queue is the driver's side of a ring.
 type Queue struct {
 	f          *Frontend
 	Index      uint32
@@ -37,13 +37,13 @@ type Queue struct {
 	next, seen uint16 // next available and next used index
 }
 
-// Used is an answer.
+// Used is an entry of the used ring.
 type Used struct{ Head, Len uint32 }
 
-// RingBytes is the room that a ring of size entries takes, rounded up.
+// RingBytes returns the space of a ring with size entries, rounded up to pages.
 func RingBytes(size int) int { return (size*26 + 32 + 4095) &^ 4095 }
 
-// Queue sets up a ring at offset at of the memory, without starting it.
+// Queue sets up a ring at offset at of the memory. It does not start it.
 func (f *Frontend) Queue(index uint32, size uint16, at int, eventIdx bool) *Queue {
 	f.TB.Helper()
 	q := &Queue{f: f, Index: index, Size: size, eventIdx: eventIdx}
@@ -63,7 +63,7 @@ func (f *Frontend) event() int {
 	return fd
 }
 
-// Addr is the payload of SET_VRING_ADDR.
+// Addr returns the payload of SET_VRING_ADDR.
 func (q *Queue) Addr() []byte {
 	b := State(q.Index, 0)
 	for _, off := range []int{q.desc, q.used, q.avail} {
@@ -72,7 +72,7 @@ func (q *Queue) Addr() []byte {
 	return binary.LittleEndian.AppendUint64(b, 0)
 }
 
-// Start hands the ring to the back-end in the order QEMU does, at index base.
+// Start starts the ring at index base, with messages in the same order as QEMU's.
 func (q *Queue) Start(base uint16) {
 	q.f.TB.Helper()
 	q.next = base
@@ -86,7 +86,7 @@ func (q *Queue) Start(base uint16) {
 	}
 }
 
-// Stop ends the ring and returns the index that the back-end stopped at.
+// Stop stops the ring and returns the index at which the back-end stopped.
 func (q *Queue) Stop() uint16 {
 	q.f.TB.Helper()
 	q.f.Send(SetVringEnable, State(q.Index, 0))
@@ -128,7 +128,7 @@ func (q *Queue) OfferIndex(next uint16) {
 	q.Kick()
 }
 
-// Kick tells the device to look.
+// Kick notifies the device.
 func (q *Queue) Kick() {
 	q.f.TB.Helper()
 	if _, err := unix.Write(q.kick, Word(1)); err != nil {
@@ -136,7 +136,7 @@ func (q *Queue) Kick() {
 	}
 }
 
-// Answered returns the next answer if there is one.
+// Answered returns the next answer, if any.
 func (q *Queue) Answered() (Used, bool) {
 	if q.f.load16(q.used+2) == q.seen {
 		return Used{}, false
@@ -146,7 +146,7 @@ func (q *Queue) Answered() (Used, bool) {
 	return Used{binary.LittleEndian.Uint32(e), binary.LittleEndian.Uint32(e[4:])}, true
 }
 
-// Wait waits for an answer as a driver does: by interrupt, which it asks for.
+// Wait waits for an answer like a driver: it asks for an interrupt.
 func (q *Queue) Wait() Used {
 	q.f.TB.Helper()
 	deadline := time.Now().Add(patience)
@@ -167,10 +167,10 @@ func (q *Queue) Wait() Used {
 	}
 }
 
-// KickFD is the event that the driver kicks with.
+// KickFD returns the kick event.
 func (q *Queue) KickFD() int { return q.kick }
 
-// KickIsNonBlocking reports the state of the event that both sides share.
+// KickIsNonBlocking reports whether the kick event, which both sides share, is non-blocking.
 func (q *Queue) KickIsNonBlocking() bool {
 	q.f.TB.Helper()
 	flags, err := unix.FcntlInt(uintptr(q.kick), unix.F_GETFL, 0)

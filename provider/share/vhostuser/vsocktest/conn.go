@@ -7,8 +7,7 @@ import (
 	"sync"
 )
 
-// conn is one connection. A pipe stands between it and the caller, who has the other
-// end, so that deadlines work.
+// conn is one connection. The caller gets the other end of a pipe, so that deadlines work.
 type conn struct {
 	device        *Device
 	local, remote uint32 // ports
@@ -18,12 +17,12 @@ type conn struct {
 
 	// The following is guarded by the device's mutex. Counters wrap around.
 	changed    *sync.Cond
-	inbox      []byte // what the guest has sent and nobody has read
-	read       uint32 // bytes of the guest's that were read
-	told       uint32 // what the guest knows of that
+	inbox      []byte // data of the guest that was not read yet
+	read       uint32 // bytes of the guest that were read
+	told       uint32 // the last value of read that was sent to the guest
 	sent       uint32 // bytes sent to the guest
-	peerWindow uint32 // how many of them the guest keeps unread
-	peerRead   uint32 // how many of them it has read
+	peerWindow uint32 // how many of them the guest can buffer unread
+	peerRead   uint32 // how many of them the guest has read
 }
 
 func newConn(d *Device, local, remote uint32) (*conn, net.Conn) {
@@ -46,7 +45,7 @@ func (c *conn) ended() bool {
 	}
 }
 
-// upstream sends what the caller writes, until he closes his end.
+// upstream sends what the caller writes, until the caller closes its end.
 func (c *conn) upstream() {
 	buf := make([]byte, maxData)
 	for {
@@ -65,7 +64,7 @@ func (c *conn) upstream() {
 	}
 }
 
-// write sends data as the guest has room for it; false: the connection has ended.
+// write sends data when the guest has room. It returns false if the connection has ended.
 func (c *conn) write(data []byte) bool {
 	c.device.mu.Lock()
 	defer c.device.mu.Unlock()
@@ -86,7 +85,7 @@ func (c *conn) write(data []byte) bool {
 	return true
 }
 
-// downstream gives the caller what the guest has sent, to the last byte.
+// downstream passes everything that the guest sends to the caller.
 func (c *conn) downstream() {
 	defer c.pipe.Close()
 	for {
@@ -106,7 +105,7 @@ func (c *conn) downstream() {
 	}
 }
 
-// take waits for data; there is none when the connection has ended.
+// take waits for data. It returns nil if the connection has ended.
 func (c *conn) take() []byte {
 	c.device.mu.Lock()
 	defer c.device.mu.Unlock()

@@ -1,12 +1,11 @@
 //go:build linux
 
-// Package vsocktest is the host's end of a vsock device, for tests of what listens in
-// a guest.
+// Package vsocktest is the host's end of a vsock device, for tests of servers in a guest.
 //
-// Hypervisors that offer vsock do not run here, and the kernel's own host end needs a
-// device that few hosts give to ordinary users. So this one speaks virtio-vsock (virtio
-// 1.2 section 5.10) to the guest's own driver, as a back-end of QEMU's
-// vhost-user-vsock-pci. It dials, as our hosts do; what the guest dials is refused.
+// Hypervisors that offer vsock do not run in CI, and the kernel's own host end needs a
+// device that most hosts do not let ordinary users open. So this package implements
+// virtio-vsock (virtio 1.2 section 5.10) for the guest's driver, as a back-end of QEMU's
+// vhost-user-vsock-pci. Only the host can dial; it refuses connections from the guest.
 package vsocktest
 
 import (
@@ -28,14 +27,14 @@ type Device struct {
 	cid uint64
 
 	mu    sync.Mutex
-	room  []*vhostuser.Request // what the guest has given us to fill, oldest first
-	queue []packet             // what waits for room
+	room  []*vhostuser.Request // the guest's empty buffers, oldest first
+	queue []packet             // packets that wait for room
 	conns map[uint32]*conn     // by our port
-	port  uint32               // the last one given out
+	port  uint32               // the last one assigned
 }
 
-// Start serves a device with the context identifier cid to the QEMU that connects to
-// socket, until the test ends.
+// Start serves a device with the context ID cid to the QEMU that connects to socket, until
+// the test ends.
 func Start(tb testing.TB, socket string, cid uint64) *Device {
 	tb.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
@@ -67,11 +66,10 @@ func Start(tb testing.TB, socket string, cid uint64) *Device {
 	return d
 }
 
-// dialRetry is the pause before a port is dialled again that nobody listens on.
+// dialRetry is the pause before dialling again a port on which the guest does not listen.
 const dialRetry = 20 * time.Millisecond
 
-// Dial opens a stream to a port of the guest. Before the guest listens it blocks until
-// ctx ends.
+// Dial opens a stream to a port of the guest. It blocks until the guest listens or ctx ends.
 func (d *Device) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	for {
 		c, ours := d.request(port)
@@ -108,7 +106,7 @@ func (d *Device) drop(c *conn) {
 	d.forget(c)
 }
 
-// Reset breaks every connection, as a host does that has lost its end of them.
+// Reset breaks every connection, like a host that has lost its ends.
 func (d *Device) Reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -118,7 +116,7 @@ func (d *Device) Reset() {
 	}
 }
 
-// forget ends a connection on our side. The caller holds d.mu.
+// forget ends a connection on the host's side. The caller holds d.mu.
 func (d *Device) forget(c *conn) {
 	if d.conns[c.local] == c {
 		delete(d.conns, c.local)
@@ -138,7 +136,7 @@ func (d *Device) send(c *conn, op uint16, flags uint32, data []byte) {
 	d.fill()
 }
 
-// fill hands queued packets to the guest. The caller holds d.mu.
+// fill passes queued packets to the guest. The caller holds d.mu.
 func (d *Device) fill() {
 	for len(d.queue) > 0 && len(d.room) > 0 {
 		q, size := d.room[0], 0
@@ -147,7 +145,7 @@ func (d *Device) fill() {
 			size += len(out)
 		}
 		if size < headerSize {
-			q.Done(0) // room for nothing
+			q.Done(0) // too small
 			continue
 		}
 		b, rest := d.queue[0].pieces(size)
@@ -162,8 +160,8 @@ func (d *Device) fill() {
 	}
 }
 
-// handle takes what the guest sends, which only has to be read, and what it gives to
-// be filled, which only can be written.
+// handle receives a packet from the guest (a request with In) or an empty buffer (a request
+// with Out).
 func (d *Device) handle(q *vhostuser.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -179,7 +177,7 @@ func (d *Device) handle(q *vhostuser.Request) {
 	}
 }
 
-// giveBack returns all room to a guest that stops the device.
+// giveBack returns all empty buffers to a guest that stops the device.
 func (d *Device) giveBack() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -189,7 +187,7 @@ func (d *Device) giveBack() {
 	d.room = nil
 }
 
-// receive obeys one packet of the guest. The caller holds d.mu.
+// receive handles one packet of the guest. The caller holds d.mu.
 func (d *Device) receive(h header, data []byte) {
 	c := d.conns[h.DstPort]
 	if c == nil || c.remote != h.SrcPort {

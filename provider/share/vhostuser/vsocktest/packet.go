@@ -19,11 +19,11 @@ const (
 	headerSize = 44
 	typeStream = 1
 	hostCID    = 2
-	// shutdownBoth says that nothing is sent or received any more.
+	// shutdownBoth ends both directions.
 	shutdownBoth = 3
-	// window is how many bytes the guest may send that nobody has read.
+	// window is how many unread bytes the guest may send.
 	window = 256 << 10
-	// maxData is the most that is sent at once; drivers may have less room than that.
+	// maxData is the maximum size of a packet's data. Drivers may have less room.
 	maxData = 16 << 10
 )
 
@@ -34,10 +34,10 @@ type header struct {
 	Len              uint32
 	Type, Op         uint16
 	Flags            uint32
-	BufAlloc, FwdCnt uint32 // the sender's window, and how much of what it got was read
+	BufAlloc, FwdCnt uint32 // the sender's window, and how many received bytes it has read
 }
 
-// parse takes a packet apart; false: it is none.
+// parse splits a packet. It returns false if b is not a packet.
 func parse(b []byte) (h header, data []byte, ok bool) {
 	n, err := binary.Decode(b, binary.LittleEndian, &h)
 	if err != nil || uint64(h.Len) > uint64(len(b)-n) {
@@ -46,13 +46,13 @@ func parse(b []byte) (h header, data []byte, ok bool) {
 	return h, b[n : n+int(h.Len)], true
 }
 
-// packet is one that waits to be handed to the guest.
+// packet is a packet for the guest.
 type packet struct {
 	header
 	data []byte
 }
 
-// pieces splits a packet for a buffer of size bytes; rest is empty when all fits.
+// pieces splits a packet for a buffer of size bytes. rest is empty if everything fits.
 func (p packet) pieces(size int) (first, rest []byte) {
 	n := min(len(p.data), size-headerSize)
 	return p.header.bytes(p.data[:n]), p.data[n:]
@@ -62,7 +62,7 @@ func (h header) bytes(data []byte) []byte {
 	h.Len = uint32(len(data))
 	b, err := binary.Append(make([]byte, 0, headerSize+len(data)), binary.LittleEndian, h)
 	if err != nil {
-		panic(err) // its fields are numbers
+		panic(err) // cannot fail: the fields are numbers
 	}
 	return append(b, data...)
 }

@@ -1,7 +1,6 @@
-// Command init is the smallest guest that can be talked to: it loads the modules of
-// its initramfs, answers GET /v1/status, and does what the tests of the driver need
-// from inside. The tests use it in place of the agent so that a failure points at the
-// virtual machine and at nothing else.
+// Command init is a minimal guest: it loads the modules of its initramfs, answers GET
+// /v1/status, and does what the driver's tests need inside the guest. The tests use it
+// instead of the agent, so that a failure can only be the virtual machine's.
 package main
 
 import (
@@ -104,7 +103,7 @@ func handler() http.Handler {
 		check(json.NewEncoder(w).Encode(guest.Status{Hello: guest.Hello{Release: unix.ByteSliceToString(uts.Release[:])}}))
 	})
 	mux.HandleFunc("GET /file", func(w http.ResponseWriter, r *http.Request) {
-		// Not http.ServeFile, which believes the sizes that /proc and /sys give.
+		// http.ServeFile would trust the wrong file sizes in /proc and /sys.
 		text, err := os.ReadFile(r.FormValue("path"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusNotFound)

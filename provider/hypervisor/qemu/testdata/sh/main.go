@@ -1,5 +1,5 @@
-// Command sh is the only program of a machine that has nothing else: its init is the
-// agent's, and "sh -c" knows just what the tests of the agent need from inside.
+// Command sh is the only program on a test machine's disk: the agent is the init, and
+// "sh -c" knows the commands that the agent's tests need inside the guest.
 package main
 
 import (
@@ -56,7 +56,7 @@ func show(args []string) error {
 	}
 }
 
-// hold says "up" and then nothing, until it is hung up, which it notes in a file.
+// hold prints "up", waits for SIGHUP, and notes it in a file.
 func hold(args []string) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, unix.SIGHUP)
@@ -65,7 +65,7 @@ func hold(args []string) error {
 	return os.WriteFile(args[0], []byte("hung up"), 0o600)
 }
 
-// walk reads all files beneath a folder and says how many there are.
+// walk reads all files beneath a directory and prints how many there are.
 func walk(args []string) error {
 	files := 0
 	err := filepath.WalkDir(args[0], func(path string, e fs.DirEntry, err error) error {
@@ -80,8 +80,8 @@ func walk(args []string) error {
 	return err
 }
 
-// keep opens all files of a folder and says "up". When its input ends it reads them, and
-// says what they hold.
+// keep opens all files of a directory and prints "up". When its input ends, it prints the
+// contents of the files.
 func keep(args []string) error {
 	entries, err := os.ReadDir(args[0])
 	if err != nil {
@@ -104,7 +104,7 @@ func keep(args []string) error {
 }
 
 // dial proves that a process can reach another one of the same machine at the context
-// identifier, then asks the port for HTTP and prints what it gets.
+// ID, then sends the port an HTTP request and prints the answer.
 func dial(args []string) error {
 	var cid, port uint32
 	if _, err := fmt.Sscan(strings.Join(args, " "), &cid, &port); err != nil {
@@ -136,14 +136,14 @@ func dial(args []string) error {
 	return nil
 }
 
-// ask says what a port answers to a question, if it does.
+// ask returns a port's answer to an HTTP request, or "refused".
 func ask(cid, port uint32) (string, error) {
 	c, err := vsock.Dial(cid, port, nil)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	// Whoever refuses to talk may be gone before he is asked, or while he is.
+	// A port that refuses may close before or during the request.
 	_, _ = io.WriteString(c, "GET /v1/status HTTP/1.0\r\n\r\n")
 	answer, _ := io.ReadAll(c)
 	if len(answer) == 0 {
