@@ -14,7 +14,7 @@ import (
 
 // Spec is an image to be built.
 type Spec struct {
-	Context    string            // required: absolute path of the folder
+	Context    string            // required: absolute path of the directory
 	Dockerfile string            // absolute path; default: Dockerfile or Containerfile in Context
 	Target     string            // the stage to build; default: the last one
 	Args       map[string]string // build arguments
@@ -29,7 +29,7 @@ type Spec struct {
 type Base struct {
 	Name   string // in full, as "local/debian:12"
 	Digest string
-	Layout string // folder of the layout; needed by [Engine.Build] alone, as is Tag
+	Layout string // directory of the layout; needed by [Engine.Build] alone, as is Tag
 	Tag    string // of the image in the layout
 }
 
@@ -81,7 +81,7 @@ func reason(err error) error {
 	return err
 }
 
-// checkContext refuses what is no folder.
+// checkContext refuses what is no directory.
 func (s Spec) checkContext() error {
 	info, err := os.Stat(s.Context)
 	if err == nil && !info.IsDir() {

@@ -117,7 +117,7 @@ type job struct {
 	dockerfile string
 	ignore     string // path of the ignore file; may be empty
 	out        string // where the archive has to be
-	work       string // a folder for scratch files
+	work       string // a directory for scratch files
 	lines      *tail
 }
 

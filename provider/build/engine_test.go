@@ -83,7 +83,7 @@ func TestABuilderThatFailsIsQuoted(t *testing.T) {
 	}
 }
 
-// ownStorage keeps the images of podman and buildah in a folder of the test.
+// ownStorage keeps the images of podman and buildah in a directory of the test.
 func ownStorage(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()

@@ -78,7 +78,7 @@ func (j *job) containersBuild(ctx context.Context) (id string, err error) {
 	return j.built()
 }
 
-// linkBases makes the layouts reachable from the working folder of the builder, which
+// linkBases makes the layouts reachable from the working directory of the builder, which
 // makes names of their paths: a name has no capitals, and no two images may have the
 // same one, or the builder would take the wrong one out of its store.
 func (j *job) linkBases() error {

@@ -155,7 +155,7 @@ func (s Spec) files(ctx context.Context, ignored *patternmatcher.PatternMatcher)
 	return files, s.digest(ctx, files)
 }
 
-// skip passes over a file, or a folder with all that is in it.
+// skip passes over a file, or a directory with all that is in it.
 func skip(d fs.DirEntry) error {
 	if d.IsDir() {
 		return fs.SkipDir

@@ -1,5 +1,5 @@
 // Package durable makes changes of names outlast a power cut. A rename is atomic, but
-// until its folder is synced nothing says when it reaches the disk, nor in what order.
+// until its directory is synced nothing says when it reaches the disk, nor in what order.
 package durable
 
 import (

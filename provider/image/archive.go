@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// files is a folder tree that an image lies in: a real one, or the members of a tarball.
+// files is a directory tree that an image lies in: a real one, or the members of a tarball.
 type files interface {
 	// open reads a file by its slash-separated path; a missing one is fs.ErrNotExist.
 	open(name string) (io.ReadCloser, int64, error)

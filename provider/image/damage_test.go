@@ -272,7 +272,7 @@ func emptyFiles(tb testing.TB, n int) []byte {
 	return tarOf(tb, files...)
 }
 
-// deepFolders has n paths of 200,000 folders each.
+// deepFolders has n paths of 200,000 directories each.
 func deepFolders(tb testing.TB, n int) []byte {
 	tb.Helper()
 	files := make([]string, 2*n)

@@ -182,7 +182,7 @@ func wantDisk(t testing.TB, s *Store, img Image, want []byte) {
 	}
 }
 
-// wantEmpty checks that nothing is left in a folder of the store.
+// wantEmpty checks that nothing is left in a directory of the store.
 func wantEmpty(t testing.TB, dir, folder string) {
 	t.Helper()
 	if left, _ := os.ReadDir(filepath.Join(dir, folder)); len(left) != 0 {
@@ -272,7 +272,7 @@ func blobBytes(t testing.TB, l v1.Layer) []byte {
 	return raw
 }
 
-// smallDisk is a folder with no more room than size says.
+// smallDisk is a directory with no more room than size says.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -290,7 +290,7 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-// fill leaves no room in a folder's file system.
+// fill leaves no room in a directory's file system.
 func fill(t *testing.T, dir string) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(dir, "filler"))

@@ -80,7 +80,7 @@ type Store struct {
 	retry      policy
 }
 
-// New validates o and opens the store, making its folders where they are missing.
+// New validates o and opens the store, making its directories where they are missing.
 func New(o Options) (*Store, error) {
 	if o.Dir == "" {
 		return nil, errors.New("image: Options.Dir is required")

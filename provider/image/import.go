@@ -35,7 +35,7 @@ func (e *UnknownFormatError) Remedy() string {
 
 // Import brings an image from a file into the store under a name that people choose.
 // What the file is shows in its content: a tarball of "docker save", an OCI layout as
-// a folder or a tarball, or a tarball of a root file system. Any of the tarballs may be
+// a directory or a tarball, or a tarball of a root file system. Any of the tarballs may be
 // compressed. An earlier image of that name is replaced.
 func (s *Store) Import(ctx context.Context, name, file string, progress Progress) (Image, error) {
 	as, err := importName(name)

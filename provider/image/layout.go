@@ -14,7 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layoutSource is an OCI image layout, as a folder or in a tarball.
+// layoutSource is an OCI image layout, as a directory or in a tarball.
 type layoutSource struct {
 	files
 	ref reference

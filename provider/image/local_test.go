@@ -41,7 +41,7 @@ func layoutOf(t testing.TB, tagged map[string]v1.Image) string {
 	return dir
 }
 
-// archiveOf packs a folder as "tar -C dir -c ." does.
+// archiveOf packs a directory as "tar -C dir -c ." does.
 func archiveOf(t testing.TB, dir string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -56,7 +56,7 @@ func archiveOf(t testing.TB, dir string) []byte {
 }
 
 // dockerArchiveOf makes what "docker save" of old wrote: uncompressed layers, each in a
-// folder, and a symbolic link where a layer comes twice.
+// directory, and a symbolic link where a layer comes twice.
 func dockerArchiveOf(t testing.TB, tags []string, img v1.Image) []byte {
 	t.Helper()
 	var buf bytes.Buffer

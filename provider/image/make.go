@@ -18,7 +18,7 @@ import (
 
 // Make makes sure that an image of this name is in the store. Where there is none, write
 // is called to make one in a file, in any form that [Store.Import] takes. Of several who
-// want the same image one makes it and the others wait. The folder of the file is free
+// want the same image one makes it and the others wait. The directory of the file is free
 // for scratch files; it is gone afterwards.
 func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Context, file string) error, progress Progress) (Image, error) {
 	r, err := importName(name)

@@ -69,7 +69,7 @@ func parseReference(s string) (reference, error) {
 	return reference{kind: inRegistry, name: n}, nil
 }
 
-// Absolute is s with the path of a file or folder made absolute, so that it means the same
+// Absolute is s with the path of a file or directory made absolute, so that it means the same
 // from everywhere. Names stay as they are.
 func Absolute(s string) (string, error) {
 	scheme, rest, _ := strings.Cut(s, ":")

@@ -119,7 +119,7 @@ func TestPlatforms(t *testing.T) {
 func TestAbsoluteMakesAPathMeanTheSameEverywhere(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	here, err := os.Getwd() // however the folder is reached
+	here, err := os.Getwd() // however the directory is reached
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func SpaceOf(info fs.FileInfo) Space { return Space{Size: info.Size(), Real: occ
 // Plus adds up.
 func (s Space) Plus(o Space) Space { return Space{Size: s.Size + o.Size, Real: s.Real + o.Real} }
 
-// SpaceIn adds up the regular files beneath a folder. What goes away meanwhile takes nothing.
+// SpaceIn adds up the regular files beneath a directory. What goes away meanwhile takes nothing.
 func SpaceIn(dir string) (s Space, files int, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
@@ -155,14 +155,14 @@ func (s *Store) disksUsage(images []v1.Descriptor) ([]StoredDisk, error) {
 	return disks, err
 }
 
-// storedFile is a file of the store, or a folder with temporary ones.
+// storedFile is a file of the store, or a directory with temporary ones.
 type storedFile struct {
 	path   string
 	digest string // in hexadecimal: a blob's, or that of the image that a disk is of
 	Space
 }
 
-// stored lists a folder of the store.
+// stored lists a directory of the store.
 func stored(dir string) ([]storedFile, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

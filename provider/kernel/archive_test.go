@@ -95,7 +95,7 @@ func TestAKernelIsFetchedFromItsArchiveOnce(t *testing.T) {
 	}
 }
 
-// wantFiles compares the folder's files, but for the lock.
+// wantFiles compares the directory's files, but for the lock.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -79,7 +79,7 @@ func gzipped(t testing.TB, data []byte) []byte {
 	return b.Bytes()
 }
 
-// write makes files beneath a new folder and returns the folder.
+// write makes files beneath a new directory and returns the directory.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()

@@ -44,7 +44,7 @@ func (t tree) find(name string) string {
 	return ""
 }
 
-// moduleName is the name that the kernel knows a module file by: no folder, no
+// moduleName is the name that the kernel knows a module file by: no directory, no
 // suffix, and the dashes of file names as underscores.
 func moduleName(file string) string {
 	base, _, _ := strings.Cut(path.Base(file), ".ko")

@@ -80,7 +80,7 @@ type archive struct {
 	err  error
 }
 
-// mkdir adds a folder and those above it, once each.
+// mkdir adds a directory and those above it, once each.
 func (a *archive) mkdir(dir string) {
 	if a.dirs[dir] {
 		return

@@ -14,7 +14,7 @@ const appleDefault = "default.kernel-arm64"
 const AppleFolder = "Library/Application Support/com.apple.container/kernels"
 
 // Installed is the kernel that Apple's container, which is for Apple silicon alone, has in
-// its folder dir: the one it boots by default, else the newest. Without one that
+// its directory dir: the one it boots by default, else the newest. Without one that
 // Virtualization.framework could boot the error is [fs.ErrNotExist].
 func Installed(dir string) (Kernel, error) {
 	if k, err := openImage(filepath.Join(dir, appleDefault)); err == nil {
@@ -23,8 +23,8 @@ func Installed(dir string) (Kernel, error) {
 	return newestImage(dir)
 }
 
-// newestImage is the newest of a folder's kernels, as [newest] knows it, or else
-// [fs.ErrNotExist]. A folder that is not there has none.
+// newestImage is the newest of a directory's kernels, as [newest] knows it, or else
+// [fs.ErrNotExist]. A directory that is not there has none.
 func newestImage(dir string) (Kernel, error) {
 	entries, _ := os.ReadDir(dir)
 	var paths []string

@@ -34,7 +34,7 @@ type Kernel struct {
 // out is an [UnreadableError].
 func Open(path string) (Kernel, error) { return openIn("/", path) }
 
-// openIn is Open with the host's root folder as a parameter.
+// openIn is Open with the host's root directory as a parameter.
 func openIn(root, path string) (Kernel, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -77,7 +77,7 @@ func readImage(path string) (header, error) {
 // file system when it becomes part of a path.
 var releaseName = regexp.MustCompile(`^[0-9][A-Za-z0-9._+~-]*$`)
 
-// moduleTree returns the first folder that is a module tree of release. Beside the
+// moduleTree returns the first directory that is a module tree of release. Beside the
 // image come the places where a kernel's build, a package unpacked by hand and a
 // distribution put it.
 func moduleTree(root, path, release string) string {

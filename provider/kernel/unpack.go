@@ -37,7 +37,7 @@ const keepUnpacked = 4
 var errNotPacked = errors.New("no vmlinux inside that could be started directly")
 
 // Unpack gives the path of the vmlinux inside the bzImage at path, unpacked once into
-// the folder dir. A virtual machine that starts it directly (by the kernel's PVH
+// the directory dir. A virtual machine that starts it directly (by the kernel's PVH
 // entry) need not unpack it at every boot, which an emulated processor does slowly.
 //
 // It is an optimisation: an image that is no bzImage, is packed in a way we cannot
