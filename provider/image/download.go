@@ -15,41 +15,41 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// File is a file that somebody publishes, known by its digest.
+// File is a file on a web server, with a known digest.
 type File struct {
 	Name   string // for [Event.ID]
 	URL    string
 	Digest string // "sha256:…"
 }
 
-// maxFile bounds what a server can fill the host's disk with before its digest is known.
+// maxFile bounds how much of the host's disk a server can fill before the digest is checked.
 const maxFile = 4 << 30
 
-// DownloadError reports a server that did not give a file.
+// DownloadError reports a failed download.
 type DownloadError struct {
 	URL    string
-	Status int // of HTTP; 0 when there was no answer
+	Status int // of HTTP; 0 if there was no answer
 	Err    error
 }
 
 func (e *DownloadError) Error() string {
 	if e.Status == 0 {
-		return fmt.Sprintf("%s cannot be fetched: %v", e.URL, e.Err)
+		return fmt.Sprintf("cannot download %s: %v", e.URL, e.Err)
 	}
-	return fmt.Sprintf("%s was not given (%d): %v", e.URL, e.Status, e.Err)
+	return fmt.Sprintf("cannot download %s (%d): %v", e.URL, e.Status, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *DownloadError) Unwrap() error { return e.Err }
 
-// Remedy is to try again.
+// Remedy says to try again.
 func (e *DownloadError) Remedy() string {
-	return "check that the server can be reached from here, then retry: what came so far is kept"
+	return "check that this host can reach the server, then retry; the download resumes where it stopped"
 }
 
-// WithFile brings f here as a blob is brought, resumed and verified, hands it to use, and
-// removes it when use has succeeded. Callers see to it that nobody else works on f: who
-// waited would fetch anew what was removed meanwhile.
+// WithFile downloads f, resumed and verified like a blob, calls use with its content, and
+// removes it if use succeeds. Callers must not download the same f concurrently: the one
+// that waits would download it again after the other has removed it.
 func (s *Store) WithFile(ctx context.Context, f File, use func(io.Reader) error, progress Progress) error {
 	h, err := v1.NewHash(f.Digest)
 	if err != nil {
@@ -75,8 +75,8 @@ func (s *Store) WithFile(ctx context.Context, f File, use func(io.Reader) error,
 	return os.Remove(in.Name())
 }
 
-// download brings f, under its digest. How large it is its server tells, unless it came
-// already and was not used up.
+// download stores f under its digest. The server tells the size, unless an earlier call has
+// downloaded f and its use failed.
 func (s *Store) download(ctx context.Context, f File, h v1.Hash, progress Progress) error {
 	src := fileSource{
 		url: f.URL, digest: h, retry: s.retry,
@@ -113,17 +113,17 @@ type fileSource struct {
 
 func (f fileSource) String() string { return f.url }
 
-// Close does nothing: connections are the transport's.
+// Close does nothing: the transport owns the connections.
 func (f fileSource) Close() error { return nil }
 
-// roots asks how large the file is. It asks for the first byte, for servers that sign
-// addresses for one method refuse HEAD there.
+// roots asks for the size of the file. It requests the first byte instead of using HEAD,
+// which servers refuse for an address that they signed for GET.
 func (f fileSource) roots(ctx context.Context) ([]v1.Descriptor, error) {
 	dog := f.retry.watch(ctx)
 	defer dog.stop()
 	res, err := f.get(dog.ctx, "bytes=0-0")
 	if err == nil {
-		defer res.Body.Close() // the rest of it is not wanted
+		defer res.Body.Close() // the body is not needed
 		err = transport.CheckError(res, http.StatusOK, http.StatusPartialContent)
 	}
 	if err != nil {
@@ -134,13 +134,13 @@ func (f fileSource) roots(ctx context.Context) ([]v1.Descriptor, error) {
 		size = sizeOf(res)
 	}
 	if size <= 0 || size > maxFile {
-		return nil, f.failed(fmt.Errorf("the server says that its size is %d bytes; it should be 1 to %d", size, int64(maxFile)))
+		return nil, f.failed(fmt.Errorf("the server reports a size of %d bytes, which must be between 1 and %d", size, int64(maxFile)))
 	}
 	return []v1.Descriptor{{Digest: f.digest, Size: size}}, nil
 }
 
-// sizeOf is the size of the whole of which an answer is a part: what follows the slash
-// in Content-Range (RFC 9110 §14.4), or -1.
+// sizeOf returns the size of the whole file of which an answer is a part: the number after
+// the slash in Content-Range (RFC 9110 §14.4), or -1.
 func sizeOf(res *http.Response) int64 {
 	_, text, _ := strings.Cut(res.Header.Get("Content-Range"), "/")
 	size, err := strconv.ParseInt(text, 10, 64)
@@ -178,7 +178,7 @@ func (f fileSource) failed(err error) error {
 	return e
 }
 
-// request asks for a file, or for ranges of it unless they are empty.
+// request gets a file, or ranges of it unless ranges is empty.
 func request(ctx context.Context, c *http.Client, address, ranges string) (*http.Response, error) {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -190,15 +190,15 @@ func request(ctx context.Context, c *http.Client, address, ranges string) (*http
 	res, err := c.Do(q)
 	var at *url.Error
 	if errors.As(err, &at) {
-		// The place that a server sent us to is long and may hold a signature that gives
-		// access: not for messages.
+		// Drop the URL: the target of a redirect is long and may contain a signature that
+		// grants access.
 		return nil, at.Err
 	}
 	return res, err
 }
 
-// openRange reads from an offset on what get asks for, where the server does ranges (RFC
-// 9110 §14), else from its beginning; at tells which.
+// openRange opens what get requests: from offset on if the server supports ranges (RFC 9110
+// §14), else from the beginning. at is the offset of the first byte.
 func openRange(offset int64, get func(ranges string) (*http.Response, error)) (_ io.ReadCloser, at int64, err error) {
 	ranges := ""
 	if offset > 0 {
@@ -207,7 +207,7 @@ func openRange(offset int64, get func(ranges string) (*http.Response, error)) (_
 	res, err := get(ranges)
 	if err == nil && offset > 0 && (res.StatusCode == http.StatusRequestedRangeNotSatisfiable ||
 		res.StatusCode == http.StatusPartialContent && !beginsAt(res, offset)) {
-		_ = res.Body.Close() // it is asked for anew
+		_ = res.Body.Close() // request the whole file instead
 		offset = 0
 		res, err = get("")
 	}
@@ -223,7 +223,7 @@ func openRange(offset int64, get func(ranges string) (*http.Response, error)) (_
 	return res.Body, 0, nil
 }
 
-// beginsAt tells whether a partial answer is the part that was asked for.
+// beginsAt reports whether a partial answer begins at the requested offset.
 func beginsAt(res *http.Response, offset int64) bool {
 	return strings.HasPrefix(res.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset))
 }

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// occupied is what a file takes on the disk, which for a sparse one is far less than
-// its size. st_blocks counts units of 512 bytes whatever the file system's are.
-func occupied(info fs.FileInfo) int64 {
+// allocatedBytes returns the bytes that a file takes on disk, which for a sparse file is far
+// less than its size. st_blocks counts units of 512 bytes, whatever the block size is.
+func allocatedBytes(info fs.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Blocks * 512
 	}

@@ -11,19 +11,19 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// resumer is a source that can begin in the middle of a blob.
+// resumer is a source that can start in the middle of a blob.
 type resumer interface {
 	source
-	// openFrom reads what d describes from an offset on, or from its beginning where
-	// the other side will not do that; at tells which.
+	// openFrom opens what d describes from offset on, or from the beginning if the other
+	// side does not support that. at is the offset of the first byte.
 	openFrom(ctx context.Context, d v1.Descriptor, offset int64) (rc io.ReadCloser, at int64, err error)
 }
 
 func (s *Store) partialDir() string { return filepath.Join(s.dir, "partial") }
 
-// partial is a blob on its way. Its file keeps what has come when the process ends,
-// however that happens. What is in it is trusted only when the whole blob is there and
-// has the right digest, so it needs no sync on the way.
+// partial is a blob that is being downloaded. Its file keeps the received bytes however
+// the process ends. They need no sync: they are trusted only when the blob is complete and
+// has the right digest.
 type partial struct {
 	want v1.Descriptor
 	file *os.File
@@ -31,7 +31,8 @@ type partial struct {
 	size int64 // bytes in file and hash
 }
 
-// openPartial takes up what an earlier call has left of the blob, whose lock is held.
+// openPartial opens what an earlier call has left of the blob. The caller holds the blob's
+// lock.
 func (s *Store) openPartial(ctx context.Context, d v1.Descriptor) (*partial, error) {
 	h, err := v1.Hasher(d.Digest.Algorithm)
 	if err != nil {
@@ -51,7 +52,7 @@ func (s *Store) openPartial(ctx context.Context, d v1.Descriptor) (*partial, err
 	return p, nil
 }
 
-// Write appends to what is there.
+// Write appends to the file.
 func (p *partial) Write(b []byte) (int, error) {
 	n, err := p.file.Write(b)
 	p.hash.Write(b[:n])
@@ -59,7 +60,7 @@ func (p *partial) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// reset forgets what is there.
+// reset truncates the file.
 func (p *partial) reset() error {
 	p.hash.Reset()
 	p.size = 0
@@ -67,7 +68,7 @@ func (p *partial) reset() error {
 	return errors.Join(err, p.file.Truncate(0))
 }
 
-// leave keeps what is there, if there is anything, for a later call.
+// leave closes the file and keeps it for a later call, unless it is empty.
 func (p *partial) leave() error {
 	if info, err := p.file.Stat(); err == nil && info.Size() == 0 {
 		return p.discard()
@@ -75,12 +76,12 @@ func (p *partial) leave() error {
 	return p.file.Close()
 }
 
-// discard ends with nothing kept.
+// discard closes and removes the file.
 func (p *partial) discard() error {
 	return errors.Join(p.file.Close(), os.Remove(p.file.Name()))
 }
 
-// finish gives the whole blob its name.
+// finish syncs the complete blob and renames it to path.
 func (p *partial) finish(path string) error {
 	err := errors.Join(p.file.Sync(), p.file.Close())
 	if err == nil {
@@ -92,8 +93,8 @@ func (p *partial) finish(path string) error {
 	return err
 }
 
-// receive brings the blob that d describes into the store. What has come of it when src
-// stops is kept, if src can go on from there later; what turns out wrong is not.
+// receive copies the blob that d describes into the store. If src stops early, receive
+// keeps the received part for a source that can resume. It does not keep wrong content.
 func (s *Store) receive(ctx context.Context, src source, d v1.Descriptor, m *meter) error {
 	p, err := s.openPartial(ctx, d)
 	if err != nil {
@@ -114,16 +115,16 @@ func (s *Store) receive(ctx context.Context, src source, d v1.Descriptor, m *met
 		case noSpace(err) || begun == 0:
 			return errors.Join(err, p.discard())
 		}
-		// The part that was kept may be what is wrong. This happens once: the next
-		// filling begins at 0.
+		// The part that an earlier call has kept may be wrong: start again, once. The next
+		// call of fill begins at 0.
 		if err := p.reset(); err != nil {
 			return errors.Join(err, p.discard())
 		}
 	}
 }
 
-// fill appends what src has of the blob, one byte too many at most, and tells how much
-// of it was there before.
+// fill appends the rest of the blob, at most one byte too many. It returns the size that
+// the file had before.
 func (p *partial) fill(ctx context.Context, src source, m *meter) (begun int64, err error) {
 	if p.size == p.want.Size {
 		return p.size, nil
@@ -144,14 +145,14 @@ func (p *partial) fill(ctx context.Context, src source, m *meter) (begun int64, 
 	if err != nil {
 		e := &BlobError{Digest: p.want.Digest.String(), Source: src.String(), Err: err}
 		if _, ok := src.(resumer); ok {
-			e.Hint = "retry: what came of it is kept"
+			e.Hint = "retry; the download resumes where it stopped"
 		}
 		return begun, e
 	}
 	return begun, nil
 }
 
-// openFrom is open for a source that cannot begin elsewhere than at 0.
+// openFrom is [resumer.openFrom] for any source; one that cannot resume starts at 0.
 func openFrom(ctx context.Context, src source, d v1.Descriptor, offset int64) (io.ReadCloser, int64, error) {
 	if r, ok := src.(resumer); ok {
 		return r.openFrom(ctx, d, offset)

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Platform is what an image runs on, in Go's words for systems and processors.
+// Platform is the platform of an image, with Go's names for systems and architectures.
 type Platform struct {
 	OS, Architecture string
-	Variant          string // of the processor, "v7"; mostly empty
+	Variant          string // of the architecture, "v7"; usually empty
 }
 
-// HostPlatform is Linux on this host's processor.
+// HostPlatform returns Linux on this host's architecture.
 func HostPlatform() Platform { return Platform{OS: "linux", Architecture: runtime.GOARCH} }
 
-// ParsePlatform reads "linux/amd64" or "linux/arm/v7".
+// ParsePlatform parses a platform such as "linux/amd64" or "linux/arm/v7".
 func ParsePlatform(s string) (Platform, error) {
 	parts := strings.Split(s, "/")
 	if len(parts) < 2 || len(parts) > 3 || strings.Contains("/"+s+"/", "//") {
-		return Platform{}, fmt.Errorf("platform %q: want OS/ARCHITECTURE such as linux/amd64", s)
+		return Platform{}, fmt.Errorf("invalid platform %q: expected OS/ARCHITECTURE such as linux/amd64", s)
 	}
 	p := Platform{OS: parts[0], Architecture: parts[1]}
 	if len(parts) == 3 {
@@ -35,8 +35,8 @@ func (p Platform) String() string {
 	return p.OS + "/" + p.Architecture + "/" + p.Variant
 }
 
-// runs tells whether an image made for p runs where want is asked for. No variant
-// means any; all 64-bit ARM processors are v8, which not everybody writes down.
+// runs reports whether an image for p satisfies want. A want without a variant accepts
+// any. All 64-bit ARM processors are v8, which images may omit.
 func (p Platform) runs(want Platform) bool {
 	if p.OS != want.OS || p.Architecture != want.Architecture {
 		return false

@@ -5,33 +5,33 @@ import (
 	"sync"
 )
 
-// Action is what an [Event] is about.
+// Action is the kind of work that an [Event] reports.
 type Action string
 
-// Actions that take long enough to be shown.
+// Actions that take long enough to show progress.
 const (
-	ActionPull  Action = "pull"  // a blob comes into the store
-	ActionKeep  Action = "keep"  // a blob was there already
-	ActionDisk  Action = "disk"  // layers become a disk
-	ActionBuild Action = "build" // a builder makes an image
+	ActionPull  Action = "pull"  // download a blob into the store
+	ActionKeep  Action = "keep"  // a blob already exists
+	ActionDisk  Action = "disk"  // create a disk from layers
+	ActionBuild Action = "build" // build an image
 )
 
-// Event tells how far something is.
+// Event reports the progress of one action.
 type Event struct {
 	ID             string // a blob's short digest, "disk", or the builder's name
 	Action         Action
-	Current, Total int64  // bytes; of a build they are not known
+	Current, Total int64  // bytes; unknown for a build
 	Text           string // a line of the builder's output
 	Done           bool   // the last event of this ID
 }
 
-// Progress receives events, one at a time. It may be nil where it is a parameter.
+// Progress receives events, one at a time. A nil Progress as a parameter is allowed.
 type Progress func(Event)
 
-// step is how many bytes make a new event worthwhile.
+// step is the number of bytes between two events.
 const step = 1 << 20
 
-// oneAtATime makes p safe for the parallel work behind it.
+// oneAtATime returns a Progress that serializes calls of p, which may be nil.
 func (p Progress) oneAtATime() Progress {
 	if p == nil {
 		return func(Event) {}
@@ -44,7 +44,7 @@ func (p Progress) oneAtATime() Progress {
 	}
 }
 
-// meter counts what was read towards Event.Total and reports it now and then.
+// meter counts the bytes read towards Event.Total and reports them in steps.
 type meter struct {
 	Event
 	report   Progress
@@ -70,7 +70,7 @@ func (m *meter) done() {
 	m.report(m.Event)
 }
 
-// metered is a reader that tells a meter.
+// metered is a reader that adds what it reads to a meter.
 type metered struct {
 	io.Reader
 	*meter
@@ -82,7 +82,7 @@ func (m metered) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// shortID is enough of a digest for people, as docker shortens them.
+// shortID shortens a digest for display, as Docker does.
 func shortID(digest string) string {
 	const prefix, chars = len("sha256:"), 12
 	if len(digest) < prefix+chars {

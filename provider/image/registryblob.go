@@ -11,9 +11,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// blob reads a blob from an offset on where the registry does ranges, else from its
-// beginning; at tells which. The library that speaks to registries for us elsewhere
-// fetches blobs whole only.
+// blob opens a blob from offset on if the registry supports ranges, else from the
+// beginning; at is the offset of the first byte. go-containerregistry can only fetch whole
+// blobs.
 func (s *registrySource) blob(ctx context.Context, h v1.Hash, offset int64) (_ io.ReadCloser, at int64, err error) {
 	rt, err := s.connect(ctx)
 	if err != nil {
@@ -28,19 +28,19 @@ func (s *registrySource) blob(ctx context.Context, h v1.Hash, offset int64) (_ i
 	return openRange(offset, func(ranges string) (*http.Response, error) { return request(ctx, client, u.String(), ranges) })
 }
 
-// checkRedirect lets a server send us to where its files are, but not into the network
-// that we are in, where a cloud's metadata service might answer.
+// checkRedirect allows redirects to other hosts, but not into the local network, where a
+// cloud's metadata service may answer.
 func checkRedirect(q *http.Request, via []*http.Request) error {
-	const most = 10 // as net/http has it
+	const most = 10 // as in net/http
 	if len(via) >= most {
-		return fmt.Errorf("the server redirects more than %d times", most)
+		return fmt.Errorf("more than %d redirects", most)
 	}
 	to, err := netip.ParseAddr(q.URL.Hostname())
 	if err != nil || q.URL.Hostname() == via[0].URL.Hostname() {
 		return nil
 	}
 	if to = to.Unmap(); to.IsPrivate() || to.IsLoopback() || to.IsLinkLocalUnicast() || to.IsUnspecified() {
-		return fmt.Errorf("the server redirects to %s, an address of the local network", to)
+		return fmt.Errorf("server redirects to %s, an address in a local network", to)
 	}
 	return nil
 }

@@ -13,23 +13,23 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// transientError marks a failure that may be gone a moment later.
+// transientError marks a failure that a retry may resolve.
 type transientError struct{ error }
 
 func (e transientError) Unwrap() error { return e.error }
 
-// policy says how often and how patiently something is tried.
+// policy says how often to retry and how long to wait.
 type policy struct {
 	tries int
-	wait  time.Duration // before the second try; three times as long before each next
-	stall time.Duration // a transfer that brings nothing for so long has failed
+	wait  time.Duration // before the second try; tripled before each further one
+	stall time.Duration // a transfer without data for this long has failed
 }
 
 var defaultPolicy = policy{tries: 4, wait: 300 * time.Millisecond, stall: time.Minute}
 
-var errStalled = errors.New("the registry has stopped sending")
+var errStalled = errors.New("the server stopped sending data")
 
-// do calls f until it succeeds, fails for good, or has failed too often.
+// do calls f until it succeeds, fails permanently, or has failed too often.
 func (p policy) do(ctx context.Context, f func() error) error {
 	wait := p.wait
 	for try := 1; ; try++ {
@@ -38,7 +38,7 @@ func (p policy) do(ctx context.Context, f func() error) error {
 		if err == nil || !errors.As(err, &t) || try == p.tries || ctx.Err() != nil {
 			return err
 		}
-		// Jitter keeps parallel pulls from coming back all at once.
+		// Jitter keeps parallel pulls from retrying all at once.
 		select {
 		case <-ctx.Done():
 			return err
@@ -48,8 +48,8 @@ func (p policy) do(ctx context.Context, f func() error) error {
 	}
 }
 
-// classify marks err when it may pass. Whatever ends a connection early may; an answer
-// like 401 or 404 will be the same the next time.
+// classify marks err as transient if a retry may help. It may for anything that ends a
+// connection early, but not for an answer such as 401 or 404.
 func classify(err error) error {
 	var status *transport.Error
 	if errors.As(err, &status) {
@@ -79,13 +79,13 @@ func classify(err error) error {
 	return err
 }
 
-// watched is a transfer that is given up when it stalls.
+// watched is a transfer that fails when it stalls.
 type watched struct {
 	io.ReadCloser
 	watchdog *watchdog
 }
 
-// watchdog cancels a context when it is not fed.
+// watchdog cancels a context unless its timer is reset in time.
 type watchdog struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -100,7 +100,7 @@ func (p policy) watch(ctx context.Context) *watchdog {
 	return w
 }
 
-// error prefers the watchdog's reason to the "context canceled" that it led to.
+// error returns the watchdog's reason instead of the "context canceled" that it caused.
 func (w *watchdog) error(err error) error {
 	if cause := context.Cause(w.ctx); errors.Is(cause, errStalled) {
 		return classify(cause)
@@ -122,7 +122,7 @@ func (w watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the transfer, whole or not.
+// Close ends the transfer, complete or not.
 func (w watched) Close() error {
 	w.watchdog.stop()
 	return w.ReadCloser.Close()

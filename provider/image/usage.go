@@ -14,19 +14,20 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Space is what files take, in bytes.
+// Space is the size of files, in bytes.
 type Space struct {
-	Size int64 // as they look: holes count
-	Real int64 // of allocated blocks; those that clones share count for each
+	Size int64 // apparent size, including holes
+	Real int64 // of allocated blocks; blocks shared by clones count for each
 }
 
-// SpaceOf is what one file takes.
-func SpaceOf(info fs.FileInfo) Space { return Space{Size: info.Size(), Real: occupied(info)} }
+// SpaceOf returns the space of one file.
+func SpaceOf(info fs.FileInfo) Space { return Space{Size: info.Size(), Real: allocatedBytes(info)} }
 
-// Plus adds up.
+// Plus returns the sum of s and o.
 func (s Space) Plus(o Space) Space { return Space{Size: s.Size + o.Size, Real: s.Real + o.Real} }
 
-// SpaceIn adds up the regular files beneath a directory. What goes away meanwhile takes nothing.
+// SpaceIn adds up the regular files below a directory. It ignores files that disappear
+// meanwhile.
 func SpaceIn(dir string) (s Space, files int, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
@@ -44,32 +45,32 @@ func SpaceIn(dir string) (s Space, files int, err error) {
 	return s, files, err
 }
 
-// Usage is what a store takes.
+// Usage is the disk usage of a store.
 type Usage struct {
 	Images      []StoredImage
 	Disks       []StoredDisk
-	Blobs       Space // of all images; what they share counts once
-	Nameless    Space // of Blobs: what no image leads to, as after a tag has moved
-	Parts       Space // what interrupted pulls have left to be gone on with
-	Reclaimable int64 // of Blobs and Parts, in real bytes: all that no image in use needs
+	Blobs       Space // of all images; shared blobs count once
+	Nameless    Space // part of Blobs that no image needs, as after a tag has moved
+	Parts       Space // of interrupted pulls, which can be resumed
+	Reclaimable int64 // part of Blobs and Parts, in allocated bytes, that no image in use needs
 }
 
-// StoredImage is an image and what it takes.
+// StoredImage is an image and its disk usage.
 type StoredImage struct {
 	Entry
-	Blobs Space // what it shares with others counts for each
-	Own   int64 // real bytes that no other image needs
+	Blobs Space // blobs shared with other images count for each
+	Own   int64 // allocated bytes that no other image needs
 }
 
-// StoredDisk is a cached disk and what it takes.
+// StoredDisk is a cached disk and its disk usage.
 type StoredDisk struct {
-	Reference string // of its image; empty when nothing leads to that
-	Stale     bool   // made by another version, or of an image that is gone
+	Reference string // of its image; empty if that was removed
+	Stale     bool   // of another format, or of a removed image
 	Space
 }
 
-// Usage tells what the store takes. The image of a digest that used confirms is needed
-// by somebody outside of the store.
+// Usage returns the disk usage of the store. used reports whether the image with a digest
+// is in use outside of the store.
 func (s *Store) Usage(ctx context.Context, used func(digest string) bool) (Usage, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -88,7 +89,7 @@ func (s *Store) Usage(ctx context.Context, used func(digest string) bool) (Usage
 	if err := s.imagesUsage(ctx, &u, index.Manifests, blobs, used); err != nil {
 		return Usage{}, err
 	}
-	parts, err := stored(s.partialDir())
+	parts, err := listFiles(s.partialDir())
 	for _, f := range parts {
 		u.Parts = u.Parts.Plus(f.Space)
 		u.Reclaimable += f.Real
@@ -108,7 +109,7 @@ func (s *Store) imagesUsage(ctx context.Context, u *Usage, images []v1.Descripto
 	owners, inUse := map[string]int{}, map[string]bool{}
 	needs := make([][]string, len(images))
 	for i, d := range images {
-		needs[i], _ = s.blobsOf(ctx, d) // what is wrong with it is in its Entry
+		needs[i], _ = s.blobsOf(ctx, d) // the image's Entry reports the error
 		for _, h := range needs[i] {
 			owners[h]++
 			inUse[h] = inUse[h] || used(d.Digest.String())
@@ -146,24 +147,24 @@ func (s *Store) disksUsage(images []v1.Descriptor) ([]StoredDisk, error) {
 	for _, d := range images {
 		names[d.Digest.Hex] = d.Annotations[ocispec.AnnotationRefName]
 	}
-	files, err := stored(s.disksDir())
+	files, err := listFiles(s.disksDir())
 	disks := make([]StoredDisk, 0, len(files))
 	for _, f := range files {
 		name, known := names[f.digest]
-		disks = append(disks, StoredDisk{Reference: name, Stale: !known || !s.current(f), Space: f.Space})
+		disks = append(disks, StoredDisk{Reference: name, Stale: !known || !s.isCurrent(f), Space: f.Space})
 	}
 	return disks, err
 }
 
-// storedFile is a file of the store, or a directory with temporary ones.
+// storedFile is a file of the store, or a directory with temporary files.
 type storedFile struct {
 	path   string
-	digest string // in hexadecimal: a blob's, or that of the image that a disk is of
+	digest string // in hexadecimal: of a blob, or of a disk's image
 	Space
 }
 
-// stored lists a directory of the store.
-func stored(dir string) ([]storedFile, error) {
+// listFiles lists a directory of the store.
+func listFiles(dir string) ([]storedFile, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("image store: %w", err)
@@ -183,21 +184,21 @@ func stored(dir string) ([]storedFile, error) {
 
 func (s *Store) blobs() ([]storedFile, error) {
 	dir := filepath.Join(s.dir, ocispec.ImageBlobsDir)
-	files, err := stored(filepath.Join(dir, "sha256"))
+	files, err := listFiles(filepath.Join(dir, "sha256"))
 	if err != nil {
 		return nil, err
 	}
-	more, err := stored(filepath.Join(dir, "sha512"))
+	more, err := listFiles(filepath.Join(dir, "sha512"))
 	return append(files, more...), err
 }
 
-// current tells whether a disk is of the form that this program makes.
-func (s *Store) current(disk storedFile) bool {
+// isCurrent reports whether a disk has the format that this version creates.
+func (s *Store) isCurrent(disk storedFile) bool {
 	return strings.HasPrefix(filepath.Base(disk.path), diskPrefix(v1.Hash{Hex: disk.digest}, s.diskFormat))
 }
 
-// blobsOf finds the blobs that an image leads to, by the names of their files. Of a
-// damaged one it is the manifest alone, and why.
+// blobsOf returns the file names of an image's blobs. For a damaged image it returns the
+// manifest alone and an error.
 func (s *Store) blobsOf(ctx context.Context, d v1.Descriptor) ([]string, error) {
 	names := []string{d.Digest.Hex}
 	var m v1.Manifest
