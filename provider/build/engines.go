@@ -92,8 +92,7 @@ func (j *job) linkBases() error {
 
 func (b Base) link() string { return "stead-" + strings.ReplaceAll(b.Digest, ":", "-") }
 
-// appleContainer cannot use an image in a layout: FROM only finds images in its own store
-// and in registries.
+// appleContainer cannot use an image in a layout: FROM only finds images in its own store.
 func appleContainer(ctx context.Context, j *job) error {
 	args := append([]string{"build", "--progress", "plain"}, j.commonArgs()...)
 	return j.run(ctx, "", append(args, "--output", "type=oci,dest="+j.out, j.Context)...)

@@ -16,15 +16,15 @@ func TestOpenDetectsForms(t *testing.T) {
 		image []byte
 		want  Kernel
 	}{
-		"bzImage tells its release in the boot sector": {
+		"release in the boot sector of a bzImage": {
 			image: bzImage("6.1.0-56-cloud-amd64", nil),
 			want:  Kernel{Release: "6.1.0-56-cloud-amd64", Arch: "amd64"},
 		},
-		"vmlinux tells its release by its banner": {
+		"release in the banner of a vmlinux": {
 			image: vmlinux("Linux version %s\x00Linux version 6.18.15 (gcc)\x00", nil),
 			want:  Kernel{Release: "6.18.15", Arch: "amd64"},
 		},
-		"a banner across two reads is found": {
+		"a banner across two reads": {
 			image: vmlinux(string(make([]byte, 1<<20-130))+"Linux version 6.6.1 (gcc)", nil),
 			want:  Kernel{Release: "6.6.1", Arch: "amd64"},
 		},
