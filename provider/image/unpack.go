@@ -32,8 +32,8 @@ type unpacker struct {
 	group   sync.WaitGroup
 
 	mu      sync.Mutex
-	running int              // layers that are being unpacked
-	next    int              // the first layer that was neither opened nor considered
+	running int                  // layers that are being unpacked
+	next    int                  // the first layer that was neither opened nor considered
 	early   map[int]*layerReader // started, but not opened yet
 }
 
