@@ -1,4 +1,4 @@
-# A machine from an image of your own, built from the Dockerfile beside this file.
+# A machine with a custom image, built from the Dockerfile beside this file.
 
 project = "custom"
 

@@ -1,4 +1,4 @@
-# Four distributions side by side, to try the same thing on each.
+# Four distributions side by side, for trying the same command on each.
 
 machine "alpine" {
   image  = "docker.io/library/alpine:3.22"

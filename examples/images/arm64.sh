@@ -1,18 +1,18 @@
 #!/bin/sh
-# Makes what a machine with an arm64 processor takes, out of the distribution's packages,
-# on a host of any processor: no program for arm64 is executed.
+# Builds images and a kernel for arm64 machines from the distribution's packages. It runs
+# on a host of any architecture, as it executes no program for arm64.
 #
 #   arm64.sh OUTDIR        # then: stead machine create --arch arm64 \
 #                          #   --kernel OUTDIR/kernel/boot/vmlinuz-… oci:OUTDIR:debian
 #
-#   debian    Debian with systemd: its packages are unpacked, and what they would have
-#             set up when installed is done here, as far as a boot needs it
-#   busybox   one static program, its init reading /etc/inittab
+#   debian    Debian with systemd: the script unpacks the packages and does the part of
+#             their installation that a boot needs
+#   busybox   one static program; its init reads /etc/inittab
 #
-# Beside the images are a kernel with its modules in OUTDIR/kernel, and in OUTDIR/rosetta
-# a program "rosetta" that runs programs for amd64: QEMU's, in the place of Apple's.
+# OUTDIR/kernel has a kernel with its modules. OUTDIR/rosetta has a program "rosetta" that
+# runs programs for amd64: QEMU's, in place of Apple's.
 #
-# A layout that is there and newer than this script is left alone.
+# The script keeps an existing layout that is newer than itself.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,10 +20,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 suite=bookworm
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-PATH=$PATH:/usr/sbin:/sbin # for depmod, if this is an ordinary user's
+PATH=$PATH:/usr/sbin:/sbin # for depmod: the PATH of an ordinary user may lack these
 
-# fetch and settle run beside the root file system $1 as it is made. The one downloads
-# what is not for it, the other does what packages do when they are installed.
+# fetch and settle run on the host while mmdebstrap creates the root file system $1. fetch
+# downloads packages that are not part of it. settle does what packages do when they are
+# installed.
 fetch='
 	set -eu
 	export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
@@ -53,8 +54,8 @@ settle='
 	done
 '
 
-# unpacked FILE writes the root file system of packages that are unpacked only, and leaves
-# the packages of kernel, busybox and translator in $work/debs.
+# unpacked FILE writes a root file system of packages that are only unpacked. It leaves the
+# packages of kernel, busybox and translator in $work/debs.
 unpacked() {
 	bootstrap "$1" --architectures=arm64 --variant=extract \
 		--include=base-files,base-passwd,bash,dash,coreutils,grep,sed,procps,mount,util-linux,kmod,libc-bin,systemd,systemd-sysv \
@@ -63,7 +64,7 @@ unpacked() {
 		--extract-hook="$settle"
 }
 
-# unpack PACKAGE DIR: a package of $work/debs (a pattern), less what nobody needs here.
+# unpack PACKAGE DIR unpacks a package of $work/debs (a pattern) without its usr/share.
 unpack() {
 	mkdir -p "$2"
 	for deb in "$work"/debs/${1}_*.deb; do
@@ -71,7 +72,7 @@ unpack() {
 	done
 }
 
-# kernel_tree DIR: a kernel and its modules, with the index that a boot reads.
+# kernel_tree DIR installs a kernel and its modules, with the index that a boot reads.
 kernel_tree() {
 	unpack 'linux-image-*' "$1"
 	for tree in "$1"/lib/modules/*; do
@@ -79,7 +80,8 @@ kernel_tree() {
 	done
 }
 
-# busybox_root DIR: the busybox for arm64. It cannot be asked which applets it has here.
+# busybox_root DIR installs the busybox for arm64. The list of applets is fixed, as the
+# host cannot run the program to ask for it.
 busybox_root() {
 	unpack busybox-static "$work/deb"
 	mkdir -p "$1/bin" "$1/sbin" "$1/usr/bin" "$1/usr/sbin"
@@ -91,7 +93,7 @@ busybox_root() {
 	done
 }
 
-[ $# = 1 ] || die "usage: $0 OUTDIR" "name the folder that shall hold the layout"
+[ $# = 1 ] || die "usage: $0 OUTDIR" "pass the directory for the layout"
 if up_to_date "$1"; then
 	say "$1 is up to date"
 	exit 0

@@ -1,6 +1,6 @@
-# Shared by the scripts beside it, which source it: how a root file system becomes
-# an OCI layout on a Debian machine. It expects `set -eu` and the variable here,
-# the folder of the scripts.
+# Functions that turn a root file system into an OCI layout on a Debian host. The scripts
+# in this directory source this file. It expects `set -eu` and the variable here, the
+# directory of the scripts.
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -11,11 +11,11 @@ die() {
 }
 
 need() {
-	command -v "$1" >/dev/null || die "$1 is missing" "apt-get install $2"
+	command -v "$1" >/dev/null || die "$1 is not installed" "apt-get install $2"
 }
 
-# up_to_date DIR: the layout is whole and younger than everything that makes it. A
-# layout is moved to its place when it is whole, so its index says enough.
+# up_to_date DIR succeeds if the layout is newer than the scripts that create it.
+# finish_layout only moves complete layouts to DIR, so checking the index is enough.
 up_to_date() {
 	[ -f "$1/index.json" ] || return 1
 	for made_by in "$0" "$here/common.sh" "$here/ocilayout/main.go"; do
@@ -23,9 +23,9 @@ up_to_date() {
 	done
 }
 
-# suite_sources prints the host's own Debian sources of the suite, so that the
-# mirror (or snapshot) that works for the host is the one the image is made from.
-# It prints nothing on a host that is not Debian: mmdebstrap knows a default then.
+# suite_sources prints the host's Debian sources of the suite, so that the image uses the
+# same mirror (or snapshot) as the host. It prints nothing on a host that is not Debian:
+# mmdebstrap then uses its default.
 suite_sources() {
 	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 	signed=
@@ -42,7 +42,7 @@ suite_sources() {
 
 say_source() { printf 'deb %s\n' "$1"; }
 
-# rootfs FILE INCLUDE OPTION...: a Debian root file system as a tar.
+# rootfs FILE INCLUDE OPTION... writes a Debian root file system as a tar.
 rootfs() {
 	file=$1 include=$2
 	shift 2
@@ -51,8 +51,8 @@ rootfs() {
 		--customize-hook='rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/log/apt/* "$1"/var/log/*.log'
 }
 
-# bootstrap FILE OPTION...: what mmdebstrap makes, as a tar. It is written by this
-# shell, so that it belongs to whoever runs the script, under sudo too.
+# bootstrap FILE OPTION... writes the output of mmdebstrap as a tar. This shell writes the
+# file, so that it belongs to the user who runs the script, even if mmdebstrap runs with sudo.
 bootstrap() {
 	file=$1
 	shift
@@ -74,8 +74,8 @@ bootstrap() {
 	fi
 }
 
-# as_root mmdebstrap ARG...: with the privileges that a root file system with all
-# its owners and modes takes, from the least bothersome source of them.
+# as_root mmdebstrap ARG... runs mmdebstrap with the privileges to create all owners and
+# modes. It prefers ways that do not ask for a password.
 as_root() {
 	command=$1
 	shift
@@ -88,12 +88,12 @@ as_root() {
 	elif command -v sudo >/dev/null; then
 		sudo "$command" --mode=root "$@"
 	else
-		die "an image cannot be made as $(id -un)" \
-			"run this as root, install sudo, or install uidmap and add $(id -un) to /etc/subuid and /etc/subgid"
+		die "cannot create an image as $(id -un): no root privileges and no user namespaces" \
+			"run this script as root, install sudo, or install uidmap and add $(id -un) to /etc/subuid and /etc/subgid"
 	fi
 }
 
-# busybox_init DIR adds what init and a login need.
+# busybox_init DIR adds the files that init and a login need.
 busybox_init() {
 	ln -s /bin/busybox "$1/sbin/init"
 	mkdir -p "$1/etc/init.d" "$1/proc" "$1/sys" "$1/dev" "$1/run" "$1/tmp" "$1/root" "$1/home" "$1/var/log"
@@ -120,22 +120,22 @@ busybox_init() {
 	chmod 755 "$1/etc/init.d/rcS"
 }
 
-# pack DIR FILE: everything belongs to root, whoever made it, and is as old as the
-# program in $work/deb, so that the same program gives the same image.
+# pack DIR FILE writes a tar. All files belong to root and have the time of the program in
+# $work/deb, so that the same program gives the same image.
 pack() {
 	tar --create --file "$2" --directory "$1" --owner=0 --group=0 --numeric-owner --sort=name \
 		--mtime="$work/deb/bin/busybox" .
 }
 
-# add_image LAYOUT TAG FILE OPTION...: adds a root file system to an OCI layout.
+# add_image LAYOUT TAG FILE OPTION... adds a root file system to an OCI layout.
 add_image() {
 	layout=$1 tag=$2 file=$3
 	shift 3
 	(cd "$here" && go run ./ocilayout -o "$layout" -tag "$tag" "$@" "$file")
 }
 
-# begin_layout DIR sets out (absolute), work (a scratch folder) and new (the layout
-# to fill); finish_layout puts it in its place, whole.
+# begin_layout DIR sets out (the absolute path of DIR), work (a scratch directory) and new
+# (the layout to fill). finish_layout moves the complete layout to DIR.
 begin_layout() {
 	mkdir -p "$(dirname "$1")"
 	out=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes a Debian image with systemd and PostgreSQL as an OCI layout, out of the
-# distribution's packages: no image registry and no container engine is needed.
+# Builds a Debian image with systemd and PostgreSQL as an OCI layout from the
+# distribution's packages. It needs neither an image registry nor a container engine.
 #
 #   debian-systemd.sh OUTDIR        # then: image = "oci:OUTDIR:debian"
 #
-# A layout that is there and newer than this script is left alone.
+# The script keeps an existing layout that is newer than itself.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 suite=bookworm
 
-[ $# = 1 ] || die "usage: $0 OUTDIR" "name the folder that shall hold the layout"
+[ $# = 1 ] || die "usage: $0 OUTDIR" "pass the directory for the layout"
 if up_to_date "$1"; then
 	say "$1 is up to date"
 	exit 0
@@ -22,11 +22,11 @@ need go golang-go
 
 begin_layout "$1"
 
-# An empty machine-id, unlike a missing one, does not count as a first boot: systemd
-# would enable every unit by its presets then, and the project file decides about that.
+# With an empty machine-id, systemd does not treat the boot as a first boot. With a missing
+# one it would enable every unit by its presets, but the project file decides which run.
 #
-# Masked are units that cannot do anything useful here: a machine has no screen to log
-# in on, its disk is not on LVM, and its clock and its packages are not the boot's business.
+# The masked units have no use here: a machine has no screen to log in on, its disk is not
+# on LVM, and a boot does not need to update packages.
 rootfs "$work/root.tar" \
 	systemd,systemd-sysv,dbus,kmod,sudo,postgresql,iproute2,iputils-ping,procps,less,bash,ca-certificates \
 	--essential-hook='echo LANG=C.UTF-8 >"$1"/etc/default/locale' \

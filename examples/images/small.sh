@@ -1,14 +1,14 @@
 #!/bin/sh
-# Makes three small images with other kinds of init than systemd, as one OCI layout:
+# Builds three small images with other inits than systemd, as one OCI layout:
 #
 #   small.sh OUTDIR        # then: image = "oci:OUTDIR:openrc", …:busybox or …:noinit
 #
 #   openrc   Debian with sysvinit and OpenRC, sudo, and a service "heartbeat" that
-#            no runlevel has yet: services = ["heartbeat"] starts it
-#   busybox  one static program, its init reading /etc/inittab
-#   noinit   the same program without an init and without /etc: as bare as images get
+#            that is in no runlevel: services = ["heartbeat"] starts it
+#   busybox  one static program; its init reads /etc/inittab
+#   noinit   the same program without an init and without /etc
 #
-# A layout that is there and newer than this script is left alone.
+# The script keeps an existing layout that is newer than itself.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,9 +17,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 suite=bookworm
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-# openrc_root FILE. The gettys go: a machine has no screen to log in on. So do the
-# services that look after disks, network file systems and hardware clocks, which a
-# machine has not, and which take half a minute to find that out where it is emulated.
+# openrc_root FILE writes the root file system with OpenRC. It removes the gettys, as a
+# machine has no screen to log in on. It also removes services for disks, network file
+# systems and hardware clocks: a machine does not have them, and on an emulated machine
+# these services take half a minute.
 openrc_root() {
 	mkdir -p "$work/overlay/etc/init.d"
 	cat >"$work/overlay/etc/init.d/heartbeat" <<-'SERVICE'
@@ -38,7 +39,7 @@ openrc_root() {
 			case $s in mountkernfs.sh | mountdevsubfs.sh | hostname.sh) ;; *) rm "$s" ;; esac; done'
 }
 
-# busybox_root DIR: the static busybox of the distribution and links for its applets.
+# busybox_root DIR installs the distribution's static busybox and links for its applets.
 busybox_root() {
 	mkdir -p "$work/deb" "$1/bin" "$1/sbin" "$1/usr/bin" "$1/usr/sbin"
 	if [ ! -d "$work/deb/bin" ]; then
@@ -54,7 +55,7 @@ busybox_root() {
 	done
 }
 
-[ $# = 1 ] || die "usage: $0 OUTDIR" "name the folder that shall hold the layout"
+[ $# = 1 ] || die "usage: $0 OUTDIR" "pass the directory for the layout"
 if up_to_date "$1"; then
 	say "$1 is up to date"
 	exit 0

@@ -1,4 +1,4 @@
-# A machine that can run virtual machines itself: it has /dev/kvm.
+# A machine that can run virtual machines: it has /dev/kvm.
 
 machine "hypervisor" {
   image          = "docker.io/library/debian:bookworm"

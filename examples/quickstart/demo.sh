@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The quickstart, from an image that is made here to a session inside the machine.
-# demo.sh IMAGES: the folder for the image; built on the first run, kept for later ones.
+# Runs the quickstart: builds an image, creates the machine and runs commands in it.
+# Usage: demo.sh IMAGES. IMAGES is the directory for the image, which later runs reuse.
 set -euo pipefail
 project=$(cd "$(dirname "$0")/../.." && pwd)
 images=${1:?usage: demo.sh IMAGES}
@@ -9,7 +9,7 @@ images=$(cd "$images" && pwd)
 stead=$project/bin/stead
 export STEAD_HOME=${STEAD_HOME:-$project/.demo}
 
-# Your working directory is the machine's where your home is mounted.
+# Commands run in the same working directory inside the machine if it is below your home.
 case $PWD/ in
 "$HOME"/*) ;;
 *) cd "$HOME" ;;
@@ -26,23 +26,23 @@ inside() {
 }
 
 if [ -z "${STEAD_ACCEL:-}" ] && [ -e /dev/kvm ] && ! [ -w /dev/kvm ]; then
-	echo "You may not use /dev/kvm: the demo emulates, which is slow. For real speed: sudo usermod -aG kvm $(id -un)"
+	echo "No access to /dev/kvm: the machine is emulated, which is slow. To use KVM, run: sudo usermod -aG kvm $(id -un)"
 	export STEAD_ACCEL=tcg
 fi
 
-say "An image with systemd and PostgreSQL, from the distribution's packages (the first time: a minute or two)"
+say "Build an image with systemd and PostgreSQL from the distribution's packages (the first build takes a minute or two)"
 "$project/examples/images/debian-systemd.sh" "$images/debian-systemd"
 
 trap '"$stead" stop dev >/dev/null 2>&1 || true' EXIT
-say "The machine of examples/quickstart/machines.hcl"
+say "Create the machine of examples/quickstart/machines.hcl"
 show "$stead" apply -f "$project/examples/quickstart/machines.hcl" --auto-approve
 
-say "You, inside"
+say "Run commands in the machine"
 inside whoami
 inside id
 inside pwd
 inside 'for i in $(seq 240); do state=$(systemctl is-system-running 2>/dev/null) && break; sleep 0.5; done; echo $state'
 inside 'for i in $(seq 300); do pg_isready -q && break; sleep 0.2; done; sudo -u postgres psql -Atc "select version()"'
 
-say "Stopping it; its disk stays: run this again, and it is there at once"
+say "Stop the machine (its disk is kept, so the next run starts quickly)"
 show "$stead" stop dev

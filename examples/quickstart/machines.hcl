@@ -1,5 +1,5 @@
-# One machine with systemd and PostgreSQL. `make demo` builds its image out of
-# Debian's packages and applies this file.
+# One machine with systemd and PostgreSQL. `make demo` builds its image from Debian's
+# packages and applies this file.
 
 machine "dev" {
   image    = "oci:../../.cache/images/debian-systemd:debian"

@@ -1,9 +1,9 @@
 // Package build turns a Dockerfile into an image with a builder that the host has.
 //
-// Building is somebody else's trade: people have docker, podman, buildah or Apple's
-// container, with their caches and credentials. What is kept here is when to build. An
-// image is known by a key made of all that goes into it, so that a machine's image
-// changes with its sources, and nothing is built twice.
+// It uses an installed builder (Docker, Podman, Buildah or Apple's container) with its
+// caches and credentials, and only decides when to build. A key of everything that goes
+// into an image identifies it, so that a machine's image changes with its sources and
+// nothing is built twice.
 package build
 
 import (
@@ -12,28 +12,28 @@ import (
 	"path/filepath"
 )
 
-// Spec is an image to be built.
+// Spec describes an image to build.
 type Spec struct {
-	Context    string            // required: absolute path of the folder
+	Context    string            // required: absolute path of the directory
 	Dockerfile string            // absolute path; default: Dockerfile or Containerfile in Context
 	Target     string            // the stage to build; default: the last one
 	Args       map[string]string // build arguments
 	Platform   string            // required: "linux/amd64"
-	Project    string            // absolute path of the project file, which does not count as a source
+	Project    string            // absolute path of the project file, which is not a source
 
-	// Known are images that no registry has, by which the Dockerfile may begin.
+	// Known are images of no registry that the Dockerfile may use in FROM.
 	Known []Base
 }
 
 // Base is an image in an OCI layout on this host.
 type Base struct {
-	Name   string // in full, as "local/debian:12"
+	Name   string // full name, such as "local/debian:12"
 	Digest string
-	Layout string // folder of the layout; needed by [Engine.Build] alone, as is Tag
+	Layout string // directory of the layout; like Tag only needed by [Engine.Build]
 	Tag    string // of the image in the layout
 }
 
-// SourceError reports sources that cannot be built from.
+// SourceError reports missing or unusable sources of an image.
 type SourceError struct {
 	Path string
 	Err  error
@@ -42,13 +42,13 @@ type SourceError struct {
 
 func (e *SourceError) Error() string { return fmt.Sprintf("build: %s: %v", e.Path, e.Err) }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *SourceError) Unwrap() error { return e.Err }
 
 // Remedy says what to change.
 func (e *SourceError) Remedy() string { return e.Hint }
 
-// dockerfile finds the file and reads it.
+// dockerfile finds the Dockerfile and reads it.
 func (s Spec) dockerfile() (path string, text []byte, err error) {
 	paths := []string{s.Dockerfile}
 	if s.Dockerfile == "" {
@@ -64,16 +64,16 @@ func (s Spec) dockerfile() (path string, text []byte, err error) {
 	}
 	return "", nil, &SourceError{
 		Path: paths[0], Err: reason(err),
-		Hint: "write one there, or say where it is: dockerfile = \"PATH\", relative to the context",
+		Hint: "create it, or set another path relative to the context: dockerfile = \"PATH\"",
 	}
 }
 
-// defaults are the paths of a Dockerfile that nobody has named, the first one first.
+// defaults returns the default paths of the Dockerfile, in order of preference.
 func (s Spec) defaults() []string {
 	return []string{filepath.Join(s.Context, "Dockerfile"), filepath.Join(s.Context, "Containerfile")}
 }
 
-// reason leaves the path out of an error that is told with one.
+// reason strips the path from an error, for messages that name the path themselves.
 func reason(err error) error {
 	if e, ok := err.(*os.PathError); ok { //nolint:errorlint // straight from package os
 		return e.Err
@@ -81,14 +81,14 @@ func reason(err error) error {
 	return err
 }
 
-// checkContext refuses what is no folder.
+// checkContext returns an error unless the context is a directory.
 func (s Spec) checkContext() error {
 	info, err := os.Stat(s.Context)
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("not a folder")
+		err = fmt.Errorf("not a directory")
 	}
 	if err != nil {
-		return &SourceError{Path: s.Context, Err: reason(err), Hint: "name the folder of the sources: context = \"PATH\""}
+		return &SourceError{Path: s.Context, Err: reason(err), Hint: "set the directory of the sources: context = \"PATH\""}
 	}
 	return nil
 }

@@ -19,15 +19,15 @@ type Engine struct {
 	path string // of its program
 }
 
-// kind is what distinguishes one builder from the others.
+// kind describes one kind of builder.
 type kind struct {
 	name    string
 	program string
-	ready   []string // arguments of a command that fails when it cannot build now
+	ready   []string // arguments of a command that fails if the builder is not ready
 	build   func(ctx context.Context, j *job) error
 }
 
-// kinds are the builders, the one that most people mean first.
+// kinds are the builders in order of preference.
 var kinds = []kind{
 	{"docker buildx", "docker", []string{"buildx", "inspect"}, docker},
 	{"podman", "podman", []string{"info"}, podman},
@@ -35,13 +35,13 @@ var kinds = []kind{
 	{"Apple's container", "container", []string{"system", "status"}, appleContainer},
 }
 
-// readyTimeout is for a builder whose daemon does not answer.
+// readyTimeout limits the wait for a builder whose daemon does not answer.
 const readyTimeout = 10 * time.Second
 
 // NoEngineError reports a host without a builder.
 type NoEngineError struct {
-	Want    string   // the one that was asked for; may be empty
-	Present []string // those that are there and cannot build now, and why
+	Want    string   // the requested builder; may be empty
+	Present []string // the installed builders and why they are not ready
 }
 
 func (e *NoEngineError) Error() string {
@@ -55,16 +55,16 @@ func (e *NoEngineError) Error() string {
 	return text
 }
 
-// Remedy says what to do.
+// Remedy says to start or install a builder.
 func (e *NoEngineError) Remedy() string {
 	if len(e.Present) > 0 {
-		return "start the builder, or install another one of docker buildx, podman, buildah and Apple's container"
+		return "start the builder, or install another one: docker buildx, podman, buildah or Apple's container"
 	}
-	return "install one of docker buildx, podman, buildah and Apple's container"
+	return "install docker buildx, podman, buildah or Apple's container"
 }
 
-// Find returns the first builder that can build now. With want only the one of that
-// program counts: "docker", "podman", "buildah" or "container".
+// Find returns the first builder that is ready. want selects a program: "docker", "podman",
+// "buildah", "container", or "" for any.
 func Find(ctx context.Context, want string) (Engine, error) {
 	missing := &NoEngineError{Want: want}
 	for _, k := range kinds {
@@ -75,11 +75,11 @@ func Find(ctx context.Context, want string) (Engine, error) {
 		if err != nil {
 			continue
 		}
-		if err := k.answers(ctx, path); err != nil {
+		if err := k.checkReady(ctx, path); err != nil {
 			if ctx.Err() != nil {
 				return Engine{}, context.Cause(ctx)
 			}
-			missing.Present = append(missing.Present, fmt.Sprintf("%s is there, but says %q", k.name, err))
+			missing.Present = append(missing.Present, fmt.Sprintf("%s is installed but not ready: %v", k.name, err))
 			continue
 		}
 		return Engine{k, path}, nil
@@ -87,12 +87,12 @@ func Find(ctx context.Context, want string) (Engine, error) {
 	return Engine{}, missing
 }
 
-// answers asks the builder whether it can build.
-func (k kind) answers(ctx context.Context, path string) error {
+// checkReady returns an error if the builder cannot build now.
+func (k kind) checkReady(ctx context.Context, path string) error {
 	if k.ready == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, errors.New("nothing"))
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("no answer within %v", readyTimeout))
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, k.ready...).CombinedOutput()
 	if err == nil {
@@ -116,20 +116,20 @@ type job struct {
 	engine     string // path of the program
 	dockerfile string
 	ignore     string // path of the ignore file; may be empty
-	out        string // where the archive has to be
-	work       string // a folder for scratch files
+	out        string // path of the archive to write
+	work       string // a directory for scratch files
 	lines      *tail
 }
 
-// Build builds s and writes the image to the file out: an OCI archive, or the archive
-// of "docker save" where Docker has nothing else. Its output goes to line, line by
-// line. A *[FailedError] has the end of it.
+// Build builds s and writes the image to the file out: an OCI archive, or an archive of
+// "docker save" if Docker supports nothing else. It calls line with each line of the
+// builder's output. A *[FailedError] has the end of the output.
 func (e Engine) Build(ctx context.Context, s Spec, out string, line func(string)) error {
 	path, text, err := s.dockerfile()
 	if err != nil {
 		return err
 	}
-	_, ignore, err := s.ignored(path)
+	_, ignore, err := s.readIgnored(path)
 	if err != nil {
 		return err
 	}
@@ -142,8 +142,8 @@ func (e Engine) Build(ctx context.Context, s Spec, out string, line func(string)
 	return errors.Join(e.kind.build(ctx, j), os.RemoveAll(work))
 }
 
-// common are the arguments that all builders understand in the same way.
-func (j *job) common() []string {
+// commonArgs returns the arguments that all builders have in common.
+func (j *job) commonArgs() []string {
 	args := []string{"--platform", j.Platform, "--file", j.dockerfile}
 	if j.Target != "" {
 		args = append(args, "--target", j.Target)
@@ -154,8 +154,9 @@ func (j *job) common() []string {
 	return args
 }
 
-// bases hands the known images to the builder, each in a form that begins with scheme.
-func (j *job) bases(scheme string, layout func(Base) string) (args []string) {
+// baseArgs returns the arguments that pass the known images to the builder, each with
+// scheme before its layout.
+func (j *job) baseArgs(scheme string, layout func(Base) string) (args []string) {
 	for _, b := range j.Known {
 		for _, name := range b.names() {
 			args = append(args, "--build-context", name+"="+scheme+layout(b))
@@ -164,11 +165,11 @@ func (j *job) bases(scheme string, layout func(Base) string) (args []string) {
 	return args
 }
 
-// imageID is where the builder writes which image it made.
+// imageID returns the path of the file to which the builder writes the image's ID.
 func (j *job) imageID() string { return filepath.Join(j.work, "image-id") }
 
-// built reads it.
-func (j *job) built() (string, error) {
+// readImageID returns the ID of the built image.
+func (j *job) readImageID() (string, error) {
 	id, err := os.ReadFile(j.imageID())
 	return strings.TrimSpace(string(id)), err
 }

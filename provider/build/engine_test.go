@@ -19,8 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// TestRealBuildersMakeTheImage builds with each builder that runs without a daemon.
-func TestRealBuildersMakeTheImage(t *testing.T) {
+// TestRealBuilders builds with each builder that runs without a daemon.
+func TestRealBuilders(t *testing.T) {
 	for _, program := range []string{"buildah", "podman"} {
 		t.Run(program, func(t *testing.T) {
 			if _, err := exec.LookPath(program); err != nil {
@@ -57,16 +57,16 @@ COPY src /other
 				}
 			}
 			if !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "COPY") }) {
-				t.Errorf("the builder's steps were not told: %q", lines)
+				t.Errorf("the builder's steps were not reported: %q", lines)
 			}
 			if left, err := filepath.Glob(filepath.Join(filepath.Dir(out), "build-*")); err != nil || len(left) > 0 {
-				t.Errorf("scratch files stay: %v, %v", left, err)
+				t.Errorf("scratch files were not removed: %v, %v", left, err)
 			}
 		})
 	}
 }
 
-func TestABuilderThatFailsIsQuoted(t *testing.T) {
+func TestTheOutputOfAFailedBuilderIsReported(t *testing.T) {
 	program := "buildah"
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skip("buildah is not installed; .ci/packages installs it")
@@ -79,11 +79,11 @@ func TestABuilderThatFailsIsQuoted(t *testing.T) {
 	err = engine.Build(t.Context(), s, filepath.Join(t.TempDir(), "image"), func(string) {})
 	var failed *FailedError
 	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "nothing-of-this-name") || failed.Remedy() == "" {
-		t.Errorf("Build = %v, want the builder's own words", err)
+		t.Errorf("Build = %v, want the builder's output", err)
 	}
 }
 
-// ownStorage keeps the images of podman and buildah in a folder of the test.
+// ownStorage makes podman and buildah keep their images in a directory of the test.
 func ownStorage(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
@@ -92,7 +92,7 @@ func ownStorage(t *testing.T) {
 	t.Setenv("CONTAINERS_STORAGE_CONF", filepath.Join(dir, "storage.conf"))
 }
 
-// baseLayout is an image to begin from.
+// baseLayout writes an image for FROM.
 func baseLayout(t *testing.T) string {
 	t.Helper()
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
@@ -144,11 +144,11 @@ func filesOf(t *testing.T, img v1.Image) (names []string) {
 	return names
 }
 
-// The builders that cannot run here are pinned by their command lines.
+// TestCommandLines pins the command lines of builders that cannot run here.
 func TestCommandLines(t *testing.T) {
 	for name, tt := range map[string]struct {
 		program string
-		prints  string // what the stand-in prints when asked for itself
+		prints  string // the stand-in's output for "inspect" and "status"
 		want    []string
 	}{
 		"docker with a builder of its own": {"docker", "Name: x\nDriver:   docker-container", []string{
@@ -195,7 +195,7 @@ func TestCommandLines(t *testing.T) {
 	}
 }
 
-// standIn puts a program into the PATH that logs its arguments, and returns the log.
+// standIn adds a program to PATH that logs its arguments, and returns the path of the log.
 func standIn(t *testing.T, program, prints string) (log string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -217,7 +217,7 @@ done
 	return log
 }
 
-func TestWithoutABuilderTheFourAreNamed(t *testing.T) {
+func TestWithoutABuilderTheErrorNamesAll(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := Find(t.Context(), "")
 	var none *NoEngineError
@@ -231,7 +231,7 @@ func TestWithoutABuilderTheFourAreNamed(t *testing.T) {
 	}
 }
 
-func TestABuilderThatIsNotReadyIsPassedOver(t *testing.T) {
+func TestABuilderThatIsNotReadyIsSkipped(t *testing.T) {
 	dir := t.TempDir()
 	for program, script := range map[string]string{
 		"docker":  "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n",
@@ -248,7 +248,7 @@ func TestABuilderThatIsNotReadyIsPassedOver(t *testing.T) {
 	_, err = Find(t.Context(), "docker")
 	var none *NoEngineError
 	if !errors.As(err, &none) || !strings.Contains(err.Error(), "Cannot connect") || !strings.Contains(none.Remedy(), "start") {
-		t.Errorf("Find(docker) = %v, want what docker said, and to start it", err)
+		t.Errorf("Find(docker) = %v, want docker's message and a hint to start it", err)
 	}
 }
 
@@ -262,6 +262,6 @@ func TestTheEndOfALongOutputIsKept(t *testing.T) {
 	fmt.Fprint(keep, "d")
 	got := strings.Split(keep.String(), "\n")
 	if told != 100 || len(got) != tailLines+1 || got[0] != "line 75" || got[tailLines] != "the end" {
-		t.Errorf("told %d lines, kept %q", told, got)
+		t.Errorf("reported %d lines, kept %q", told, got)
 	}
 }

@@ -22,14 +22,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// keyVersion changes when keys are made of something else.
+// keyVersion changes whenever the input of keys changes.
 const keyVersion = "stead build 1"
 
-// Key is the content hash, 64 hexadecimal digits, of all that goes into the image: the
-// files of the context that its .dockerignore leaves in, with their modes, the
-// Dockerfile, target, arguments, platform and the known images it begins from. Times
-// and owners of files do not count, for a clone of the same sources has others. Neither
-// do the project file and .git, which change without meaning another image.
+// Key returns a hash, 64 hexadecimal digits, of everything that goes into the image: the
+// files of the context that .dockerignore does not exclude, with their modes, the
+// Dockerfile, target, arguments, platform and the known images in FROM. Times and owners of
+// files do not count, as they differ between clones of the same sources. The project file
+// and .git do not count either, as they change without changing the image.
 func (s Spec) Key(ctx context.Context) (string, error) {
 	if err := s.checkContext(); err != nil {
 		return "", err
@@ -38,7 +38,7 @@ func (s Spec) Key(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ignored, _, err := s.ignored(path)
+	ignored, _, err := s.readIgnored(path)
 	if err != nil {
 		return "", err
 	}
@@ -52,7 +52,7 @@ func (s Spec) Key(ctx context.Context) (string, error) {
 		bases = append(bases, base{b.Name, b.Digest})
 	}
 	h := sha256.New()
-	// JSON is as good as any form in which nothing can be taken for something else.
+	// JSON is an unambiguous encoding.
 	err = json.NewEncoder(h).Encode(struct {
 		Version, Dockerfile, Target, Platform string
 		Args                                  map[string]string
@@ -62,7 +62,7 @@ func (s Spec) Key(ctx context.Context) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// bases are the known images that the Dockerfile or an argument names, by name.
+// bases returns the known images that the Dockerfile or an argument names, ordered by name.
 func (s Spec) bases(dockerfile []byte) []Base {
 	separates := func(r rune) bool { return strings.ContainsRune(" \t\r\n=,\"'{}", r) }
 	words := strings.FieldsFunc(string(dockerfile), separates)
@@ -77,7 +77,7 @@ func (s Spec) bases(dockerfile []byte) []Base {
 	return used
 }
 
-// names are the ways in which a Dockerfile may write the name.
+// names returns the forms of the name that a Dockerfile may use.
 func (b Base) names() []string {
 	if short, ok := strings.CutSuffix(b.Name, ":latest"); ok {
 		return []string{b.Name, short}
@@ -85,12 +85,13 @@ func (b Base) names() []string {
 	return []string{b.Name}
 }
 
-// ignoreFile is the name of the file that says what the builder is not given, and the end
-// of its name where it is one Dockerfile's own.
+// ignoreFile is the name of the file that excludes files from the context, and the suffix
+// of its name if it is for one Dockerfile only.
 const ignoreFile = ".dockerignore"
 
-// ignored reads which files the builder is not given, and from where.
-func (s Spec) ignored(dockerfile string) (m *patternmatcher.PatternMatcher, path string, err error) {
+// readIgnored returns the patterns of excluded files and the path of the file that they
+// come from.
+func (s Spec) readIgnored(dockerfile string) (m *patternmatcher.PatternMatcher, path string, err error) {
 	var patterns []string
 	for _, path = range []string{dockerfile + ignoreFile, filepath.Join(s.Context, ignoreFile)} {
 		f, err := os.Open(path)
@@ -108,7 +109,7 @@ func (s Spec) ignored(dockerfile string) (m *patternmatcher.PatternMatcher, path
 		break
 	}
 	if m, err = patternmatcher.New(patterns); err != nil {
-		return nil, "", &SourceError{Path: path, Err: err, Hint: "a pattern in it cannot be read"}
+		return nil, "", &SourceError{Path: path, Err: err, Hint: "fix the invalid pattern in this file"}
 	}
 	return m, path, nil
 }
@@ -120,7 +121,7 @@ type file struct {
 	Data string      // the content's digest, or a symlink's target
 }
 
-// files lists what the builder is given, in the order of paths.
+// files lists the files of the context that are not excluded, ordered by path.
 func (s Spec) files(ctx context.Context, ignored *patternmatcher.PatternMatcher) ([]file, error) {
 	var files []file
 	err := filepath.WalkDir(s.Context, func(path string, d fs.DirEntry, err error) error {
@@ -128,7 +129,7 @@ func (s Spec) files(ctx context.Context, ignored *patternmatcher.PatternMatcher)
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return s.unreadable(path, err)
+			return s.readError(path, err)
 		}
 		rel, err := filepath.Rel(s.Context, path)
 		if err != nil || rel == "." || path == s.Project {
@@ -137,17 +138,17 @@ func (s Spec) files(ctx context.Context, ignored *patternmatcher.PatternMatcher)
 		out, err := ignored.MatchesOrParentMatches(rel)
 		switch {
 		case err != nil:
-			return s.unreadable(path, err)
+			return s.readError(path, err)
 		case d.Name() == ".git" || out && !ignored.Exclusions():
 			return skip(d)
 		case out:
-			return nil // a later pattern may want something below
+			return nil // a later pattern may include something below
 		}
 		f, ok, err := newFile(path, rel, d)
 		if ok {
 			files = append(files, f)
 		}
-		return s.unreadable(path, err)
+		return s.readError(path, err)
 	})
 	if err != nil {
 		return nil, err
@@ -155,7 +156,7 @@ func (s Spec) files(ctx context.Context, ignored *patternmatcher.PatternMatcher)
 	return files, s.digest(ctx, files)
 }
 
-// skip passes over a file, or a folder with all that is in it.
+// skip skips a file, or a directory with its content.
 func skip(d fs.DirEntry) error {
 	if d.IsDir() {
 		return fs.SkipDir
@@ -163,7 +164,8 @@ func skip(d fs.DirEntry) error {
 	return nil
 }
 
-// newFile describes a file, its content aside. Sockets are in no image.
+// newFile describes a file without its content. It skips sockets, which images cannot
+// contain.
 func newFile(path, rel string, d fs.DirEntry) (f file, ok bool, err error) {
 	info, err := d.Info()
 	if err != nil || info.Mode()&fs.ModeSocket != 0 {
@@ -176,18 +178,18 @@ func newFile(path, rel string, d fs.DirEntry) (f file, ok bool, err error) {
 	return f, true, err
 }
 
-// unreadable explains an error of a file.
-func (s Spec) unreadable(path string, err error) error {
+// readError turns an error of a file into a *[SourceError].
+func (s Spec) readError(path string, err error) error {
 	if err == nil {
 		return nil
 	}
 	return &SourceError{
 		Path: path, Err: reason(err),
-		Hint: fmt.Sprintf("make it readable, or name it in %s", filepath.Join(s.Context, ".dockerignore")),
+		Hint: fmt.Sprintf("make it readable, or exclude it in %s", filepath.Join(s.Context, ".dockerignore")),
 	}
 }
 
-// digest reads the regular files, several at once.
+// digest sets the digests of the regular files. It reads several files at once.
 func (s Spec) digest(ctx context.Context, files []file) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -201,7 +203,7 @@ func (s Spec) digest(ctx context.Context, files []file) error {
 			}
 			path := filepath.Join(s.Context, filepath.FromSlash(files[i].Path))
 			files[i].Data, err = digest(path)
-			return s.unreadable(path, err)
+			return s.readError(path, err)
 		})
 	}
 	return g.Wait()

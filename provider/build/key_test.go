@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// sources makes a context with a Dockerfile and two files.
+// sources creates a context with a Dockerfile and two files.
 func sources(t *testing.T) Spec {
 	t.Helper()
 	dir := t.TempDir()
@@ -52,14 +52,14 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func TestTheKeyIsOfAllThatGoesIntoTheImage(t *testing.T) {
+func TestTheKeyCoversAllInputsOfTheImage(t *testing.T) {
 	tests := map[string]struct {
 		change func(t *testing.T, s *Spec)
 		same   bool
 	}{
 		"a file's content":   {change: func(t *testing.T, s *Spec) { write(t, s.Context, "src/main.c", "int mein;") }},
 		"a new file":         {change: func(t *testing.T, s *Spec) { write(t, s.Context, "src/new", "") }},
-		"an empty folder":    {change: func(t *testing.T, s *Spec) { must(t, os.Mkdir(filepath.Join(s.Context, "var"), 0o755)) }},
+		"an empty directory": {change: func(t *testing.T, s *Spec) { must(t, os.Mkdir(filepath.Join(s.Context, "var"), 0o755)) }},
 		"a removed file":     {change: func(t *testing.T, s *Spec) { must(t, os.Remove(filepath.Join(s.Context, "src/main.c"))) }},
 		"a file's name":      {change: func(t *testing.T, s *Spec) { rename(t, s, "src/main.c", "src/mein.c") }},
 		"a file's mode":      {change: func(t *testing.T, s *Spec) { must(t, os.Chmod(filepath.Join(s.Context, "src/main.c"), 0o755)) }},
@@ -75,18 +75,18 @@ func TestTheKeyIsOfAllThatGoesIntoTheImage(t *testing.T) {
 		"an imported base":      {change: func(_ *testing.T, s *Spec) { s.Known[0].Digest = "sha256:3" }},
 		"a base in an argument": {change: func(_ *testing.T, s *Spec) { s.Args = map[string]string{"BASE": "local/other"} }},
 
-		"times":              {same: true, change: func(t *testing.T, s *Spec) { touch(t, s, "src/main.c") }},
-		"an image not named": {same: true, change: func(_ *testing.T, s *Spec) { s.Known[1].Digest = "sha256:3" }},
-		"git's folder":       {same: true, change: func(t *testing.T, s *Spec) { write(t, s.Context, ".git/HEAD", "main") }},
-		"a submodule's file": {same: true, change: func(t *testing.T, s *Spec) { write(t, s.Context, "src/.git", "gitdir: x") }},
-		"the folder's place": {same: true, change: move},
-		"a socket":           {same: true, change: func(t *testing.T, s *Spec) { listen(t, filepath.Join(s.Context, "s")) }},
+		"times":                 {same: true, change: func(t *testing.T, s *Spec) { touch(t, s, "src/main.c") }},
+		"an unused known image": {same: true, change: func(_ *testing.T, s *Spec) { s.Known[1].Digest = "sha256:3" }},
+		"the .git directory":    {same: true, change: func(t *testing.T, s *Spec) { write(t, s.Context, ".git/HEAD", "main") }},
+		"a submodule's file":    {same: true, change: func(t *testing.T, s *Spec) { write(t, s.Context, "src/.git", "gitdir: x") }},
+		"the context's path":    {same: true, change: move},
+		"a socket":              {same: true, change: func(t *testing.T, s *Spec) { listen(t, filepath.Join(s.Context, "s")) }},
 		"the project file": {same: true, change: func(t *testing.T, s *Spec) {
 			write(t, s.Context, "machines.hcl", "x")
 			s.Project = filepath.Join(s.Context, "machines.hcl")
 		}},
-		"the default, written":    {same: true, change: func(_ *testing.T, s *Spec) { s.Dockerfile = filepath.Join(s.Context, "Dockerfile") }},
-		"the order of the images": {same: true, change: func(_ *testing.T, s *Spec) { slices.Reverse(s.Known) }},
+		"the default Dockerfile, explicitly": {same: true, change: func(_ *testing.T, s *Spec) { s.Dockerfile = filepath.Join(s.Context, "Dockerfile") }},
+		"the order of the images":            {same: true, change: func(_ *testing.T, s *Spec) { slices.Reverse(s.Known) }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -94,12 +94,12 @@ func TestTheKeyIsOfAllThatGoesIntoTheImage(t *testing.T) {
 			link(t, &s, "a", "link")
 			before := key(t, s)
 			if len(before) != 64 {
-				t.Errorf("the key %q has not 64 digits", before)
+				t.Errorf("the key %q does not have 64 digits", before)
 			}
 			s.Known = slices.Clone(s.Known)
 			tt.change(t, &s)
 			if after := key(t, s); (after == before) != tt.same {
-				t.Errorf("the key before and after: %s, %s; the same: want %t", before, after, tt.same)
+				t.Errorf("the key before and after is %s, %s; want the same: %t", before, after, tt.same)
 			}
 		})
 	}
@@ -145,15 +145,15 @@ func TestIgnoredFilesDoNotCount(t *testing.T) {
 		change string            // a file that changes
 		same   bool
 	}{
-		"an ignored file":                    {map[string]string{".dockerignore": "notes"}, "notes/todo", true},
-		"a file beside it":                   {map[string]string{".dockerignore": "notes"}, "src/main.c", false},
-		"a file that is wanted all the same": {map[string]string{".dockerignore": "*\n!src"}, "src/main.c", false},
-		"what stays out of it":               {map[string]string{".dockerignore": "*\n!src"}, "notes/todo", true},
-		"a comment":                          {map[string]string{".dockerignore": "# notes"}, "notes/todo", false},
-		"the Dockerfile's own list counts": {
+		"an ignored file":           {map[string]string{".dockerignore": "notes"}, "notes/todo", true},
+		"a file beside it":          {map[string]string{".dockerignore": "notes"}, "src/main.c", false},
+		"a file included again":     {map[string]string{".dockerignore": "*\n!src"}, "src/main.c", false},
+		"a file not included again": {map[string]string{".dockerignore": "*\n!src"}, "notes/todo", true},
+		"a comment":                 {map[string]string{".dockerignore": "# notes"}, "notes/todo", false},
+		"the Dockerfile's own ignore file": {
 			map[string]string{".dockerignore": "src", "Dockerfile.dockerignore": "notes"}, "src/main.c", false,
 		},
-		"and hides the other": {
+		"the context's ignore file is not used then": {
 			map[string]string{".dockerignore": "src", "Dockerfile.dockerignore": "notes"}, "notes/todo", true,
 		},
 		"an ignored Dockerfile counts": {map[string]string{".dockerignore": "Dockerfile"}, "Dockerfile", false},
@@ -167,23 +167,23 @@ func TestIgnoredFilesDoNotCount(t *testing.T) {
 			before := key(t, s)
 			write(t, s.Context, tt.change, "changed")
 			if after := key(t, s); (after == before) != tt.same {
-				t.Errorf("%s changed: the same key: want %t", tt.change, tt.same)
+				t.Errorf("after a change of %s: want the same key: %t", tt.change, tt.same)
 			}
 		})
 	}
 }
 
-func TestSourcesThatCannotBeReadAreNamed(t *testing.T) {
+func TestErrorsOfSourcesNameThePath(t *testing.T) {
 	tests := map[string]struct {
 		damage func(t *testing.T, s *Spec)
 		want   string
 	}{
-		"no folder":      {func(_ *testing.T, s *Spec) { s.Context += "/none" }, "/none: no such file"},
-		"a file":         {func(_ *testing.T, s *Spec) { s.Context += "/Dockerfile" }, "/Dockerfile: not a folder"},
-		"no Dockerfile":  {func(t *testing.T, s *Spec) { must(t, os.Remove(s.Context+"/Dockerfile")) }, "/Dockerfile: no such file"},
-		"not the other":  {func(_ *testing.T, s *Spec) { s.Dockerfile = s.Context + "/D" }, "/D: no such file"},
-		"a bad pattern":  {func(t *testing.T, s *Spec) { write(t, s.Context, ".dockerignore", "[") }, "/.dockerignore: "},
-		"a folder as it": {func(_ *testing.T, s *Spec) { s.Dockerfile = s.Context }, ": is a directory"},
+		"no context":                 {func(_ *testing.T, s *Spec) { s.Context += "/none" }, "/none: no such file"},
+		"a file as context":          {func(_ *testing.T, s *Spec) { s.Context += "/Dockerfile" }, "/Dockerfile: not a directory"},
+		"no Dockerfile":              {func(t *testing.T, s *Spec) { must(t, os.Remove(s.Context+"/Dockerfile")) }, "/Dockerfile: no such file"},
+		"no Dockerfile of that name": {func(_ *testing.T, s *Spec) { s.Dockerfile = s.Context + "/D" }, "/D: no such file"},
+		"a bad pattern":              {func(t *testing.T, s *Spec) { write(t, s.Context, ".dockerignore", "[") }, "/.dockerignore: "},
+		"a directory as Dockerfile":  {func(_ *testing.T, s *Spec) { s.Dockerfile = s.Context }, ": is a directory"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +198,7 @@ func TestSourcesThatCannotBeReadAreNamed(t *testing.T) {
 	}
 }
 
-func TestAContainerfileIsAsGood(t *testing.T) {
+func TestAContainerfileIsADefault(t *testing.T) {
 	s := sources(t)
 	rename(t, &s, "Dockerfile", "Containerfile")
 	key(t, s)

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// endTime is what an interrupted builder gets to end by itself.
+// endTime is the time that an interrupted builder has to end by itself.
 const endTime = 10 * time.Second
 
 // FailedError reports a builder that failed.
 type FailedError struct {
 	Args []string // its command line
-	Tail string   // the end of what it printed
+	Tail string   // the end of its output
 	Err  error
 }
 
@@ -29,26 +29,26 @@ func (e *FailedError) Error() string {
 	return text
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *FailedError) Unwrap() error { return e.Err }
 
-// Remedy says where to look.
+// Remedy points to the builder's output.
 func (e *FailedError) Remedy() string {
-	return "the builder's own words are above; mend what it names and run the command again: nothing was changed"
+	return "fix the problem that the builder reports above, then run the command again; nothing was changed"
 }
 
-// run runs the builder; env is one more variable of its environment, or empty.
+// run runs the builder. env is an additional variable of its environment, or empty.
 func (j *job) run(ctx context.Context, env string, args ...string) error {
 	cmd := j.command(ctx, env, args...)
 	cmd.Stdout, cmd.Stderr = j.lines, j.lines
-	return j.failed(ctx, cmd, cmd.Run(), j.lines.String())
+	return j.wrapError(ctx, cmd, cmd.Run(), j.lines.String())
 }
 
-// ask runs the builder for what it prints.
+// ask runs the builder and returns its output.
 func (j *job) ask(ctx context.Context, args ...string) (string, error) {
 	cmd := j.command(ctx, "", args...)
 	out, err := cmd.CombinedOutput()
-	return string(out), j.failed(ctx, cmd, err, string(out))
+	return string(out), j.wrapError(ctx, cmd, err, string(out))
 }
 
 func (j *job) command(ctx context.Context, env string, args ...string) *exec.Cmd {
@@ -62,7 +62,8 @@ func (j *job) command(ctx context.Context, env string, args ...string) *exec.Cmd
 	return cmd
 }
 
-func (j *job) failed(ctx context.Context, cmd *exec.Cmd, err error, printed string) error {
+// wrapError turns an error of a command into a *[FailedError].
+func (j *job) wrapError(ctx context.Context, cmd *exec.Cmd, err error, printed string) error {
 	switch {
 	case err == nil:
 		return nil
@@ -72,7 +73,7 @@ func (j *job) failed(ctx context.Context, cmd *exec.Cmd, err error, printed stri
 	return &FailedError{Args: cmd.Args, Tail: printed, Err: err}
 }
 
-// tailLines is how much of a builder's output an error has.
+// tailLines is the number of lines of a builder's output in an error.
 const tailLines = 25
 
 // tail passes lines on and keeps the last ones.
@@ -80,12 +81,12 @@ type tail struct {
 	tell func(string)
 
 	mu   sync.Mutex
-	rest []byte // a line that has not ended yet
+	rest []byte // the beginning of an incomplete line
 	last []string
 }
 
-// Write takes what a program prints. A carriage return, by which progress is redrawn,
-// ends a line too.
+// Write splits p into lines. A carriage return, which programs use to redraw progress, also
+// ends a line.
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,7 +104,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	}
 }
 
-// String is the last lines.
+// String returns the last lines.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-func TestSourcesLeaveOutWhatDoesNotCountInTheKey(t *testing.T) {
+func TestSourcesLeaveOutFilesThatTheKeyIgnores(t *testing.T) {
 	tests := map[string]struct {
 		ignore string
 		paths  map[string]bool // left out
 	}{
-		"nothing but .git without an ignore file": {"", map[string]bool{"src/main.c": false, ".git/index": true, "src/.git/index": true}},
-		"ignored files and folders":               {"notes\n*.log\n", map[string]bool{"notes/todo": true, "a.log": true, "src/a.log": false}},
-		"not what a later pattern wants back":     {"notes\n!notes/keep\n", map[string]bool{"notes/todo": true, "notes/keep": false}},
+		"only .git without an ignore file":        {"", map[string]bool{"src/main.c": false, ".git/index": true, "src/.git/index": true}},
+		"ignored files and directories":           {"notes\n*.log\n", map[string]bool{"notes/todo": true, "a.log": true, "src/a.log": false}},
+		"not files that a later pattern includes": {"notes\n!notes/keep\n", map[string]bool{"notes/todo": true, "notes/keep": false}},
 	}
 	for name, tt := range tests {
 		s := sources(t)
@@ -35,7 +35,7 @@ func TestSourcesLeaveOutWhatDoesNotCountInTheKey(t *testing.T) {
 	}
 }
 
-// leftOut tells whether somebody who goes through a context comes to path.
+// leftOut reports whether a walk of the context skips path.
 func leftOut(s Sources, path string) bool {
 	for i, c := range path {
 		if c == '/' && s.LeftOut(path[:i], true) {
@@ -45,7 +45,7 @@ func leftOut(s Sources, path string) bool {
 	return s.LeftOut(path, false)
 }
 
-func TestSourcesNameTheFilesThatCountWhereverTheyAre(t *testing.T) {
+func TestSourcesListDockerfilesAndIgnoreFiles(t *testing.T) {
 	s := sources(t)
 	s.Project = filepath.Join(s.Context, "machines.hcl")
 	got := strings.Join(slices.Sorted(slices.Values(s.Sources().Files)), "\n")

@@ -1,5 +1,5 @@
-// Package durable makes changes of names outlast a power cut. A rename is atomic, but
-// until its folder is synced nothing says when it reaches the disk, nor in what order.
+// Package durable makes file names survive a power cut. A rename is atomic, but without a
+// sync of the directory it may reach the disk late and out of order.
 package durable
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// WriteFile replaces the file at path, whole or not at all, and returns once it is on the
-// disk under its name. It is its owner's alone (0600).
+// WriteFile replaces the file at path atomically and returns once data and name are on the
+// disk. The file has mode 0600.
 func WriteFile(path string, data []byte, opts ...renameio.Option) error {
 	if err := renameio.WriteFile(path, data, 0o600, opts...); err != nil {
 		return err
@@ -19,7 +19,7 @@ func WriteFile(path string, data []byte, opts ...renameio.Option) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// SyncDir returns once every name made, changed or removed in dir is on the disk.
+// SyncDir returns once all names created, changed or removed in dir are on the disk.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

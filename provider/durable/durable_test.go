@@ -10,7 +10,7 @@ import (
 	"github.com/stead-vm/stead/provider/durable"
 )
 
-func TestAFileIsReplacedAndItsOwnersAlone(t *testing.T) {
+func TestWriteFileReplacesAFileWithMode0600(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	for _, content := range []string{"first", "second"} {
 		if err := durable.WriteFile(path, []byte(content)); err != nil {
@@ -18,7 +18,7 @@ func TestAFileIsReplacedAndItsOwnersAlone(t *testing.T) {
 		}
 		got, err := os.ReadFile(path)
 		if err != nil || string(got) != content {
-			t.Errorf("it has %q, %v, want %q", got, err, content)
+			t.Errorf("the file has %q, %v, want %q", got, err, content)
 		}
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
@@ -29,12 +29,12 @@ func TestAFileIsReplacedAndItsOwnersAlone(t *testing.T) {
 	}
 }
 
-func TestFoldersAreSynced(t *testing.T) {
+func TestSyncDir(t *testing.T) {
 	dir := t.TempDir()
 	if err := durable.SyncDir(dir); err != nil {
 		t.Error(err)
 	}
 	if err := durable.SyncDir(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("SyncDir of nothing = %v", err)
+		t.Errorf("SyncDir of a missing directory = %v", err)
 	}
 }

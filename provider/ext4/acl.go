@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// POSIX ACLs: version 2 is the form of the system calls and so of layers
-// (uapi/linux/posix_acl_xattr.h), version 1 is ext4's own (fs/ext4/acl.h), which
-// leaves out the id where an entry has none.
+// POSIX ACLs. Version 2 is the format of the system calls and so of layers
+// (uapi/linux/posix_acl_xattr.h). Version 1 is ext4's own (fs/ext4/acl.h), which
+// omits the id of entries that have none.
 const (
 	aclVersion     = 2
 	aclDiskVersion = 1
@@ -30,11 +30,11 @@ type aclEntry struct {
 	id        uint32 // of aclUser and aclGroup
 }
 
-// newACL translates an ACL from the form of the system calls.
+// newACL converts an ACL from the format of the system calls.
 func newACL(value string) (string, error) {
 	b, le := []byte(value), binary.LittleEndian
 	if len(b) < 4 || le.Uint32(b) != aclVersion || (len(b)-4)%8 != 0 {
-		return "", errors.New("this is no POSIX ACL of version 2")
+		return "", errors.New("not a POSIX ACL of version 2")
 	}
 	var entries []aclEntry
 	for b = b[4:]; len(b) > 0; b = b[8:] {
@@ -43,10 +43,10 @@ func newACL(value string) (string, error) {
 	return diskACL(entries)
 }
 
-// newTextACL translates an ACL from the text form of acl(5), which star, bsdtar and GNU
-// tar write. The first two append the numbers of users and groups. An ACL that only
-// names some means nothing without the system it was made on: it is none, as it is to
-// those who unpack it elsewhere.
+// newTextACL converts an ACL from the text format of acl(5), which star, bsdtar and GNU
+// tar write. The first two append the numeric ids of users and groups. An ACL that gives
+// only names means nothing outside the system it was made on, so it is ignored, as other
+// tools do when they unpack it elsewhere.
 func newTextACL(text string) (string, error) {
 	var entries []aclEntry
 	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == '\n' }) {
@@ -56,7 +56,7 @@ func newTextACL(text string) (string, error) {
 		}
 		e, named, err := textEntry(strings.Split(line, ":"))
 		if err != nil {
-			return "", fmt.Errorf("%q is no entry of a POSIX ACL: %w", line, err)
+			return "", fmt.Errorf("invalid POSIX ACL entry %q: %w", line, err)
 		}
 		if named {
 			return "", nil
@@ -66,13 +66,13 @@ func newTextACL(text string) (string, error) {
 	return diskACL(entries)
 }
 
-// textEntry also tells whether the entry has a name in the place of a number.
+// textEntry parses one entry. named reports whether it has a name in place of a number.
 func textEntry(fields []string) (e aclEntry, named bool, err error) {
 	if len(fields) == 2 { // "other:r--"
 		fields = slices.Insert(fields, 1, "")
 	}
 	if len(fields) < 3 || len(fields) > 4 {
-		return e, false, fmt.Errorf("it has %d fields", len(fields))
+		return e, false, fmt.Errorf("has %d fields, expected 2 to 4", len(fields))
 	}
 	tags := map[string][2]uint16{
 		"user": {aclUserObj, aclUser}, "group": {aclGroupObj, aclGroup}, "mask": {aclMask}, "other": {aclOther},
@@ -83,12 +83,12 @@ func textEntry(fields []string) (e aclEntry, named bool, err error) {
 		}
 	}
 	if e.tag == 0 {
-		return e, false, errors.New("its kind is not known")
+		return e, false, errors.New("unknown kind")
 	}
 	for _, c := range fields[2] {
 		bit, ok := map[rune]uint16{'r': 4, 'w': 2, 'x': 1, '-': 0}[c]
 		if !ok {
-			return e, false, errors.New("permissions are r, w, x and -")
+			return e, false, errors.New("permissions must consist of r, w, x and -")
 		}
 		e.perm |= bit
 	}
@@ -108,8 +108,9 @@ func number(text string) (uint32, error) {
 	return uint32(n), err
 }
 
-// diskACL encodes an ACL as ext4 has it; one without entries is none. What the kernel
-// would not accept from a program it would not understand on a disk either.
+// diskACL encodes an ACL in ext4's format. An ACL without entries becomes the empty string.
+// It rejects what the kernel would not accept from a program: the kernel would not
+// understand it on a disk either.
 func diskACL(entries []aclEntry) (string, error) {
 	if len(entries) == 0 {
 		return "", nil
@@ -125,16 +126,16 @@ func diskACL(entries []aclEntry) (string, error) {
 			out = le.AppendUint32(out, e.id)
 		case aclUserObj, aclGroupObj, aclMask, aclOther:
 		default:
-			return "", fmt.Errorf("a POSIX ACL has no entries of kind %#x", e.tag)
+			return "", fmt.Errorf("POSIX ACL entry of unknown kind %#x", e.tag)
 		}
 		if e.perm > 7 {
-			return "", fmt.Errorf("a POSIX ACL has no permissions %#x", e.perm)
+			return "", fmt.Errorf("POSIX ACL entry with invalid permissions %#x", e.perm)
 		}
 		count[e.tag]++
 	}
 	masks := min(1, count[aclUser]+count[aclGroup])
 	if count[aclUserObj] != 1 || count[aclGroupObj] != 1 || count[aclOther] != 1 || count[aclMask] < masks || count[aclMask] > 1 {
-		return "", errors.New("a POSIX ACL says once what owner, group and others may do, and has a mask if it says more")
+		return "", errors.New("a POSIX ACL needs exactly one entry each for owner, group and others, and a mask if it names further users or groups")
 	}
 	return string(out), nil
 }

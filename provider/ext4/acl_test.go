@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// acl makes an ACL in the form of the system calls, with one entry per tag, all of
-// them rwx and, where a tag has an id, for 1000.
+// acl returns an ACL in the format of the system calls with one entry per tag. All
+// entries are rwx; those whose tag has an id are for 1000.
 func acl(tags ...uint16) string {
 	b := binary.LittleEndian.AppendUint32(nil, aclVersion)
 	for _, tag := range tags {
@@ -31,13 +31,13 @@ func TestACLsAsText(t *testing.T) {
 			"user::rwx,user:lisa:r-x:502,group::r-x,group:toolies:rwx:3000000000,mask::rwx,other::r--",
 			head + owners + entry(8, 7, 0, 0x5e, 0xd0, 0xb2) + entry(16, 7) + entry(32, 4),
 		},
-		"by lines, in another order, abbreviated, with a comment": {
+		"one per line, in another order, abbreviated, with a comment": {
 			"o::r--\nm::rwx\ng::r-x # effective\n\nu:502:r-x\nu::rwx\n",
 			head + owners + entry(16, 7) + entry(32, 4),
 		},
-		"with two fields":            {"user::rw-,group::r--,other:---", head + entry(1, 6) + entry(4, 4) + entry(32, 0)},
-		"with names only it is none": {"user::rwx,user:lisa:r-x,group::r-x,mask::rwx,other::r--", ""},
-		"empty it is none":           {"", ""},
+		"with two fields":         {"user::rw-,group::r--,other:---", head + entry(1, 6) + entry(4, 4) + entry(32, 0)},
+		"ignored, names only":     {"user::rwx,user:lisa:r-x,group::r-x,mask::rwx,other::r--", ""},
+		"ignored, as it is empty": {"", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -48,17 +48,17 @@ func TestACLsAsText(t *testing.T) {
 	}
 }
 
-func TestImpossibleACLsAreRefused(t *testing.T) {
+func TestInvalidACLsAreRejected(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
-		"one field":             {"user", "1 fields"},
-		"five fields":           {"user:a:rwx:1:2", "5 fields"},
-		"another kind":          {"everyone::rwx", "kind is not known"},
-		"a mask of somebody":    {"mask:1:rwx", "kind is not known"},
-		"other permissions":     {"user::rwz", "permissions are r, w, x"},
-		"a number that is none": {"user:a:rwx:b", "invalid syntax"},
-		"nothing for others":    {"user::rwx,group::rwx", "says once"},
-		"two owners":            {"user::rwx,user::rwx,group::rwx,other::rwx", "says once"},
-		"no mask":               {"user::rwx,user:1:rwx,group::rwx,other::rwx", "has a mask"},
+		"one field":               {"user", "1 fields"},
+		"five fields":             {"user:a:rwx:1:2", "5 fields"},
+		"unknown kind":            {"everyone::rwx", "unknown kind"},
+		"mask with an id":         {"mask:1:rwx", "unknown kind"},
+		"unknown permissions":     {"user::rwz", "permissions must consist of r, w, x"},
+		"id that is not a number": {"user:a:rwx:b", "invalid syntax"},
+		"nothing for others":      {"user::rwx,group::rwx", "exactly one entry"},
+		"two owners":              {"user::rwx,user::rwx,group::rwx,other::rwx", "exactly one entry"},
+		"no mask":                 {"user::rwx,user:1:rwx,group::rwx,other::rwx", "and a mask if"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -69,8 +69,8 @@ func TestImpossibleACLsAreRefused(t *testing.T) {
 	}
 }
 
-// TestACLRecordsGoWhereACLsCan also shows which form wins.
-func TestACLRecordsGoWhereACLsCan(t *testing.T) {
+// TestACLsOnlyOnTypesThatHaveThem also checks which format wins when both are present.
+func TestACLsOnlyOnTypesThatHaveThem(t *testing.T) {
 	const text = "user::r--,group::r--,other::r--"
 	fromText, exact := "\x01\x00\x00\x00\x01\x00\x04\x00\x04\x00\x04\x00\x20\x00\x04\x00", acl(aclUserObj, aclGroupObj, aclOther)
 	fromExact := strings.ReplaceAll(fromText, "\x00\x04\x00", "\x00\x07\x00")
@@ -79,10 +79,10 @@ func TestACLRecordsGoWhereACLsCan(t *testing.T) {
 		fileType uint16
 		want     []attr
 	}{
-		"a file has no default":  {map[string]string{paxACLAccess: text, paxACLDefault: text}, typeRegular, []attr{{attrACLAccess, "", fromText}}},
-		"a folder has both":      {map[string]string{paxACLAccess: text, paxACLDefault: text}, typeFolder, []attr{{attrACLAccess, "", fromText}, {attrACLDefault, "", fromText}}},
-		"a symlink has none":     {map[string]string{paxACLAccess: text}, typeSymlink, nil},
-		"the attribute is exact": {map[string]string{paxACLAccess: text, paxAttr + nameACLAccess: exact}, typeRegular, []attr{{attrACLAccess, "", fromExact}}},
+		"a file has no default ACL":    {map[string]string{paxACLAccess: text, paxACLDefault: text}, typeRegular, []attr{{attrACLAccess, "", fromText}}},
+		"a directory has both":         {map[string]string{paxACLAccess: text, paxACLDefault: text}, typeFolder, []attr{{attrACLAccess, "", fromText}, {attrACLDefault, "", fromText}}},
+		"a symlink has none":           {map[string]string{paxACLAccess: text}, typeSymlink, nil},
+		"the attribute wins over text": {map[string]string{paxACLAccess: text, paxAttr + nameACLAccess: exact}, typeRegular, []attr{{attrACLAccess, "", fromExact}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -15,15 +15,15 @@ type run struct {
 func (r run) end() uint64 { return r.start + uint64(r.count) }
 
 // allocator hands out blocks from a frontier that moves through the disk, so that
-// writing is sequential, and again those that removed files have given back.
+// writes are sequential. It also reuses the blocks of removed files.
 //
-// It does not fail: on a full disk the frontier moves on past the end, where
-// nothing is written. At the end peak tells whether and how far that happened.
+// Allocation never fails: on a full disk the frontier moves past the end, where
+// nothing is written. In the end peak shows how far it went.
 type allocator struct {
 	geo      geometry
 	frontier uint64
 	peak     uint64
-	free     [33][]run // by power of two: free[i] has runs of at least 1<<i blocks
+	free     [33][]run // by power of two: free[i] holds runs of at least 1<<i blocks
 	bitmaps  map[uint32][]byte
 }
 
@@ -31,8 +31,8 @@ func newAllocator(geo geometry) *allocator {
 	return &allocator{geo: geo, bitmaps: map[uint32][]byte{}}
 }
 
-// take returns between 1 and n blocks in one piece. It prefers a given-back run
-// that can hold all n, then the frontier, then the largest given-back run.
+// take returns a run of between 1 and n blocks. It prefers a released run that can
+// hold all n, then the frontier, then the largest released run.
 func (a *allocator) take(n uint64) run {
 	r, ok := a.fitting(n)
 	if !ok {
@@ -48,7 +48,8 @@ func (a *allocator) take(n uint64) run {
 	return r
 }
 
-// fitting looks only at the newest run of each size: an approximate best fit.
+// fitting takes n blocks from a released run. It only looks at the newest run of each
+// size: an approximate best fit.
 func (a *allocator) fitting(n uint64) (run, bool) {
 	for class := bits.Len64(n) - 1; class < len(a.free); class++ {
 		if l := a.free[class]; len(l) > 0 && uint64(l[len(l)-1].count) >= n {
@@ -101,7 +102,7 @@ func (a *allocator) advance(n uint64) run {
 	return r
 }
 
-// release gives blocks back.
+// release returns blocks to the allocator.
 func (a *allocator) release(r run) {
 	if r.count == 0 {
 		return
@@ -114,7 +115,7 @@ func (a *allocator) release(r run) {
 	a.give(r)
 }
 
-// settle joins neighbouring free runs. The lowest come out first afterwards, which
+// settle joins adjacent free runs. Afterwards take returns the lowest ones first, which
 // keeps the image compact.
 func (a *allocator) settle() {
 	var all []run
@@ -141,8 +142,8 @@ func (a *allocator) settle() {
 	}
 }
 
-// mark records in the bitmaps whether the blocks of r are in use. A group that was
-// never touched has no bitmap.
+// mark records in the bitmaps whether the blocks of r are in use. An untouched group
+// has no bitmap.
 func (a *allocator) mark(r run, used bool) {
 	for at := r.start; at < min(r.end(), a.geo.blocks); {
 		group := uint32(at / blocksPerGroup)
@@ -153,8 +154,8 @@ func (a *allocator) mark(r run, used bool) {
 	}
 }
 
-// bitmap returns the map of a group: the bits of its own structures, and those
-// past the end of the disk, are set from the beginning.
+// bitmap returns the bitmap of a group. The bits of the group's own structures and
+// those past the end of the disk are always set.
 func (a *allocator) bitmap(group uint32) []byte {
 	b := a.bitmaps[group]
 	if b == nil {

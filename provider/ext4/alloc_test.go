@@ -6,10 +6,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestAllocatorKeepsAccount checks against a plain map of owners that no block has
-// two owners, that structures of the file system stay untouched, and that bitmaps
-// tell the truth.
-func TestAllocatorKeepsAccount(t *testing.T) {
+// TestAllocatorBookkeeping compares the allocator with a plain map of owners: no block
+// has two owners, structures of the file system stay untouched, and the bitmaps are
+// correct.
+func TestAllocatorBookkeeping(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		geo := newGeometry(3*blocksPerGroup + 700)
 		a := newAllocator(geo)
@@ -21,12 +21,12 @@ func TestAllocatorKeepsAccount(t *testing.T) {
 				n := rapid.Uint64Range(1, 20000).Draw(t, "blocks")
 				r := a.take(n)
 				if r.count == 0 || uint64(r.count) > n {
-					t.Fatalf("take(%d) gave %d blocks", n, r.count)
+					t.Fatalf("take(%d) returned %d blocks", n, r.count)
 				}
 				for b := r.start; b < r.end(); b++ {
 					group := b / blocksPerGroup
 					if owned[b] || b%blocksPerGroup < uint64(geo.metaBlocks(uint32(group))) {
-						t.Fatalf("block %d was given away before", b)
+						t.Fatalf("block %d was already taken", b)
 					}
 					owned[b] = true
 				}
@@ -58,9 +58,9 @@ func TestAllocatorKeepsAccount(t *testing.T) {
 	})
 }
 
-// TestGivenBackBlocksComeFirst keeps the image small: nothing is left unused below
-// the frontier when it could serve.
-func TestGivenBackBlocksComeFirst(t *testing.T) {
+// TestReleasedBlocksComeFirst checks that the image stays small: released blocks below
+// the frontier are used again when they fit.
+func TestReleasedBlocksComeFirst(t *testing.T) {
 	a := newAllocator(newGeometry(8 * blocksPerGroup))
 	first, second, third := a.take(10), a.take(20), a.take(5)
 	a.release(first)

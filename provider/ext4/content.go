@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// holeSize is the length, and alignment, of zeros that become a hole instead of
-	// blocks: long enough to keep small gaps from fragmenting files.
+	// holeSize is the length and alignment of a run of zeros that becomes a hole
+	// instead of blocks. It is long enough that small gaps do not fragment files.
 	holeSize = 64 << 10
-	// maxFileBlocks is the range of an extent's 32-bit logical block number.
+	// maxFileBlocks is limited by an extent's 32-bit logical block number.
 	maxFileBlocks = 1<<32 - 1
 )
 
@@ -27,12 +27,12 @@ type contentWriter struct {
 	extents  []extent
 }
 
-// store copies size bytes of r to the disk and returns where they are. The result
-// is valid until the next call.
+// store copies size bytes of r to the disk and returns their extents. The result is
+// valid until the next call.
 func (c *contentWriter) store(ctx context.Context, r io.Reader, size int64) ([]extent, error) {
 	c.left = blocksOf(size)
 	if c.left > maxFileBlocks {
-		return nil, fmt.Errorf("a file of %d bytes: ext4 holds at most %d", size, int64(maxFileBlocks)*blockSize)
+		return nil, fmt.Errorf("a file of %d bytes is too large: ext4 allows at most %d", size, int64(maxFileBlocks)*blockSize)
 	}
 	c.extents = c.extents[:0]
 	defer func() {
@@ -63,7 +63,7 @@ func (c *contentWriter) store(ctx context.Context, r io.Reader, size int64) ([]e
 	return c.extents, nil
 }
 
-// truncated keeps the end of a layer inside a file from looking like a regular end.
+// truncated turns io.EOF into [io.ErrUnexpectedEOF]: the layer ended inside a file.
 func truncated(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -71,7 +71,7 @@ func truncated(err error) error {
 	return err
 }
 
-// place gives blocks to all of buf that is not a hole.
+// place allocates blocks for the parts of buf that are not holes.
 func (c *contentWriter) place(logical uint32, buf []byte) {
 	left := c.left
 	for at := 0; at < len(buf); {

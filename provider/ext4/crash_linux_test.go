@@ -15,17 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shutdown is EXT4_IOC_SHUTDOWN of the kernel's fs/ext4/ext4.h: with this argument
-// nothing more reaches the disk from one moment on, what the journal has in memory
-// included. That is what a power cut does.
+// shutdown is EXT4_IOC_SHUTDOWN of the kernel's fs/ext4/ext4.h. With this argument
+// nothing more reaches the disk, not even the part of the journal that is in memory,
+// as in a power cut.
 const (
 	shutdown       = 0x8004587d
 	withoutFlushes = 2
 )
 
-// TestSyncedFilesSurviveCrashes writes, crashes and comes back, again and again on the
-// same disk: what was synced before a crash is there after it, and e2fsck finds nothing
-// wrong once the journal is replayed.
+// TestSyncedFilesSurviveCrashes repeatedly writes to the same disk, crashes and
+// recovers. Files synced before a crash exist after it, and e2fsck finds no errors once
+// the journal is replayed.
 func TestSyncedFilesSurviveCrashes(t *testing.T) {
 	t.Parallel()
 	disk := makeDisk(t, 256*mib, awkward()...)
@@ -36,7 +36,7 @@ func TestSyncedFilesSurviveCrashes(t *testing.T) {
 			root := mount(t, disk, "rw")
 			for i, want := range records {
 				if got, err := os.ReadFile(recordFile(root, i)); err != nil || string(got) != want {
-					t.Errorf("record %d of %d is not whole: %d bytes, %v", i, len(records), len(got), err)
+					t.Errorf("record %d of %d is damaged: %d bytes, %v", i, len(records), len(got), err)
 				}
 			}
 			records = writeUntilCrash(t, root, records)
@@ -47,7 +47,7 @@ func TestSyncedFilesSurviveCrashes(t *testing.T) {
 		fsck(t, disk)
 	}
 	if len(records) < 12 || replayed < 6 {
-		t.Errorf("%d records were synced in 12 rounds, and %d journals replayed: nothing is shown by that", len(records), replayed)
+		t.Errorf("%d records were synced in 12 rounds, and %d journals replayed: too few for a conclusion", len(records), replayed)
 	}
 }
 
@@ -89,7 +89,8 @@ func writeUntilCrash(t *testing.T, root string, records []string) []string {
 	return records
 }
 
-// writeSynced makes a file by way of another name, as careful programs do.
+// writeSynced writes a file under a temporary name, syncs and renames it, as careful
+// programs do.
 func writeSynced(name, content string) error {
 	f, err := os.Create(name + ".new")
 	if err != nil {
@@ -109,7 +110,7 @@ func writeSynced(name, content string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// disturb changes other things without a sync; after the crash it fails.
+// disturb changes other files without a sync until the crash makes it fail.
 func disturb(root string, i int) {
 	_ = os.Remove(fmt.Sprintf("%s/many/file-%d-\xc3\xa4", root, rand.IntN(12000)))
 	_ = os.WriteFile(fmt.Sprintf("%s/unsynced-%d", root, i%7), make([]byte, rand.IntN(200_000)), 0o600)
@@ -117,7 +118,7 @@ func disturb(root string, i int) {
 	_ = unix.Setxattr(root+"/attrs", "user.large", make([]byte, rand.IntN(3000)), 0)
 }
 
-// replay lets e2fsck do what the next mount would, and no more than that.
+// replay lets e2fsck replay the journal, as the next mount would.
 func replay(t *testing.T, disk string) (replayed bool) {
 	t.Helper()
 	var exit *exec.ExitError

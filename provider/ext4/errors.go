@@ -7,14 +7,14 @@ import (
 	"github.com/docker/go-units"
 )
 
-// LayerError reports an entry of a layer that cannot become part of a disk.
+// LayerError reports a layer that cannot be read or an entry that ext4 cannot store.
 type LayerError struct {
 	Layer string // Layer.Name
-	Path  string // of the entry as the layer spells it; empty when the stream itself is at fault
+	Path  string // the entry's path as the layer spells it; empty if the stream itself is at fault
 	Err   error
 }
 
-// Error names layer and path.
+// Error names the layer and the path.
 func (e *LayerError) Error() string {
 	if e.Path == "" {
 		return fmt.Sprintf("layer %s: %v", e.Layer, e.Err)
@@ -27,8 +27,8 @@ func (e *LayerError) Unwrap() error { return e.Err }
 
 // NoSpaceError reports an image that does not fit.
 type NoSpaceError struct {
-	Size int64 // bytes asked for
-	Need int64 // bytes that are enough; a lower bound where it is hopelessly more than Size
+	Size int64 // requested bytes
+	Need int64 // sufficient bytes; only a lower bound if the image is far larger than Size
 }
 
 // Error names both sizes.
@@ -37,17 +37,18 @@ func (e *NoSpaceError) Error() string {
 		units.BytesSize(float64(e.Size)), units.BytesSize(float64(e.Need)))
 }
 
-// Remedy says which size to use.
+// Remedy names a sufficient size.
 func (e *NoSpaceError) Remedy() string {
 	return fmt.Sprintf("set the disk to %dM or more; unused space costs nothing", (e.Need+1<<20-1)>>20)
 }
 
-// errFull stops reading layers that no disk of the wanted size will hold.
+// errFull stops reading layers that are far too large for the disk.
 var errFull = errors.New("far more than the disk can hold")
 
-// hopeless bounds the time and memory that a small layer can cost which unpacks to
-// much. It leaves room for what upper layers may take away again, and for saying
-// exactly how large the disk has to be where that is not much more.
+// hopeless reports whether the layers are far too large for the disk. It bounds the time
+// and memory that a small layer which unpacks to a lot of data can cost. The limit is
+// generous: upper layers may remove files again, and the error can name the exact size
+// that is needed if it is not much more.
 func (m *merger) hopeless() bool {
 	return m.content.space.hopeless() || m.tree.count()/2 > m.content.space.geo.inodes()
 }
@@ -57,9 +58,9 @@ func (a *allocator) hopeless() bool {
 	return a.frontier/2 > a.geo.blocks+further
 }
 
-// noSpace reports whether everything has fit. Because allocation continues past the
-// end of a full disk, it is known how far that would have gone: the answer is the
-// size of the smallest disk, within two percent, with room for as much.
+// noSpace returns a *[NoSpaceError] unless everything has fit. Because allocation
+// continues past the end of a full disk, the error can name the size of the smallest
+// sufficient disk, within two percent.
 func (w *writer) noSpace(inodes int) error {
 	if w.space.peak <= w.geo.blocks && inodes <= w.geo.inodes() {
 		return nil

@@ -11,35 +11,35 @@ import (
 	"testing"
 )
 
-func TestImpossibleEntriesNameLayerAndPath(t *testing.T) {
+func TestInvalidEntriesNameLayerAndPath(t *testing.T) {
 	long := strings.Repeat("n", 256)
 	tests := map[string]struct {
 		entries []entry
 		path    string
 		message string
 	}{
-		"path with dots":              {[]entry{file("a/../../b", "")}, "a/../../b", "outside the image"},
-		"long name":                   {[]entry{file("a/"+long, "")}, "a/" + long, "256 bytes: at most 255"},
-		"long name in a symlink":      {[]entry{symlink("a", long), file("a/x", "")}, "a/x", "256 bytes: at most 255"},
-		"root that is a file":         {[]entry{file(".", "")}, ".", "only be a folder"},
-		"hard link to nothing":        {[]entry{hardlink("a", "b")}, "a", `"b": no such file`},
-		"hard link below nothing":     {[]entry{hardlink("a", "b/c")}, "a", `"b/c": no such folder`},
-		"hard link to a folder":       {[]entry{dir("b"), hardlink("a", "b")}, "a", "folders cannot be linked"},
-		"hard link to the root":       {[]entry{hardlink("a", "/")}, "a", "folders cannot be linked"},
-		"hard link with dots":         {[]entry{hardlink("a", "../b")}, "a", "outside the image"},
-		"symlink loop on the way":     {[]entry{symlink("a", "b"), symlink("b", "a"), file("a/x", "")}, "a/x", "a loop?"},
-		"symlink without target":      {[]entry{symlink("a", "")}, "a", "needs a target"},
-		"symlink with a long target":  {[]entry{symlink("a", strings.Repeat("x", 4096))}, "a", "4096 bytes: at most 4095"},
-		"file that is also a folder":  {[]entry{file("a", ""), file("a/b", "")}, "a/b", `"a" is no folder`},
-		"whiteout of a parent":        {[]entry{whiteout("a/..")}, "a/.wh...", "means nothing"},
-		"negative owner":              {[]entry{file("a", "").owned(-2, 0)}, "a", "owner -2:0"},
-		"owner that means nobody":     {[]entry{file("a", "").owned(0, 1<<32-1)}, "a", "owner 0:4294967295"},
-		"device number out of range":  {[]entry{device("a", 4096, 0)}, "a", "device 4096:0"},
-		"ACL that is none":            {[]entry{file("a", "").with("system.posix_acl_access", "xx")}, "a", "no POSIX ACL"},
-		"ACL with an unknown entry":   {[]entry{file("a", "").with("system.posix_acl_access", acl(0x40))}, "a", "kind 0x40"},
-		"attribute larger than block": {[]entry{file("a", "").with("user.big", strings.Repeat("v", 5000))}, "a", `"user.big"`},
-		"attribute without a name":    {[]entry{file("a", "").with("user.", "v")}, "a", "1 to 255 bytes"},
-		"unknown kind of entry":       {[]entry{{Header: tar.Header{Typeflag: 'Z', Name: "a"}}}, "a", "'Z' are not known"},
+		"path with dots":                {[]entry{file("a/../../b", "")}, "a/../../b", "out of the image"},
+		"long name":                     {[]entry{file("a/"+long, "")}, "a/" + long, "256 bytes, more than 255"},
+		"long name in a symlink":        {[]entry{symlink("a", long), file("a/x", "")}, "a/x", "256 bytes, more than 255"},
+		"root that is a file":           {[]entry{file(".", "")}, ".", "must be a directory"},
+		"hard link to nothing":          {[]entry{hardlink("a", "b")}, "a", `"b": no such file`},
+		"hard link below nothing":       {[]entry{hardlink("a", "b/c")}, "a", `"b/c": no such directory`},
+		"hard link to a directory":      {[]entry{dir("b"), hardlink("a", "b")}, "a", "the target is a directory"},
+		"hard link to the root":         {[]entry{hardlink("a", "/")}, "a", "the target is a directory"},
+		"hard link with dots":           {[]entry{hardlink("a", "../b")}, "a", "out of the image"},
+		"symlink loop on the way":       {[]entry{symlink("a", "b"), symlink("b", "a"), file("a/x", "")}, "a/x", "too many symlinks"},
+		"symlink without target":        {[]entry{symlink("a", "")}, "a", "no target"},
+		"symlink with a long target":    {[]entry{symlink("a", strings.Repeat("x", 4096))}, "a", "4096 bytes, more than 4095"},
+		"file that is also a directory": {[]entry{file("a", ""), file("a/b", "")}, "a/b", `"a" is not a directory`},
+		"whiteout of a parent":          {[]entry{whiteout("a/..")}, "a/.wh...", "invalid whiteout"},
+		"negative owner":                {[]entry{file("a", "").owned(-2, 0)}, "a", "owner -2:0"},
+		"owner above the maximum":       {[]entry{file("a", "").owned(0, 1<<32-1)}, "a", "owner 0:4294967295"},
+		"device number out of range":    {[]entry{device("a", 4096, 0)}, "a", "device 4096:0"},
+		"ACL that cannot be parsed":     {[]entry{file("a", "").with("system.posix_acl_access", "xx")}, "a", "not a POSIX ACL"},
+		"ACL with an unknown entry":     {[]entry{file("a", "").with("system.posix_acl_access", acl(0x40))}, "a", "kind 0x40"},
+		"attribute larger than block":   {[]entry{file("a", "").with("user.big", strings.Repeat("v", 5000))}, "a", `"user.big"`},
+		"attribute without a name":      {[]entry{file("a", "").with("user.", "v")}, "a", "1 to 255 bytes"},
+		"unknown kind of entry":         {[]entry{{Header: tar.Header{Typeflag: 'Z', Name: "a"}}}, "a", "unknown type 'Z'"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -62,12 +62,12 @@ func TestDamagedStreams(t *testing.T) {
 		open func() (io.ReadCloser, error)
 		want error
 	}{
-		"cut inside a file":     {from(whole[:1024]), io.ErrUnexpectedEOF},
-		"cut inside a header":   {from(whole[:512+3072+100]), io.ErrUnexpectedEOF},
-		"no tar":                {from(bytes.Repeat([]byte("no tar "), 300)), tar.ErrHeader},
-		"not to be opened":      {func() (io.ReadCloser, error) { return nil, failing }, failing},
-		"found bad at its end":  {fromReader(io.MultiReader(bytes.NewReader(whole), errReader{failing}), nil), failing},
-		"found bad when closed": {fromReader(bytes.NewReader(whole), failing), failing},
+		"cut inside a file":   {from(whole[:1024]), io.ErrUnexpectedEOF},
+		"cut inside a header": {from(whole[:512+3072+100]), io.ErrUnexpectedEOF},
+		"not a tar stream":    {from(bytes.Repeat([]byte("no tar "), 300)), tar.ErrHeader},
+		"cannot be opened":    {func() (io.ReadCloser, error) { return nil, failing }, failing},
+		"error at its end":    {fromReader(io.MultiReader(bytes.NewReader(whole), errReader{failing}), nil), failing},
+		"error when closed":   {fromReader(bytes.NewReader(whole), failing), failing},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -97,8 +97,8 @@ func fromReader(r io.Reader, closing error) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return closer{r, closing}, nil }
 }
 
-// TestNoSpaceNamesEnough takes the message at its word.
-func TestNoSpaceNamesEnough(t *testing.T) {
+// TestNoSpaceNamesASufficientSize creates the disk again with the size that the error names.
+func TestNoSpaceNamesASufficientSize(t *testing.T) {
 	t.Parallel()
 	var many []entry
 	for i := range 20000 {
@@ -120,7 +120,7 @@ func TestNoSpaceNamesEnough(t *testing.T) {
 				t.Errorf("got %v (%s)", err, ns.Remedy())
 			}
 			if err := writeDisk(disk, ns.Need, layer); err != nil {
-				t.Fatalf("with the size asked for: %v", err)
+				t.Fatalf("with the size that the error names: %v", err)
 			}
 			fsck(t, disk)
 			if err := writeDisk(disk, ns.Need*97/100/mib*mib, layer); !errors.As(err, &ns) {
@@ -130,13 +130,13 @@ func TestNoSpaceNamesEnough(t *testing.T) {
 	}
 }
 
-// TestHopelesslyLargeImagesAreNotReadToTheirEnd: a few KiB of gzip can stand for
+// TestReadingStopsAtFarTooLargeImages is about layers of a few KiB of gzip that unpack to
 // terabytes.
-func TestHopelesslyLargeImagesAreNotReadToTheirEnd(t *testing.T) {
+func TestReadingStopsAtFarTooLargeImages(t *testing.T) {
 	folders := tarOf(file(strings.Repeat("d/", 100_000)+"x", ""))
 	tests := map[string]struct {
 		beginning []byte
-		written   uint64 // blocks, before that
+		written   uint64 // blocks written before the beginning
 	}{
 		"many files": {folders[:len(folders)-1024], 0},
 		"one file":   {hugeHeader(t, 1<<40), 200 << 30 / blockSize},
@@ -148,7 +148,7 @@ func TestHopelesslyLargeImagesAreNotReadToTheirEnd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := newWriter(&full{1 << 50}, geo, o)
+			w := newWriter(&fullDisk{1 << 50}, geo, o)
 			w.space.frontier += tt.written
 			stream := io.MultiReader(bytes.NewReader(tt.beginning), errReader{errors.New("read on")})
 			err = w.writeAll(context.Background(), []Layer{{"l", fromReader(stream, nil)}})
@@ -163,12 +163,12 @@ func TestHopelesslyLargeImagesAreNotReadToTheirEnd(t *testing.T) {
 	}
 }
 
-// full is a file on a host disk that has no space left.
-type full struct{ after int64 }
+// fullDisk is a file whose host disk is full after a number of bytes.
+type fullDisk struct{ after int64 }
 
-func (full) Truncate(int64) error { return nil }
+func (fullDisk) Truncate(int64) error { return nil }
 
-func (f *full) WriteAt(p []byte, _ int64) (int, error) {
+func (f *fullDisk) WriteAt(p []byte, _ int64) (int, error) {
 	if f.after -= int64(len(p)); f.after < 0 {
 		return 0, errHostFull
 	}
@@ -180,7 +180,7 @@ var errHostFull = errors.New("no space left on device")
 func TestWriteErrorsSurface(t *testing.T) {
 	layer := layerOf(file("a", strings.Repeat("data", 4*mib)), dir("b"), file("b/c", "d"))
 	for _, after := range []int64{0, 5 * mib, 16*mib + 4096, 16*mib + 12288} {
-		_, err := Write(context.Background(), &full{after}, []Layer{layer}, Options{Size: MinSize, Digest: "d"})
+		_, err := Write(context.Background(), &fullDisk{after}, []Layer{layer}, Options{Size: MinSize, Digest: "d"})
 		if !errors.Is(err, errHostFull) {
 			t.Errorf("a host disk full after %d bytes: got %v, want %v", after, err, errHostFull)
 		}
@@ -196,7 +196,7 @@ func TestCancellationStopsInsideAFile(t *testing.T) {
 		return len(p), nil
 	})
 	layer := Layer{"l", fromReader(io.MultiReader(head, endless), nil)}
-	_, err := Write(ctx, &full{1 << 50}, []Layer{layer}, Options{Size: MinSize, Digest: "d"})
+	_, err := Write(ctx, &fullDisk{1 << 50}, []Layer{layer}, Options{Size: MinSize, Digest: "d"})
 	if err != why {
 		t.Errorf("got %v, want the cause of the cancellation as it is", err)
 	}
@@ -212,10 +212,10 @@ func hugeHeader(t *testing.T, size int64) []byte {
 	return b.Bytes()
 }
 
-func TestFilesBeyondExtentsAreRefused(t *testing.T) {
+func TestFilesBeyondExtentsAreRejected(t *testing.T) {
 	layer := Layer{"l", from(hugeHeader(t, 1<<44))}
-	_, err := Write(context.Background(), &full{1 << 50}, []Layer{layer}, Options{Size: MinSize, Digest: "d"})
-	if err == nil || !strings.Contains(err.Error(), "ext4 holds at most") {
+	_, err := Write(context.Background(), &fullDisk{1 << 50}, []Layer{layer}, Options{Size: MinSize, Digest: "d"})
+	if err == nil || !strings.Contains(err.Error(), "ext4 allows at most") {
 		t.Errorf("a file of 16 TiB: got %v", err)
 	}
 }
@@ -231,13 +231,13 @@ func TestOptionsAreChecked(t *testing.T) {
 	}{
 		"no digest":  {Options{Size: MinSize}, "Digest is required"},
 		"odd size":   {Options{Size: MinSize + 512, Digest: "d"}, "multiple of 4096"},
-		"small":      {Options{Size: 4096, Digest: "d"}, "below the smallest"},
-		"large":      {Options{Size: MaxSize + 4096, Digest: "d"}, "above the largest"},
+		"small":      {Options{Size: 4096, Digest: "d"}, "below the minimum"},
+		"large":      {Options{Size: MaxSize + 4096, Digest: "d"}, "above the maximum"},
 		"long label": {Options{Size: MinSize, Digest: "d", Label: "seventeen letters"}, "longer than 16"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := Write(context.Background(), &full{}, nil, tt.o)
+			_, err := Write(context.Background(), &fullDisk{}, nil, tt.o)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

@@ -1,20 +1,20 @@
 // Package ext4 turns the layers of an OCI image into the disk that a machine boots
 // from: a sparse, journaled ext4 file system.
 //
-// It exists because nothing else makes this disk without root and without leaving
-// the process: the usual libraries make read-only file systems, lack a journal or
-// cannot express what an image holds. It writes only what a fresh file system has
-// (no editing, no reading back), which is why it can be small and as fast as the
-// storage: file contents go to their final place while the layers are read, and
-// everything else follows at the end.
+// No other library creates this disk in-process and without root: the usual ones
+// create read-only file systems, lack a journal or cannot express what an image
+// holds. This package only writes new file systems; it neither edits nor reads back
+// existing ones. That keeps it small and as fast as the storage: file contents go to
+// their final place while the layers are read, and everything else follows at the
+// end.
 //
 // Layers are merged as the OCI image specification says (layer.md, "Applying
-// Changesets"), but independently of the order of entries where the specification
-// is silent: a whiteout never hides what its own layer adds.
+// Changesets"). Where the specification is silent, the order of entries does not
+// matter: a whiteout never hides what its own layer adds.
 //
-// On-disk structures follow the kernel's Documentation/filesystems/ext4. The
-// feature set is the one that the kernel can grow online: no resize_inode, so that
-// it converts to meta_bg when needed.
+// On-disk structures follow the kernel's Documentation/filesystems/ext4. The kernel
+// can grow the file system online: without resize_inode it converts to meta_bg when
+// needed.
 package ext4
 
 import (
@@ -28,63 +28,63 @@ import (
 )
 
 // Layer opens one layer of an image as an uncompressed tar stream. The stream is
-// read to its end, trailing padding included, so that a reader which checks a
-// digest at the end gets to do so.
+// read to its end, trailing padding included, so that a reader can verify a digest
+// there.
 type Layer struct {
 	Name string // for errors: the layer's digest
 	Open func() (io.ReadCloser, error)
 }
 
-// File is where a file system is written: usually an [os.File]. What it held before
+// File is the destination of a file system, usually an [os.File]. Its previous content
 // is lost. WriteAt is called from one goroutine at a time.
 type File interface {
 	io.WriterAt
 	Truncate(size int64) error
 }
 
-// FormatVersion counts the changes of what [Write] makes of the same input. Whoever
-// keeps disks to use them again keeps it with them, so that a disk of another version of
-// this program is not taken for what this one would make.
+// FormatVersion changes whenever [Write] writes other bytes for the same input. A cache
+// of disks must store it with each disk, so that it does not reuse a disk that another
+// version of this program has written differently.
 const FormatVersion = 2
 
-// Options says what kind of file system to make.
+// Options describes the file system to create.
 type Options struct {
 	Size   int64  // required: bytes of the file, a multiple of 4096 from MinSize to MaxSize
-	Digest string // required: the image's; UUID and hash seed come from it, nothing from chance or clock
+	Digest string // required: the image's; UUID and hash seed derive from it alone
 	Label  string // optional: volume name, at most 16 bytes
 }
 
-// Limits of Options.Size, in bytes. MaxSize keeps inode numbers and group
-// descriptors well inside their fields.
+// Limits of Options.Size, in bytes. With MaxSize, inode numbers and group descriptors
+// stay well within their fields.
 const (
 	MinSize = 64 << 20
 	MaxSize = 32 << 40
 )
 
-// Stats describes what Write made.
+// Stats describes what Write has written.
 type Stats struct {
-	Inodes  int   // files, folders and others, those that ext4 reserves not counted
-	Used    int64 // bytes in use inside the file system, its own structures included
+	Inodes  int   // files, directories and others, without the inodes that ext4 reserves
+	Used    int64 // bytes in use inside the file system, including its own structures
 	Written int64 // bytes written to the file
 }
 
-// Write makes an ext4 file system in f from layers, the bottom one first.
+// Write creates an ext4 file system in f from layers, the bottom one first.
 //
-// The same input gives the same bytes. A *[LayerError] tells which entry of which
-// layer cannot be stored, a *[NoSpaceError] that o.Size is too small. After an
-// error, cancellation included, the content of f is worthless.
+// The same input gives the same bytes. A *[LayerError] names the entry that cannot be
+// stored and its layer; a *[NoSpaceError] says that o.Size is too small. After an
+// error, cancellation included, the content of f is undefined.
 func Write(ctx context.Context, f File, layers []Layer, o Options) (Stats, error) {
 	geo, err := o.geometry()
 	if err != nil {
 		return Stats{}, err
 	}
 	if len(layers) > math.MaxUint16 {
-		return Stats{}, fmt.Errorf("ext4: an image of %d layers: at most %d can be merged", len(layers), math.MaxUint16)
+		return Stats{}, fmt.Errorf("ext4: too many layers: %d, more than %d", len(layers), math.MaxUint16)
 	}
-	// By way of zero, for the format relies on holes where nothing is written.
+	// Truncate to zero first: unwritten parts must be holes.
 	for _, size := range []int64{0, o.Size} {
 		if err := f.Truncate(size); err != nil {
-			return Stats{}, fmt.Errorf("make a disk of %d bytes: %w", o.Size, err)
+			return Stats{}, fmt.Errorf("create a disk of %d bytes: %w", o.Size, err)
 		}
 	}
 	w := newWriter(f, geo, o)
@@ -107,14 +107,14 @@ func (o Options) geometry() (geometry, error) {
 	case o.Size%blockSize != 0:
 		return geometry{}, fmt.Errorf("ext4: size %d is not a multiple of %d", o.Size, blockSize)
 	case o.Size < MinSize:
-		return geometry{}, fmt.Errorf("ext4: size %d is below the smallest, %d", o.Size, MinSize)
+		return geometry{}, fmt.Errorf("ext4: size %d is below the minimum, %d", o.Size, MinSize)
 	case o.Size > MaxSize:
-		return geometry{}, fmt.Errorf("ext4: size %d is above the largest, %d", o.Size, int64(MaxSize))
+		return geometry{}, fmt.Errorf("ext4: size %d is above the maximum, %d", o.Size, int64(MaxSize))
 	}
 	return newGeometry(uint64(o.Size / blockSize)), nil
 }
 
-// writer holds one file system while it is made.
+// writer holds the state of one file system while it is written.
 type writer struct {
 	geo      geometry
 	label    string
@@ -145,8 +145,8 @@ func newWriter(f File, geo geometry, o Options) *writer {
 	return w
 }
 
-// writeAll takes the journal's blocks first, to have them in one piece, and lets
-// contents follow.
+// writeAll writes the whole file system. It reserves the journal's blocks first, so
+// that they are contiguous.
 func (w *writer) writeAll(ctx context.Context, layers []Layer) error {
 	w.reserveJournal()
 	for i, l := range layers {

@@ -2,7 +2,8 @@ package ext4
 
 import "encoding/binary"
 
-// extent says that a file's blocks from logical on are the disk's from start on.
+// extent maps count blocks of a file, beginning with logical, to the disk's blocks
+// beginning with start.
 type extent struct {
 	logical, count uint32
 	start          uint64
@@ -16,7 +17,7 @@ const (
 	extentsPerBlock = (blockSize - 12) / 12
 )
 
-// appendExtent joins e to the last extent where they touch.
+// appendExtent appends e, or extends the last extent if e directly follows it.
 func appendExtent(l []extent, e extent) []extent {
 	if n := len(l); n > 0 {
 		last := &l[n-1]
@@ -64,9 +65,9 @@ func putExtents(b []byte, records []extentRecord, room, depth int) {
 	}
 }
 
-// extentTree writes all but the root of a file's tree, bottom-up, and puts the root
-// into the inode's block field. It returns the number of blocks written. seed is
-// that of the inode's checksums.
+// extentTree writes a file's extent tree bottom-up, except for the root, which it puts
+// into the inode's block field. seed is the seed of the inode's checksums. It returns
+// the number of blocks written.
 func (w *writer) extentTree(root []byte, extents []extent, seed uint32) (blocks uint64) {
 	records := make([]extentRecord, len(extents))
 	for i, e := range extents {
@@ -92,14 +93,14 @@ func (w *writer) extentTree(root []byte, extents []extent, seed uint32) (blocks 
 	return blocks
 }
 
-// writeBlock stores one block anywhere.
+// writeBlock writes one block to any free place and returns its number.
 func (w *writer) writeBlock(b []byte) uint64 {
 	r := w.space.take(1)
 	w.out.write(int64(r.start)*blockSize, b)
 	return r.start
 }
 
-// writeBlocks stores whole blocks anywhere, in as few pieces as possible.
+// writeBlocks writes whole blocks to any free place, in as few extents as possible.
 func (w *writer) writeBlocks(b []byte) (extents []extent) {
 	for logical := uint32(0); len(b) > 0; {
 		r := w.space.take(uint64(len(b) / blockSize))

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestFilesOfAnyNumberOfExtents goes beyond what data can reach in a test: three
-// levels of an extent tree begin at 4·340·340 extents.
+// TestFilesOfAnyNumberOfExtents sets extents without data: an extent tree needs three
+// levels only from 4·340·340 extents on.
 func TestFilesOfAnyNumberOfExtents(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{4, 5, 4 * extentsPerBlock, 4*extentsPerBlock + 1, 4*extentsPerBlock*extentsPerBlock + 1} {

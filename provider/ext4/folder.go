@@ -13,7 +13,7 @@ const (
 	folderTypeCode = 2
 )
 
-// folderEntry is a name on its way into a directory block.
+// folderEntry is an entry of a directory before it is encoded.
 type folderEntry struct {
 	name     string
 	number   uint32
@@ -42,7 +42,7 @@ func typeCode(mode uint16) byte {
 	return 0
 }
 
-// folderEntries lists a folder by name, without "." and "..".
+// folderEntries returns a directory's entries ordered by name, without "." and "..".
 func (w *writer) folderEntries(f *folder) []folderEntry {
 	entries := make([]folderEntry, 0, len(f.entries))
 	for _, name := range f.names() {
@@ -52,9 +52,9 @@ func (w *writer) folderEntries(f *folder) []folderEntry {
 	return entries
 }
 
-// folderBlocks returns the content of a folder and the flags of its inode. What
-// does not fit into one block gets a hash tree: the kernel only makes one when a
-// folder grows from its first block, never later.
+// folderBlocks returns the content of a directory and the flags of its inode. A
+// directory larger than one block gets a hash tree: the kernel only creates one when a
+// directory outgrows its first block, never later.
 func (w *writer) folderBlocks(id nodeID, seed uint32) (content []byte, flags uint32) {
 	f := w.tree.folders[id]
 	self := folderEntry{name: ".", number: w.tree.at(id).number, typeCode: folderTypeCode}
@@ -76,13 +76,13 @@ func (w *writer) folderBlocks(id nodeID, seed uint32) (content []byte, flags uin
 	return leaf.finish(seed), 0
 }
 
-// leafBlock is a directory block in the making.
+// leafBlock builds a directory block.
 type leafBlock struct {
 	b          [blockSize]byte
 	used, last int
 }
 
-// add reports whether e fits.
+// add adds e and reports whether it fits.
 func (l *leafBlock) add(e folderEntry) bool {
 	if l.used+e.size() > blockSize-tailSize {
 		return false
@@ -100,7 +100,7 @@ func putEntry(b []byte, e folderEntry, size int) {
 	copy(b[entryHead:], e.name)
 }
 
-// finish stretches the last entry to the tail.
+// finish extends the last entry to the tail and returns the block.
 func (l *leafBlock) finish(seed uint32) []byte {
 	const tail = blockSize - tailSize
 	binary.LittleEndian.PutUint16(l.b[l.last+4:], uint16(tail-l.last))
@@ -110,7 +110,7 @@ func (l *leafBlock) finish(seed uint32) []byte {
 	return l.b[:]
 }
 
-// checkFolder refuses what two levels of a hash tree cannot hold.
+// checkFolder rejects a directory that two levels of a hash tree cannot hold.
 func (w *writer) checkFolder(f *folder) error {
 	// Leaves are at least half full, whatever the names.
 	size := 0
@@ -118,7 +118,7 @@ func (w *writer) checkFolder(f *folder) error {
 		size += folderEntry{name: name}.size()
 	}
 	if leaves := size / (blockSize / 2); leaves > indexRootRoom*indexNodeRoom {
-		return fmt.Errorf("a folder of %d entries is too large for ext4", len(f.entries))
+		return fmt.Errorf("a directory of %d entries is too large for ext4", len(f.entries))
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func TestEverySizeIsClean(t *testing.T) {
 	}
 }
 
-// awkward is an image of what is hard to store, in two layers. It is made once.
+// awkward is an image in two layers of what is hard to store. It is created once.
 func awkward() []Layer {
 	tars := awkwardTars()
 	return []Layer{layerFrom("lower", tars[0]), layerFrom("upper", tars[1])}
@@ -85,7 +85,7 @@ func awkwardEntries() (lower, upper []entry) {
 	return lower, upper
 }
 
-// shreds is a file of n extents, with holes between and at its end.
+// shreds returns a file of n extents with holes between them and at its end.
 func shreds(n int) string {
 	piece := strings.Repeat("\x00", holeSize) + strings.Repeat("s", holeSize)
 	return strings.Repeat(piece, n) + strings.Repeat("\x00", holeSize)
@@ -103,13 +103,13 @@ func TestAwkwardFilesAreClean(t *testing.T) {
 	got := debugfs(t, disk, "stat shreds1400", "stat many", "stat attrs", "htree_dump many")
 	for _, want := range []string{"(ETB0)", "Flags: 0x81000", "user.large (3000)", "Indirect levels: 0"} {
 		if !strings.Contains(got, want) {
-			t.Errorf("debugfs shows no %q:\n%.2000s", want, got)
+			t.Errorf("debugfs does not show %q:\n%.2000s", want, got)
 		}
 	}
 }
 
-// sparseEntry makes a tar stream of one sparse file, in GNU's old form: the writer
-// of the standard library has none. Each piece of 4 KiB lies at an offset.
+// sparseEntry returns a tar stream of one sparse file in GNU's old format, which the
+// writer of the standard library does not support. Each piece of 4 KiB is at an offset.
 func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, offsets ...int64) []byte {
 	tb.Helper()
 	var b bytes.Buffer
@@ -143,8 +143,8 @@ func sparseEntry(tb testing.TB, name string, size int64, pieces map[int64]byte, 
 	return out
 }
 
-// TestBlocksOfReplacedFilesServeAgain stores more in sum than the disk can hold.
-func TestBlocksOfReplacedFilesServeAgain(t *testing.T) {
+// TestBlocksOfReplacedFilesAreReused stores more in total than the disk can hold.
+func TestBlocksOfReplacedFilesAreReused(t *testing.T) {
 	t.Parallel()
 	var layers []Layer
 	for i := range 8 {
@@ -166,8 +166,8 @@ func TestHolesCostNothing(t *testing.T) {
 	}
 }
 
-// TestRemovedFilesLeaveNothing compares an image whose upper layers take away with
-// one that never had it.
+// TestRemovedFilesLeaveNothing compares an image whose upper layers remove files with an
+// image that never had them.
 func TestRemovedFilesLeaveNothing(t *testing.T) {
 	t.Parallel()
 	base := layerOf(file("keep", noise(mib)), dir("d"))
@@ -178,7 +178,7 @@ func TestRemovedFilesLeaveNothing(t *testing.T) {
 	bulk = append(bulk, file("shreds", shreds(400)), hardlink("shreds2", "shreds"), symlink("l", strings.Repeat("t", 500)))
 	removal := layerOf(dir("d"), opaque("d"), whiteout("shreds"), whiteout("shreds2"), file("l", ""), whiteout("l"))
 	stats := func(layers ...Layer) Stats {
-		s, err := Write(context.Background(), &full{1 << 50}, layers, Options{Size: 256 * mib, Digest: "d"})
+		s, err := Write(context.Background(), &fullDisk{1 << 50}, layers, Options{Size: 256 * mib, Digest: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,23 +19,23 @@ func mixture() []byte {
 		file(strings.Repeat("long/", 60)+"name", "y"))
 }
 
-// FuzzWrite lets any bytes be the upper of two layers.
+// FuzzWrite uses the fuzzer's bytes as the upper of two layers.
 func FuzzWrite(f *testing.F) {
 	whole := mixture()
 	f.Add(whole)
 	f.Add(whole[:2000])
 	f.Add(sparseEntry(f, "s", 1<<20, map[int64]byte{0: 'x'}, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		// A few bytes can say "sparse, terabytes": reading that only takes time.
+		// A few bytes can describe terabytes of sparse data, which only take time to read.
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		defer cancel()
 		layers := []Layer{layerFrom("lower", whole), layerFrom("fuzzed", b)}
-		_, err := Write(ctx, &full{1 << 60}, layers, Options{Size: MinSize, Digest: "d"})
+		_, err := Write(ctx, &fullDisk{1 << 60}, layers, Options{Size: MinSize, Digest: "d"})
 		checkRefusal(t, err)
 	})
 }
 
-// checkRefusal accepts success and the errors a caller can act upon.
+// checkRefusal accepts success and the errors that a caller can act upon.
 func checkRefusal(t *testing.T, err error) {
 	t.Helper()
 	var le *LayerError
@@ -45,8 +45,8 @@ func checkRefusal(t *testing.T, err error) {
 	}
 }
 
-// TestDamagedLayersGiveCleanDisksOrErrors flips bytes, mostly in headers, and lets
-// e2fsck judge what is still accepted.
+// TestDamagedLayersGiveCleanDisksOrErrors changes bytes, mostly in headers, and checks
+// with e2fsck the disks of what is still accepted.
 func TestDamagedLayersGiveCleanDisksOrErrors(t *testing.T) {
 	whole := mixture()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -66,7 +66,7 @@ func TestDamagedLayersGiveCleanDisksOrErrors(t *testing.T) {
 	}
 }
 
-// fixChecksum makes a damaged header acceptable, so that the damage gets through.
+// fixChecksum corrects the checksum of a damaged header, so that the damage gets through.
 func fixChecksum(header []byte) {
 	copy(header[148:156], "        ")
 	sum := 0
@@ -79,8 +79,8 @@ func fixChecksum(header []byte) {
 	header[154] = 0
 }
 
-// BenchmarkWrite makes a 64 GiB disk from a root of 20,000 small and a few large
-// files; compare its MB/s with BenchmarkCopy, which is "cat tar > file".
+// BenchmarkWrite creates a 64 GiB disk from a root of 20,000 small and a few large
+// files. Compare its MB/s with BenchmarkCopy, which is "cat tar > file".
 func BenchmarkWrite(b *testing.B) {
 	root := syntheticRoot()
 	b.SetBytes(int64(len(root)))
@@ -92,7 +92,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkCopy is the measure for BenchmarkWrite.
+// BenchmarkCopy is the baseline for BenchmarkWrite.
 func BenchmarkCopy(b *testing.B) {
 	root := syntheticRoot()
 	b.SetBytes(int64(len(root)))

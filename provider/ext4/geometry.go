@@ -1,19 +1,19 @@
 package ext4
 
-// Fixed choices of the format. They are mke2fs's defaults for large disks, so
-// that kernels and tools meet what they know best.
+// Fixed parameters of the format. They are mke2fs's defaults for large disks, which
+// kernels and tools know best.
 const (
 	blockSize      = 4096
-	blocksPerGroup = 8 * blockSize // what one bitmap block describes
+	blocksPerGroup = 8 * blockSize // as many as one bitmap block describes
 	inodesPerGroup = 8192
 	inodeSize      = 256
 	tableBlocks    = inodesPerGroup * inodeSize / blockSize
-	groupsPerFlex  = 16 // groups whose bitmaps and inode tables lie together
+	groupsPerFlex  = 16 // groups whose bitmaps and inode tables are stored together
 	descSize       = 64
 
 	rootInode    = 2
 	journalInode = 8
-	firstInode   = 11 // those below are reserved
+	firstInode   = 11 // lower ones are reserved
 )
 
 // geometry is how a file system divides its blocks.
@@ -23,8 +23,8 @@ type geometry struct {
 	descBlocks uint32 // of one copy of the group descriptors
 }
 
-// newGeometry leaves out a last group that could hold little beyond its own
-// structures, as mke2fs does; growing takes it in later.
+// newGeometry returns the geometry of a disk. Like mke2fs it omits a last group that
+// could hold little beyond its own structures; growing the disk adds it later.
 func newGeometry(blocks uint64) geometry {
 	g := geometryOf(blocks)
 	const worthwhile = 50
@@ -40,8 +40,8 @@ func geometryOf(blocks uint64) geometry {
 	return geometry{blocks, groups, (groups*descSize + blockSize - 1) / blockSize}
 }
 
-// hasSuper reports whether group n keeps a copy of the superblock and the
-// descriptors (sparse_super: 0, 1 and the powers of 3, 5 and 7).
+// hasSuper reports whether group n has a copy of the superblock and the descriptors
+// (sparse_super: 0, 1 and the powers of 3, 5 and 7).
 func hasSuper(n uint32) bool {
 	if n <= 1 {
 		return true
@@ -58,8 +58,8 @@ func hasSuper(n uint32) bool {
 	return false
 }
 
-// flexGroups is the number of groups in the flex group that begins with n. Groups
-// past the end, where a full disk's allocations go, count as complete.
+// flexGroups returns the number of groups in the flex group that begins with n. Flex
+// groups past the end, where a full disk's allocations go, count as complete.
 func (g geometry) flexGroups(n uint32) uint32 {
 	if n >= g.groups {
 		return groupsPerFlex
@@ -67,7 +67,7 @@ func (g geometry) flexGroups(n uint32) uint32 {
 	return min(groupsPerFlex, g.groups-n)
 }
 
-// metaBlocks is the number of blocks at the start of group n that hold structures
+// metaBlocks returns the number of blocks at the start of group n that hold structures
 // of the file system.
 func (g geometry) metaBlocks(n uint32) uint32 {
 	var blocks uint32
@@ -80,10 +80,10 @@ func (g geometry) metaBlocks(n uint32) uint32 {
 	return blocks
 }
 
-// inodes is the number of inodes there are.
+// inodes returns the total number of inodes.
 func (g geometry) inodes() int { return int(g.groups) * inodesPerGroup }
 
-// contentBlocks is the number of blocks for files, the journal among them.
+// contentBlocks returns the number of blocks for files, including the journal.
 func (g geometry) contentBlocks() uint64 {
 	n := g.blocks
 	for group := range g.groups {
@@ -92,7 +92,7 @@ func (g geometry) contentBlocks() uint64 {
 	return n
 }
 
-// groupLayout is where the structures of one group lie, as block numbers.
+// groupLayout holds the block numbers of one group's structures.
 type groupLayout struct{ blockBitmap, inodeBitmap, inodeTable uint64 }
 
 func (g geometry) layout(n uint32) groupLayout {
@@ -105,15 +105,15 @@ func (g geometry) layout(n uint32) groupLayout {
 	return groupLayout{base + i, base + in + i, base + 2*in + i*tableBlocks}
 }
 
-// groupBlocks is the number of blocks in group n: fewer in the last one.
+// groupBlocks returns the number of blocks in group n; the last one has fewer.
 func (g geometry) groupBlocks(n uint32) uint32 {
 	return uint32(min(blocksPerGroup, g.blocks-uint64(n)*blocksPerGroup))
 }
 
-// journalBlocks sizes the journal: a thousandth of the disk, but at least 16 MiB
-// where that is a small part of it (jbd2 refuses less than 1024 blocks) and at most
-// 256 MiB, which only a heavy load of metadata fills. What the kernel has not used
-// yet costs nothing on the host.
+// journalBlocks returns the size of the journal: a thousandth of the disk, but at least
+// 16 MiB (a sixteenth of the disk if that is less; jbd2 refuses fewer than 1024 blocks)
+// and at most 256 MiB, which only heavy metadata load fills. Blocks that the kernel has
+// not used yet take no space on the host.
 func (g geometry) journalBlocks() uint32 {
 	const least, most = 4096, 65536
 	return uint32(min(max(g.blocks/1024, least), most, g.blocks/16))

@@ -6,8 +6,8 @@ import "encoding/binary"
 const (
 	inodesUnused = 0x1 // the inode bitmap is not written: nothing is in use
 	blocksUnused = 0x2 // the block bitmap is not written
-	// tableZeroed promises that the inode table holds zeros where it is unused, which
-	// a new file does. Without it the kernel writes all of it after the first mount.
+	// tableZeroed promises that unused parts of the inode table are zero, as they are in
+	// a new file. Without it the kernel zeroes the table after the first mount.
 	tableZeroed = 0x4
 )
 
@@ -26,8 +26,8 @@ type groupDesc struct {
 	_                                        uint32
 }
 
-// writeGroups writes bitmaps, descriptors and superblocks for a file system whose
-// inodes are in use up to the given one.
+// writeGroups writes bitmaps, descriptors and superblocks for a file system whose first
+// inodes are in use.
 func (w *writer) writeGroups(inodes int) error {
 	table := make([]byte, w.geo.descBlocks*blockSize)
 	var freeBlocks uint64
@@ -63,9 +63,10 @@ func (w *writer) writeGroups(inodes int) error {
 	return nil
 }
 
-// groupDesc writes the bitmaps of a group and describes it. A group without content
-// needs none, except that the kernel expects one where the bitmap covers more than
-// the group's own head: in the first group of a flex group and the last of all.
+// groupDesc writes the bitmaps of a group and returns its descriptor. A group without
+// content needs no block bitmap, except where the kernel expects the bitmap to cover
+// more than the group's own structures: in the first group of a flex group and in the
+// very last group.
 func (w *writer) groupDesc(group, used uint32) groupDesc {
 	at := w.geo.layout(group)
 	d := groupDesc{

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Hash trees of large folders, from fs/ext4/namei.c. Without them every look-up in
-// a folder reads half of it.
+// Hash trees of large directories, from fs/ext4/namei.c. Without them every look-up in
+// a directory reads half of it on average.
 const (
 	hashHalfMD4   = 1
 	indexRootHead = 12 + 12 + 8 // ".", ".." and the tree's description
@@ -19,11 +19,11 @@ const (
 	indexNodeRoom = (blockSize - indexNodeHead - indexTail) / indexRecord
 )
 
-// indexEntry says that names with this hash and above are in a block of the folder.
+// indexEntry names the block of a directory that holds names with this hash and above.
 type indexEntry struct{ hash, block uint32 }
 
-// hashTree returns a folder's blocks: the root, the nodes of a second level if one
-// is needed, the leaves.
+// hashTree returns a directory's blocks: the root, then the nodes of a second level if
+// one is needed, then the leaves.
 func (w *writer) hashTree(self, parent folderEntry, entries []folderEntry, seed uint32) []byte {
 	leaves, index := w.hashLeaves(entries, seed)
 	var nodes []byte
@@ -56,8 +56,8 @@ func indexNode(index []indexEntry, seed uint32) []byte {
 	return b
 }
 
-// putIndex fills a root or node. The first record's hash is zero by definition; its
-// place holds the limit and the count.
+// putIndex fills a root or node. The first record's hash is zero by definition, so the
+// limit and the count take its place.
 func putIndex(b []byte, head, room int, index []indexEntry, seed uint32) {
 	le := binary.LittleEndian
 	for i, e := range index {
@@ -71,8 +71,8 @@ func putIndex(b []byte, head, room int, index []indexEntry, seed uint32) {
 	le.PutUint32(b[blockSize-4:], sum)
 }
 
-// hashLeaves packs entries in the order of their hashes. Blocks are numbered as if
-// they followed the root at once.
+// hashLeaves packs entries into leaves, ordered by hash. It numbers the blocks as if
+// they directly followed the root.
 func (w *writer) hashLeaves(entries []folderEntry, seed uint32) (leaves []byte, index []indexEntry) {
 	for i := range entries {
 		entries[i].hash, entries[i].minor = w.hashName(entries[i].name)
@@ -89,7 +89,7 @@ func (w *writer) hashLeaves(entries []folderEntry, seed uint32) (leaves []byte, 
 		leaves = append(leaves, leaf.finish(seed)...)
 		leaf = &leafBlock{}
 		leaf.add(e)
-		// An odd hash means that names of this hash begin in the block before.
+		// An odd hash means that names with this hash begin in the previous block.
 		hash := e.hash
 		if entries[i-1].hash == e.hash {
 			hash |= 1
@@ -99,14 +99,14 @@ func (w *writer) hashLeaves(entries []folderEntry, seed uint32) (leaves []byte, 
 	return append(leaves, leaf.finish(seed)...), index
 }
 
-// hashName is ext4's half MD4 over unsigned bytes, which the superblock asks for.
+// hashName returns ext4's half MD4 over unsigned bytes, which the superblock selects.
 func (w *writer) hashName(name string) (hash, minor uint32) {
 	state := w.hashSeed
 	for rest := name; len(rest) > 0; rest = rest[min(32, len(rest)):] {
 		halfMD4(&state, hashInput(rest))
 	}
 	hash = state[1] &^ 1
-	const eof = 0xfffffffe // reserved as the end of a folder
+	const eof = 0xfffffffe // reserved as the end of a directory
 	if hash == eof {
 		hash = eof - 2
 	}
@@ -125,8 +125,7 @@ func hashInput(s string) (words [8]uint32) {
 	return words
 }
 
-// halfMD4 is MD4 (RFC 1320) with half of its steps, as in the kernel's lib and
-// fs/ext4/hash.c.
+// halfMD4 is MD4 (RFC 1320) with half of its steps, as in the kernel's fs/ext4/hash.c.
 func halfMD4(state *[4]uint32, in [8]uint32) {
 	rounds := []struct {
 		mix    func(x, y, z uint32) uint32

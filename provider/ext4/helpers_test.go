@@ -51,7 +51,7 @@ func device(name string, major, minor int64) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeChar, Name: name, Mode: 0o600, Devmajor: major, Devminor: minor}}
 }
 
-// with sets extended attributes.
+// with returns e with extended attributes.
 func (e entry) with(attrs ...string) entry {
 	e.PAXRecords = map[string]string{}
 	for i := 0; i < len(attrs); i += 2 {
@@ -60,7 +60,7 @@ func (e entry) with(attrs ...string) entry {
 	return e
 }
 
-// withACL sets an ACL as text.
+// withACL returns e with a text ACL.
 func (e entry) withACL(text string) entry {
 	e.PAXRecords = map[string]string{paxACLAccess: text}
 	return e
@@ -82,7 +82,7 @@ func (e entry) at(when time.Time) entry {
 	return e
 }
 
-// tarOf makes a tar stream, or panics where a test asks too much of the tar writer.
+// tarOf returns a tar stream. It panics if the tar writer rejects an entry.
 func tarOf(entries ...entry) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -153,7 +153,7 @@ func fsck(tb testing.TB, disk string) {
 	}
 }
 
-// debugfs runs commands on a disk; it needs no privileges.
+// debugfs runs commands on a disk. It needs no privileges.
 func debugfs(tb testing.TB, disk string, commands ...string) string {
 	tb.Helper()
 	cmd := exec.Command(tool(tb, "debugfs"), "-f", "-", disk)
@@ -165,8 +165,8 @@ func debugfs(tb testing.TB, disk string, commands ...string) string {
 	return string(out)
 }
 
-// listing reads a disk back: for each path its type, mode, owner and content, or
-// "= other" for a further name of a file. lost+found is left out.
+// listing reads a disk back. It maps each path, except lost+found, to its type, mode,
+// owner and content, or to "= other" for a further name of a file.
 func listing(tb testing.TB, disk string) map[string]string {
 	tb.Helper()
 	dump := tb.TempDir()

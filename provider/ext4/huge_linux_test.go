@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestHugeFolders has one of 70,000 subfolders, more than a link count can express, and
-// one whose hash tree has two levels. The kernel has to find every name in them, for
-// which a list would not be enough: that does not use the tree.
+// TestHugeFolders has a directory of 70,000 subdirectories, more than a link count can
+// express, and one whose hash tree has two levels. The test looks up every name: listing
+// a directory would not use the tree.
 func TestHugeFolders(t *testing.T) {
 	t.Parallel()
 	folders := map[string]int{"subfolders": 70000, "levels": 9000}
@@ -25,7 +25,7 @@ func TestHugeFolders(t *testing.T) {
 	got := debugfs(t, disk, "stat subfolders", "htree_dump levels")
 	for _, want := range []string{"Links: 1 ", "Indirect levels: 1"} {
 		if !strings.Contains(got, want) {
-			t.Errorf("debugfs shows no %q:\n%.2000s", want, got)
+			t.Errorf("debugfs does not show %q:\n%.2000s", want, got)
 		}
 	}
 	root := mount(t, disk, "ro")
@@ -42,8 +42,8 @@ func TestHugeFolders(t *testing.T) {
 	}
 }
 
-// TestHugeSparseFile passes 4 GiB, where 32 bits of size end, and 42.5 GiB, where
-// other writers went wrong.
+// TestHugeSparseFile exceeds 4 GiB, where 32 bits of size end, and 42.5 GiB, where
+// other writers had bugs.
 func TestHugeSparseFile(t *testing.T) {
 	t.Parallel()
 	const gib = 1 << 30

@@ -10,17 +10,17 @@ const (
 	inodeExtra = 32               // bytes of fields beyond the classic 128
 	inodeAttrs = 128 + inodeExtra // where extended attributes begin
 
-	flagIndex   = 0x1000  // the folder has a hash tree
+	flagIndex   = 0x1000  // the directory has a hash tree
 	flagExtents = 0x80000 // the block field is an extent tree
 
 	fastSymlink = 59 // bytes of target that fit into the block field with a NUL
 )
 
-// rawInode is an inode's bytes in the making.
+// rawInode builds an inode's bytes.
 type rawInode struct {
 	b      [inodeSize]byte
 	seed   uint32 // of this inode's checksums
-	blocks uint64 // counted into i_blocks
+	blocks uint64 // becomes i_blocks
 }
 
 func (w *writer) newRaw(number uint32) *rawInode {
@@ -34,10 +34,10 @@ func (w *writer) newRaw(number uint32) *rawInode {
 func (r *rawInode) put16(at int, v uint16) { binary.LittleEndian.PutUint16(r.b[at:], v) }
 func (r *rawInode) put32(at int, v uint32) { binary.LittleEndian.PutUint32(r.b[at:], v) }
 
-// blockField is where extents, short symlinks and device numbers go.
+// blockField returns the field for extents, short symlinks and device numbers.
 func (r *rawInode) blockField() []byte { return r.b[0x28:0x64] }
 
-// encodeInode writes everything that hangs on a node and returns its inode.
+// encodeInode writes everything that belongs to a node and returns its inode.
 func (w *writer) encodeInode(id nodeID) *rawInode {
 	n := w.tree.at(id)
 	r := w.newRaw(n.number)
@@ -58,7 +58,7 @@ func (w *writer) encodeInode(id nodeID) *rawInode {
 		copy(b, target)
 		w.putExtents(r, w.writeBlocks(b), 0)
 	case typeChar, typeBlock:
-		// Old form in the first word, new form in the second, as the kernel does.
+		// As in the kernel: the old format in the first word, the new one in the second.
 		slot := 0
 		if n.start > 0xffff {
 			slot = 4
@@ -120,8 +120,8 @@ func (r *rawInode) describe(n *node) {
 	r.put16(0x82, uint16(sum>>16))
 }
 
-// linkCount counts a folder's own "." and its name; a count of 1 means "many"
-// (dir_nlink).
+// linkCount returns a node's link count, which includes a directory's own "." and its
+// name. A directory with more than maxLinks has a count of 1 (dir_nlink).
 func linkCount(n *node) uint16 {
 	if !n.is(typeFolder) {
 		return uint16(n.links)
@@ -132,9 +132,9 @@ func linkCount(n *node) uint16 {
 	return 1
 }
 
-// diskTime splits a time into 32 bits of seconds and a field of 30 bits of
-// nanoseconds with 2 more bits of seconds. Times outside 1901 to 2446 become the
-// nearest that exists, as the kernel does it.
+// diskTime splits a time into 32 bits of seconds and a field of 30 bits of nanoseconds
+// and 2 more bits of seconds. Like the kernel it clamps times to the range from 1901 to
+// 2446.
 func diskTime(sec int64, nsec uint32) (low, extra uint32) {
 	const first, last = -1 << 31, 1<<34 - 1<<31 - 1
 	if sec < first {
@@ -146,11 +146,11 @@ func diskTime(sec int64, nsec uint32) (low, extra uint32) {
 	return uint32(sec), epoch | nsec<<2
 }
 
-// deviceNumber encodes a device: 8 and 8 bits in the old form where that is enough,
-// else 12 and 20 bits (include/linux/kdev_t.h).
+// deviceNumber encodes a device number: 8 and 8 bits in the old format if that is
+// enough, else 12 and 20 bits (include/linux/kdev_t.h).
 func deviceNumber(major, minor int64) (uint64, error) {
 	if major < 0 || major >= 1<<12 || minor < 0 || minor >= 1<<20 {
-		return 0, fmt.Errorf("device %d:%d: Linux has majors below %d and minors below %d", major, minor, 1<<12, 1<<20)
+		return 0, fmt.Errorf("invalid device %d:%d: major must be below %d and minor below %d", major, minor, 1<<12, 1<<20)
 	}
 	if major < 256 && minor < 256 {
 		return uint64(major<<8 | minor), nil

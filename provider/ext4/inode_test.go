@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestTimesOutsideOfExt4sRangeBecomeTheNearest(t *testing.T) {
+func TestTimesAreClampedToExt4sRange(t *testing.T) {
 	first, last := time.Date(1901, 12, 13, 20, 45, 52, 0, time.UTC), time.Date(2446, 5, 10, 22, 38, 55, 0, time.UTC)
 	tests := map[string]struct{ time, want time.Time }{
 		"year 0":           {time.Date(0, 1, 1, 0, 0, 0, 5, time.UTC), first},
@@ -18,7 +18,7 @@ func TestTimesOutsideOfExt4sRangeBecomeTheNearest(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			low, extra := diskTime(tt.time.Unix(), uint32(tt.time.Nanosecond()))
-			// As fs/ext4/ext4.h puts them together again.
+			// Decode as fs/ext4/ext4.h does.
 			got := time.Unix(int64(int32(low))+int64(extra&3)<<32, int64(extra>>2)).UTC()
 			if !got.Equal(tt.want) {
 				t.Errorf("got %v, want %v", got, tt.want)

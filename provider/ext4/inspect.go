@@ -7,17 +7,17 @@ import (
 	"io"
 )
 
-// Info is what a superblock says.
+// Info is the part of a superblock that [Inspect] reads.
 type Info struct {
 	Size int64 // bytes of the file system
-	// Unclean: it is mounted somewhere, or was when its power went. With a journal the
-	// kernel marks that by the feature needs_recovery, without one by the missing state
-	// "valid" (Documentation/filesystems/ext4/super.rst).
+	// Unclean means that the file system is mounted somewhere, or was when the power
+	// failed. With a journal the kernel sets the feature needs_recovery, without one it
+	// clears the state "valid" (Documentation/filesystems/ext4/super.rst).
 	Unclean bool
 }
 
-// ErrForeign reports a file that holds no ext4 file system.
-var ErrForeign = errors.New("there is no ext4 file system in it")
+// ErrForeign reports a file that does not hold an ext4 file system.
+var ErrForeign = errors.New("not an ext4 file system")
 
 const (
 	needsRecovery = 0x4 // in Incompat
@@ -25,7 +25,7 @@ const (
 	maxLogBlock   = 6   // 64 KiB
 )
 
-// Inspect reads the superblock of a file system that anybody may have made.
+// Inspect reads the superblock of a file system that any program may have written.
 func Inspect(r io.ReaderAt) (Info, error) {
 	b := make([]byte, superSize)
 	if _, err := r.ReadAt(b, superSize); errors.Is(err, io.EOF) {

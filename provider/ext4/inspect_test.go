@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// superblockWith is the beginning of a disk whose superblock was changed.
+// superblockWith returns the beginning of a disk with an edited superblock.
 func superblockWith(edit func(*superblock)) []byte {
 	s := superblock{Magic: superMagic, State: stateValid, BlocksLow: 16384, LogBlock: log2BlockSize, Incompat: incompatFeatures}
 	edit(&s)
 	return append(make([]byte, superSize), s.bytes(0)...)
 }
 
-func TestInspectTellsSizeAndWhetherADiskIsInUse(t *testing.T) {
+func TestInspectReportsSizeAndUse(t *testing.T) {
 	tests := map[string]struct {
 		disk []byte
 		want Info

@@ -2,8 +2,8 @@ package ext4
 
 import "encoding/binary"
 
-// journalSuper is the part of jbd2's superblock that an empty journal needs
-// (Documentation/filesystems/ext4/journal.rst). It is big-endian.
+// journalSuper is the part of jbd2's big-endian superblock that an empty journal needs
+// (Documentation/filesystems/ext4/journal.rst).
 type journalSuper struct {
 	Magic, BlockType, Sequence0 uint32
 	BlockSize, Blocks, First    uint32
@@ -18,7 +18,7 @@ const (
 	journalSuperV2 = 4
 )
 
-// reserveJournal takes the first blocks of the disk, so that the journal has few
+// reserveJournal takes the first blocks of the disk for the journal, which gives it few
 // extents.
 func (w *writer) reserveJournal() {
 	w.journal = w.tree.add(node{mode: typeRegular | 0o600, links: 1, number: journalInode})
@@ -33,7 +33,7 @@ func (w *writer) reserveJournal() {
 	w.tree.setExtents(w.journal, l)
 }
 
-// writeJournal writes an empty journal: the rest of it may stay a hole.
+// writeJournal writes the superblock of an empty journal; the rest may stay a hole.
 func (w *writer) writeJournal() {
 	b, _ := binary.Append(nil, binary.BigEndian, journalSuper{
 		Magic: journalMagic, BlockType: journalSuperV2, BlockSize: blockSize,

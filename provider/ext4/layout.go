@@ -7,8 +7,8 @@ import (
 
 const lostAndFound = "lost+found"
 
-// number gives every node its inode number, breadth first: files of one folder lie
-// together. It returns the nodes by number, from inode 1.
+// number assigns every node its inode number, breadth first, so that the files of one
+// directory are adjacent. It returns the nodes by number, from inode 1.
 func (w *writer) number() ([]nodeID, error) {
 	t := w.tree
 	order := make([]nodeID, firstInode-1, t.next+firstInode)
@@ -42,7 +42,7 @@ func (w *writer) number() ([]nodeID, error) {
 	return order, nil
 }
 
-// assign numbers a node at its first name.
+// assign numbers a node unless another name of it was numbered before.
 func (w *writer) assign(order []nodeID, id nodeID) []nodeID {
 	n := w.tree.at(id)
 	if n.number != 0 {
@@ -53,8 +53,8 @@ func (w *writer) assign(order []nodeID, id nodeID) []nodeID {
 	return order
 }
 
-// writeInodes writes all inodes and what hangs on them. Tables are collected into
-// larger pieces, or they would alternate with the blocks of folders.
+// writeInodes writes all inodes and what belongs to them. It writes the tables in larger
+// pieces, or they would alternate with the blocks of directories.
 func (w *writer) writeInodes(ctx context.Context, order []nodeID) error {
 	const piece = 256 // inodes; divides a group's table
 	table := make([]byte, 0, piece*inodeSize)

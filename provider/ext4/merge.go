@@ -16,8 +16,8 @@ const (
 
 	whiteoutPrefix = ".wh."
 	opaqueMarker   = ".wh..wh..opq"
-	// metaPrefix begins the private names of aufs, which old layers contain; like
-	// other readers of layers, we pass over them.
+	// metaPrefix begins the private names of aufs, which old layers contain. They are
+	// skipped, as by other readers of layers.
 	metaPrefix = ".wh..wh."
 )
 
@@ -28,7 +28,7 @@ type merger struct {
 	layer   uint16
 }
 
-// apply reads the whole layer.
+// apply merges a layer into the tree and reads it to its end.
 func (m *merger) apply(ctx context.Context, l Layer) (err error) {
 	stream, err := l.Open()
 	if err != nil {
@@ -52,9 +52,9 @@ func (m *merger) apply(ctx context.Context, l Layer) (err error) {
 		if err == io.EOF {
 			break
 		}
-		// Unusual paths are judged by entry.
+		// entry checks the paths.
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
-			return &LayerError{Layer: l.Name, Err: fmt.Errorf("the tar stream is damaged: %w", err)}
+			return &LayerError{Layer: l.Name, Err: fmt.Errorf("damaged tar stream: %w", err)}
 		}
 		if err := m.entry(ctx, h, tr); err != nil {
 			if err == errSink || err == errFull || (ctx.Err() != nil && err == context.Cause(ctx)) {
@@ -80,7 +80,7 @@ func (m *merger) entry(ctx context.Context, h *tar.Header, r io.Reader) error {
 	}
 	if len(parts) == 0 {
 		if h.Typeflag != tar.TypeDir {
-			return errors.New("the image's root can only be a folder")
+			return errors.New("the image's root must be a directory")
 		}
 		return m.describe(m.tree.root, h)
 	}
@@ -106,7 +106,7 @@ func (m *merger) entry(ctx context.Context, h *tar.Header, r io.Reader) error {
 	return m.file(ctx, dir, name, h, r)
 }
 
-// folder makes a folder or describes one that a lower layer made.
+// folder creates a directory or updates one of a lower layer.
 func (m *merger) folder(dir nodeID, name string, h *tar.Header) error {
 	e, ok := m.tree.folders[dir].entries[name]
 	if !ok || !m.tree.at(e.node).is(typeFolder) {
@@ -117,7 +117,7 @@ func (m *merger) folder(dir nodeID, name string, h *tar.Header) error {
 	return m.describe(e.node, h)
 }
 
-// describe gives a folder the owner, mode, time and attributes of its entry.
+// describe sets a directory's owner, mode, time and attributes from its entry.
 func (m *merger) describe(id nodeID, h *tar.Header) error {
 	n, err := m.tree.metadata(h, typeFolder)
 	if err != nil {
@@ -127,15 +127,15 @@ func (m *merger) describe(id nodeID, h *tar.Header) error {
 	return nil
 }
 
-// hardlink gives a file one more name. The header's other fields say nothing new:
-// they belong to the file.
+// hardlink gives a file one more name. It ignores the header's other fields, which only
+// repeat the file's.
 func (m *merger) hardlink(dir nodeID, name, target string) error {
 	parts, err := splitPath(target)
 	if err != nil {
 		return fmt.Errorf("hard link to %q: %w", target, err)
 	}
 	if len(parts) == 0 {
-		return fmt.Errorf("hard link to %q: folders cannot be linked", target)
+		return fmt.Errorf("hard link to %q: the target is a directory", target)
 	}
 	last := len(parts) - 1
 	from, err := m.find(parts[:last])
@@ -149,12 +149,12 @@ func (m *merger) hardlink(dir nodeID, name, target string) error {
 	n := m.tree.at(source.node)
 	switch {
 	case n.is(typeFolder):
-		return fmt.Errorf("hard link to %q: folders cannot be linked", target)
+		return fmt.Errorf("hard link to %q: the target is a directory", target)
 	case n.links == maxLinks:
-		return fmt.Errorf("hard link to %q: a file has at most %d names", target, maxLinks)
+		return fmt.Errorf("hard link to %q: the file already has %d names, the maximum", target, maxLinks)
 	}
-	// Counted before the old meaning goes, which may be the file's last name or a
-	// folder that contains it.
+	// Count the link first: the replaced name may be the file's last one, or a directory
+	// that contains it.
 	n.links++
 	m.tree.remove(dir, name)
 	m.tree.set(dir, strings.Clone(name), dirent{source.node, m.layer})
@@ -162,7 +162,7 @@ func (m *merger) hardlink(dir nodeID, name, target string) error {
 	return nil
 }
 
-// file makes anything that is neither folder nor hard link.
+// file creates anything that is neither a directory nor a hard link.
 func (m *merger) file(ctx context.Context, dir nodeID, name string, h *tar.Header, r io.Reader) error {
 	fileType, err := typeOf(h.Typeflag)
 	if err != nil {
@@ -173,7 +173,7 @@ func (m *merger) file(ctx context.Context, dir nodeID, name string, h *tar.Heade
 		return err
 	}
 	var extents []extent
-	m.tree.remove(dir, name) // first: its blocks may serve again
+	m.tree.remove(dir, name) // first, so that its blocks can be reused
 	switch fileType {
 	case typeRegular:
 		n.size = h.Size
@@ -209,26 +209,26 @@ func typeOf(flag byte) (uint16, error) {
 	case tar.TypeFifo:
 		return typeFifo, nil
 	}
-	return 0, fmt.Errorf("tar entries of type %q are not known", flag)
+	return 0, fmt.Errorf("tar entry of unknown type %q", flag)
 }
 
 func checkTarget(target string) error {
 	switch {
 	case target == "":
-		return errors.New("a symlink needs a target")
+		return errors.New("symlink has no target")
 	case len(target) > maxTarget:
-		return fmt.Errorf("a symlink's target of %d bytes: at most %d are possible", len(target), maxTarget)
+		return fmt.Errorf("symlink target has %d bytes, more than %d", len(target), maxTarget)
 	case strings.IndexByte(target, 0) >= 0:
-		return errors.New("the symlink's target contains a NUL byte")
+		return errors.New("symlink target contains a NUL byte")
 	}
 	return nil
 }
 
-// metadata translates a header, except for what depends on the type.
+// metadata converts a header to a node, without the fields that only some types have.
 func (t *tree) metadata(h *tar.Header, fileType uint16) (node, error) {
 	for _, id := range []int{h.Uid, h.Gid} {
 		if id < 0 || int64(id) >= math.MaxUint32 {
-			return node{}, fmt.Errorf("owner %d:%d: user and group are numbers from 0 to %d", h.Uid, h.Gid, int64(math.MaxUint32-1))
+			return node{}, fmt.Errorf("invalid owner %d:%d: user and group must be from 0 to %d", h.Uid, h.Gid, int64(math.MaxUint32-1))
 		}
 	}
 	attrs, err := attrsOf(h.PAXRecords, fileType)

@@ -30,7 +30,7 @@ func TestMerge(t *testing.T) {
 			layers{{file("a", ""), file("b/c/d", ""), file("e", "")}, {whiteout("a"), whiteout("b")}},
 			map[string]string{"e": "file 0644 "},
 		},
-		"a whiteout of nothing is nothing": {
+		"a whiteout of a missing file is ignored": {
 			layers{{file("a", "")}, {whiteout("b"), whiteout("c/d"), opaque("e")}},
 			map[string]string{"a": "file 0644 "},
 		},
@@ -38,11 +38,11 @@ func TestMerge(t *testing.T) {
 			layers{{file("a", "old"), file("b", "old")}, {file("a", "new"), whiteout("a"), whiteout("b"), file("b", "new")}},
 			map[string]string{"a": "file 0644 new", "b": "file 0644 new"},
 		},
-		"a folder whited out and added again is empty": {
+		"a directory whited out and added again is empty": {
 			layers{{file("a/x", ""), file("b/x", "")}, {whiteout("a"), dir("a"), dir("b"), whiteout("b")}},
 			map[string]string{"a": own, "b": own},
 		},
-		"a folder whited out that gets a file is new": {
+		"a directory whited out that gets a file is new": {
 			layers{
 				{dir("a"), file("a/x", ""), dir("b"), file("b/x", "")},
 				{whiteout("a"), file("a/y", ""), file("b/y", ""), whiteout("b")},
@@ -53,22 +53,22 @@ func TestMerge(t *testing.T) {
 			layers{{file("a", "1")}, {whiteout("a"), file("a", "2")}, {whiteout("a")}},
 			map[string]string{},
 		},
-		"an opaque folder keeps what its layer adds, before or after the marker": {
+		"an opaque directory keeps what its layer adds, before or after the marker": {
 			layers{
 				{dir("a"), file("a/1", ""), file("a/b/2", "")},
 				{dir("a"), file("a/3", ""), opaque("a"), file("a/b/4", "")},
 			},
 			map[string]string{"a": own, "a/3": "file 0644 ", "a/b": implied, "a/b/4": "file 0644 "},
 		},
-		"an opaque folder that no entry describes stays as it was": {
+		"an opaque directory that no entry describes stays as it was": {
 			layers{{dir("a"), file("a/1", "")}, {opaque("a")}},
 			map[string]string{"a": own},
 		},
-		"folders merge, and the upper entry describes them": {
+		"directories merge, and the upper entry describes them": {
 			layers{{dir("a"), file("a/x", "")}, {folderAt("a", 0o1777).owned(1, 2), file("a/y", "")}},
 			map[string]string{"a": "dir 1777 1:2", "a/x": "file 0644 ", "a/y": "file 0644 "},
 		},
-		"an implied folder is described later": {
+		"an implied directory is described later": {
 			layers{{file("a/x", ""), dir("a")}},
 			map[string]string{"a": own, "a/x": "file 0644 "},
 		},
@@ -84,11 +84,11 @@ func TestMerge(t *testing.T) {
 			layers{{file("a", "old")}, {hardlink("b", "a"), whiteout("a")}, {hardlink("c", "b")}},
 			map[string]string{"b": "file 0644 old", "c": "= b"},
 		},
-		"a hard link to a file that its own layer has replaced means the new one": {
+		"a hard link to a file that its own layer has replaced refers to the new one": {
 			layers{{file("a", "old"), hardlink("b", "a")}, {file("a", "new"), hardlink("c", "a")}},
 			map[string]string{"a": "file 0644 new", "b": "file 0644 old", "c": "= a"},
 		},
-		"a hard link may replace the folder of its target": {
+		"a hard link may replace the directory of its target": {
 			layers{{file("a/x", "1")}, {hardlink("a", "a/x")}},
 			map[string]string{"a": "file 0644 1"},
 		},
@@ -100,26 +100,26 @@ func TestMerge(t *testing.T) {
 			layers{{symlink("usr/l", "x"), symlink("u", "usr")}, {hardlink("m", "u/l")}},
 			map[string]string{"m": "-> x", "u": "-> usr", "usr": implied, "usr/l": "= m"},
 		},
-		"folder, file, folder": {
+		"directory, file, directory": {
 			layers{{file("a/x", "")}, {file("a", "")}, {dir("a"), file("a/y", "")}},
 			map[string]string{"a": own, "a/y": "file 0644 "},
 		},
-		"file, folder, file": {
+		"file, directory, file": {
 			layers{{file("a", "1")}, {file("a/x", "")}, {file("a", "2")}},
 			map[string]string{"a": "file 0644 2"},
 		},
-		"a symlink replaces a folder, a folder a symlink": {
+		"a symlink replaces a directory, a directory a symlink": {
 			layers{
 				{file("a/x", ""), dir("t"), file("t/z", ""), symlink("b", "t")},
 				{symlink("a", "t"), dir("b"), file("b/y", "")},
 			},
 			map[string]string{"a": "-> t", "b": own, "b/y": "file 0644 ", "t": own, "t/z": "file 0644 "},
 		},
-		"folder, symlink, file": {
+		"directory, symlink, file": {
 			layers{{file("a/x", ""), dir("t")}, {symlink("a", "t")}, {file("a", "3")}},
 			map[string]string{"a": "file 0644 3", "t": own},
 		},
-		"file, symlink, folder": {
+		"file, symlink, directory": {
 			layers{{file("a", "1"), dir("t")}, {symlink("a", "t")}, {dir("a"), file("a/x", "")}},
 			map[string]string{"a": own, "a/x": "file 0644 ", "t": own},
 		},
@@ -127,19 +127,19 @@ func TestMerge(t *testing.T) {
 			layers{{symlink("a", "t"), file("t/x", "")}, {file("a", "")}, {symlink("a", "t"), file("a/y", "")}},
 			map[string]string{"a": "-> t", "t": implied, "t/x": "file 0644 ", "t/y": "file 0644 "},
 		},
-		"symlink, folder, symlink": {
+		"symlink, directory, symlink": {
 			layers{{symlink("a", "t"), dir("t")}, {dir("a"), file("a/x", "")}, {symlink("a", "t")}},
 			map[string]string{"a": "-> t", "t": own},
 		},
-		"a whiteout of a symlink spares where it leads": {
+		"a whiteout of a symlink keeps its target": {
 			layers{{dir("t"), file("t/x", ""), symlink("a", "t")}, {whiteout("a")}},
 			map[string]string{"t": own, "t/x": "file 0644 "},
 		},
-		"an opaque folder may be marked at the end, and twice": {
+		"an opaque directory may be marked at the end, and twice": {
 			layers{{file("a/1", ""), file("a/b/1", "")}, {opaque("a"), file("a/b/2", ""), file("a/3", ""), opaque("a")}},
 			map[string]string{"a": implied, "a/3": "file 0644 ", "a/b": implied, "a/b/2": "file 0644 "},
 		},
-		"entries below a symlinked folder go where it leads": {
+		"entries below a symlinked directory go where it leads": {
 			layers{
 				{dir("usr/lib"), symlink("lib", "usr/lib"), symlink("abs", "/lib"), file("usr/lib/old", "")},
 				{file("lib/x", "1"), file("abs/y", "2"), whiteout("abs/old")},
@@ -153,11 +153,11 @@ func TestMerge(t *testing.T) {
 			layers{{dir("etc"), symlink("a/b", "../../../../etc")}, {file("a/b/x", "")}},
 			map[string]string{"a": implied, "a/b": "-> ../../../../etc", "etc": own, "etc/x": "file 0644 "},
 		},
-		"a dangling symlink's target is made": {
+		"the target of a dangling symlink is created": {
 			layers{{symlink("run", "/var/run")}, {file("run/x", "")}},
 			map[string]string{"run": "-> /var/run", "var": implied, "var/run": implied, "var/run/x": "file 0644 "},
 		},
-		"private names of aufs are passed over": {
+		"private names of aufs are skipped": {
 			layers{{file(".wh..wh.aufs", ""), dir(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", ""), file("a", "")}},
 			map[string]string{"a": "file 0644 "},
 		},

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount attaches a disk to a loop device and mounts it; CI runs these tests as root.
+// mount mounts a disk through a loop device. CI runs these tests as root.
 func mount(t *testing.T, disk, options string) (folder string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -41,8 +41,8 @@ func mount(t *testing.T, disk, options string) (folder string) {
 }
 
 // TestKernelSeesWhatLayersSay compares every entry, as the kernel shows it, with an
-// independent reading of the layers: awkward has each name once, so that no merging
-// is involved.
+// independent reading of the layers. The awkward image has each name once, so no
+// merging is involved.
 func TestKernelSeesWhatLayersSay(t *testing.T) {
 	t.Parallel()
 	layers := awkward()
@@ -67,7 +67,7 @@ func TestKernelSeesWhatLayersSay(t *testing.T) {
 	}
 }
 
-// readLayer describes a layer's entries, except folders' sizes and link counts.
+// readLayer describes a layer's entries, except directories' sizes and link counts.
 func readLayer(t *testing.T, l Layer, want map[string]string, links map[string][]string) {
 	t.Helper()
 	stream, err := l.Open()
@@ -110,7 +110,7 @@ func readLayer(t *testing.T, l Layer, want map[string]string, links map[string][
 	}
 }
 
-// watched are the attributes that the awkward image has, in the order of comparison.
+// watched lists the attributes of the awkward image in the order of comparison.
 var watched = []string{
 	"security.capability", "system.posix_acl_access", "system.posix_acl_default", "trusted.l", "trusted.t", "user.a",
 	"user.empty", "user.large", "user.never", "user.small", "user." + strings.Repeat("n", 200),
@@ -151,8 +151,8 @@ func seen(t *testing.T, root, name string) string {
 	return s + fmt.Sprintf(" content %x", checksum(1, content))
 }
 
-// paths lists everything below root that the layers have an entry for, or should:
-// folders that only their content implies, and lost+found, are left out.
+// paths lists everything below root except lost+found and directories without an entry
+// of their own.
 func paths(t *testing.T, root string) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
@@ -173,8 +173,8 @@ func paths(t *testing.T, root string) (all []string) {
 	return all
 }
 
-// TestGrowsOnline lets the kernel grow a mounted disk by far more than its
-// descriptors leave room for, then fills new space.
+// TestGrowsOnline grows a mounted disk by far more than its descriptors leave room for,
+// then fills new space.
 func TestGrowsOnline(t *testing.T) {
 	t.Parallel()
 	resize := tool(t, "resize2fs")
@@ -211,8 +211,8 @@ func TestGrowsOnline(t *testing.T) {
 	}
 }
 
-// TestKernelCanWorkWithTheDisk changes what the writer made: full index blocks must
-// split, files grow, names go.
+// TestKernelCanWorkWithTheDisk changes a written disk: it splits full index blocks,
+// grows files and removes names.
 func TestKernelCanWorkWithTheDisk(t *testing.T) {
 	t.Parallel()
 	disk := makeDisk(t, 512*mib, awkward()...)

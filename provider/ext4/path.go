@@ -8,11 +8,11 @@ import (
 
 const (
 	maxName     = 255  // bytes, the length field of a directory entry
-	maxSymlinks = 40   // on one way, as in the kernel's path walk
+	maxSymlinks = 40   // in one path, as in the kernel's path walk
 	maxTarget   = 4095 // bytes of a symlink's target: one block with its final NUL
 )
 
-// splitPath takes an entry's path apart. Absolute ones mean the image's root.
+// splitPath splits an entry's path into names. An absolute path begins at the image's root.
 func splitPath(p string) ([]string, error) {
 	var parts []string
 	for part := range strings.SplitSeq(p, "/") {
@@ -20,7 +20,7 @@ func splitPath(p string) ([]string, error) {
 		case "", ".":
 			continue
 		case "..":
-			return nil, errors.New(`a path with ".." is refused: it could mean a place outside the image`)
+			return nil, errors.New(`".." is not allowed in a path: it could lead out of the image`)
 		}
 		if err := checkName(part); err != nil {
 			return nil, err
@@ -33,30 +33,30 @@ func splitPath(p string) ([]string, error) {
 func checkName(name string) error {
 	switch {
 	case len(name) > maxName:
-		return fmt.Errorf("the name %.20q… has %d bytes: at most %d are possible", name, len(name), maxName)
+		return fmt.Errorf("name %.20q… has %d bytes, more than %d", name, len(name), maxName)
 	case strings.IndexByte(name, 0) >= 0:
-		return fmt.Errorf("the name %q contains a NUL byte", name)
+		return fmt.Errorf("name %q contains a NUL byte", name)
 	}
 	return nil
 }
 
-// errNoFolder is find's answer where a part of the path does not exist.
-var errNoFolder = errors.New("no such folder")
+// errNoFolder is find's error if a part of the path does not exist.
+var errNoFolder = errors.New("no such directory")
 
-// find walks to a folder, following symlinks as a process inside the image would.
+// find walks to a directory, following symlinks as a process inside the image would.
 func (m *merger) find(parts []string) (nodeID, error) {
 	return m.walk(parts, func(nodeID, string) (nodeID, error) { return 0, errNoFolder })
 }
 
-// reach is find that makes folders which no layer has described. A file of a lower
-// layer gives way to such a folder; one of the same layer is a contradiction.
+// reach walks to a directory and creates missing ones. Such a directory replaces a file
+// of a lower layer; a file of the same layer is an error.
 func (m *merger) reach(parts []string) (nodeID, error) {
 	return m.walk(parts, func(dir nodeID, name string) (nodeID, error) {
 		if err := checkName(name); err != nil {
 			return 0, err
 		}
 		if e, ok := m.tree.folders[dir].entries[name]; ok && e.layer == m.layer {
-			return 0, fmt.Errorf("%q is no folder, and the same layer says so", name)
+			return 0, fmt.Errorf("parent %q is not a directory in the same layer", name)
 		}
 		m.tree.remove(dir, name)
 		id := m.tree.addFolder(dir)
@@ -65,7 +65,7 @@ func (m *merger) reach(parts []string) (nodeID, error) {
 	})
 }
 
-// walk calls missing for a name that is no folder. ".." stops at the image's root,
+// walk calls missing for a name that is not a directory. ".." stops at the image's root,
 // so no symlink leads out of it.
 func (m *merger) walk(parts []string, missing func(nodeID, string) (nodeID, error)) (nodeID, error) {
 	t, at, links := m.tree, m.tree.root, 0
@@ -85,7 +85,7 @@ func (m *merger) walk(parts []string, missing func(nodeID, string) (nodeID, erro
 			at = e.node
 		case ok && t.at(e.node).is(typeSymlink):
 			if links++; links > maxSymlinks {
-				return 0, fmt.Errorf("more than %d symlinks lead to it: a loop?", maxSymlinks)
+				return 0, fmt.Errorf("too many symlinks in the path: more than %d", maxSymlinks)
 			}
 			target := t.symlinks[e.node]
 			if strings.HasPrefix(target, "/") {

@@ -13,8 +13,8 @@ import (
 	"testing/iotest"
 )
 
-// TestSameInputGivesSameBytes also where there is one processor only, and where the
-// layers arrive in other pieces.
+// TestSameInputGivesSameBytes also covers a single processor and layers that arrive in
+// other pieces.
 func TestSameInputGivesSameBytes(t *testing.T) {
 	upper := tarOf(whiteout("many"), file("shreds5", "x"), whiteout("deep"), file("n", noise(500000)))
 	awkward := awkwardTars()
@@ -50,7 +50,7 @@ func TestSameInputGivesSameBytes(t *testing.T) {
 	}
 }
 
-// oddReader gives at most 4099 bytes at a time, which divides nothing.
+// oddReader returns at most 4099 bytes at a time, a prime number.
 type oddReader struct{ io.Reader }
 
 func (r oddReader) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), 4099)]) }
@@ -69,8 +69,8 @@ func sumOf(t *testing.T, name string) string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// TestLargeFilesTakeNoMoreMemory counts all that is allocated for a file, whether it is
-// given back or not.
+// TestLargeFilesTakeNoMoreMemory counts everything that is allocated for a file, freed
+// or not.
 func TestLargeFilesTakeNoMoreMemory(t *testing.T) {
 	allocated := func(size int64) uint64 {
 		data := []byte(noise(mib))
@@ -79,7 +79,7 @@ func TestLargeFilesTakeNoMoreMemory(t *testing.T) {
 		layer := Layer{"l", fromReader(io.MultiReader(bytes.NewReader(hugeHeader(t, size)), io.LimitReader(endless, size), end), nil)}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := Write(context.Background(), &full{1 << 50}, []Layer{layer}, Options{Size: 8 << 30, Digest: "d"}); err != nil {
+		if _, err := Write(context.Background(), &fullDisk{1 << 50}, []Layer{layer}, Options{Size: 8 << 30, Digest: "d"}); err != nil {
 			t.Fatal(err)
 		}
 		runtime.ReadMemStats(&after)

@@ -9,23 +9,23 @@ import (
 
 const (
 	batchSize = 1 << 20 // bytes of one batch of writes
-	batches   = 3       // one filled, one written, one in between
-	// writeback is how many bytes are written before the kernel is told to store them:
-	// the storage works while the rest is made, instead of all at the final fsync.
+	batches   = 3       // one being filled, one being written, one in between
+	// writeback is the number of bytes after which the kernel starts to store them: the
+	// storage works while more data is produced, instead of only at the final fsync.
 	writeback = 8 << 20
 )
 
 // errSink stops the producer when the sink has failed; close has the reason.
-var errSink = errors.New("writing has failed")
+var errSink = errors.New("write failed")
 
 // sink writes blocks in the background while the caller produces the next ones.
-// It keeps their order and joins neighbours, so that a run of small files becomes
-// one large write. Callers fill its buffer directly: contents are not copied.
+// It keeps their order and joins adjacent ones, so that a run of small files becomes
+// one large write. Callers fill its buffer directly, which avoids a copy.
 type sink struct {
 	f       io.WriterAt
-	limit   int64 // bytes of the file system; writes beyond are dropped
+	limit   int64 // bytes of the file system; writes beyond it are dropped
 	current *batch
-	base    int // where in the current batch the last room begins
+	base    int // offset of the last room in the current batch
 	full    chan *batch
 	empty   chan *batch
 	done    chan struct{}
@@ -83,7 +83,7 @@ func (s *sink) run() {
 	}
 }
 
-// span is the part of the file in which some bytes lie.
+// span is the smallest range of the file that contains all bytes added to it.
 type span struct{ from, to, bytes int64 }
 
 func (s *span) add(off, n int64) {
@@ -144,7 +144,7 @@ func (s *sink) swap() {
 	s.current = <-s.empty
 }
 
-// close waits for everything to be written and returns the first error.
+// close waits until everything is written and returns the first error.
 func (s *sink) close() error {
 	s.swap()
 	close(s.full)

@@ -18,7 +18,7 @@ const (
 	superSize        = 1024
 	superMagic       = 0xef53
 	mountOptions     = 0x4 | 0x8 // user_xattr, acl
-	remountReadOnly  = 2         // what to do when the kernel finds damage
+	remountReadOnly  = 2         // the kernel's reaction to damage
 	unsignedHash     = 0x2
 	journalInInode   = 1
 	log2BlockSize    = 2 // counted from 1 KiB
@@ -66,8 +66,8 @@ type superblock struct {
 	LogFlex, Checksum             uint8
 }
 
-// newSuperblock describes the finished file system. r is the journal's inode, of
-// which the superblock keeps a copy.
+// newSuperblock returns the superblock of the finished file system, which includes a
+// copy of r, the journal's inode.
 func (w *writer) newSuperblock(freeBlocks uint64, freeInodes uint32, r *rawInode) superblock {
 	s := superblock{
 		Inodes: w.geo.groups * inodesPerGroup, FreeInodes: freeInodes,
@@ -92,7 +92,7 @@ func (w *writer) newSuperblock(freeBlocks uint64, freeInodes uint32, r *rawInode
 	return s
 }
 
-// bytes seals the copy of the superblock that belongs to a group.
+// bytes encodes a group's copy of the superblock with its checksum.
 func (s superblock) bytes(group uint32) []byte {
 	s.Group = uint16(group)
 	b := make([]byte, superSize)

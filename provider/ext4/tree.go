@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// File types in an inode's mode, from the kernel's uapi/linux/stat.h: also needed
-// on systems that number them otherwise.
+// File types in an inode's mode, from the kernel's uapi/linux/stat.h. The host's own
+// numbers may differ.
 const (
 	typeMask    = 0xf000
 	typeFifo    = 0x1000
@@ -18,11 +18,11 @@ const (
 	typeSymlink = 0xa000
 )
 
-// nodeID names a node of a tree; zero is none.
+// nodeID identifies a node of a tree; zero means no node.
 type nodeID uint32
 
-// node is a file of any type. There is one per inode of an image, so it is kept
-// small and free of pointers: what few nodes have is in the tree's maps.
+// node is a file of any type. There is one per inode of an image, so it is small and
+// has no pointers: data that few nodes have is in the tree's maps.
 type node struct {
 	size   int64
 	mtime  int64  // seconds since 1970
@@ -32,14 +32,14 @@ type node struct {
 	uid    uint32
 	gid    uint32
 	attrs  uint32 // index into tree.attrSets
-	links  uint32 // names, of a file; subfolders, of a folder, once numbered
+	links  uint32 // of a file: names; of a directory: subdirectories, once numbered
 	number uint32 // inode number, once numbered
 	mode   uint16
 }
 
 func (n *node) is(fileType uint16) bool { return n.mode&typeMask == fileType }
 
-// dirent is a name's meaning, and the layer that gave it.
+// dirent is the node that a name refers to, and the layer that set it.
 type dirent struct {
 	node  nodeID
 	layer uint16
@@ -50,25 +50,24 @@ type folder struct {
 	entries map[string]dirent
 }
 
-// names returns the folder's names in byte order: maps have none, and output must
-// not depend on chance.
+// names returns the directory's names in byte order, so that the output is reproducible.
 func (f *folder) names() []string { return slices.Sorted(maps.Keys(f.entries)) }
 
 const nodesPerChunk = 1 << 10
 
 // tree is the merged image in memory: everything except file contents.
 type tree struct {
-	chunks   []*[nodesPerChunk]node // growing never moves a node
+	chunks   []*[nodesPerChunk]node // chunks, so that growing never moves a node
 	next     nodeID
 	unused   []nodeID
 	root     nodeID
 	folders  map[nodeID]*folder
 	symlinks map[nodeID]string
-	extents  map[nodeID][]extent // of files with more than one, or a hole first
+	extents  map[nodeID][]extent // of files with several extents, or with a hole first
 	attrSets [][]attr            // distinct sets; 0 is the empty one
-	attrIDs  map[string]uint32   // by their encoding
+	attrIDs  map[string]uint32   // index into attrSets by encoding
 
-	release func(run) // gives back the blocks of removed files
+	release func(run) // releases the blocks of removed files
 }
 
 func newTree(release func(run)) *tree {
@@ -84,7 +83,7 @@ func newTree(release func(run)) *tree {
 // at returns a node; the pointer stays valid.
 func (t *tree) at(id nodeID) *node { return &t.chunks[id/nodesPerChunk][id%nodesPerChunk] }
 
-// count is the number of nodes.
+// count returns the number of nodes.
 func (t *tree) count() int { return int(t.next) - 1 - len(t.unused) }
 
 func (t *tree) add(n node) nodeID {
@@ -102,14 +101,14 @@ func (t *tree) add(n node) nodeID {
 	return id
 }
 
-// addFolder makes a folder as one looks that no layer describes.
+// addFolder adds a directory with the metadata of one that no layer describes.
 func (t *tree) addFolder(parent nodeID) nodeID {
 	id := t.add(node{mode: typeFolder | 0o755})
 	t.folders[id] = &folder{parent: parent, entries: map[string]dirent{}}
 	return id
 }
 
-// set gives a name of a folder a meaning; the name must be free.
+// set adds a name to a directory; the name must be free.
 func (t *tree) set(dir nodeID, name string, e dirent) {
 	t.folders[dir].entries[name] = e
 	if n := t.at(e.node); !n.is(typeFolder) {
@@ -117,7 +116,7 @@ func (t *tree) set(dir nodeID, name string, e dirent) {
 	}
 }
 
-// remove takes a name, and everything below it, out of a folder.
+// remove removes a name, and everything below it, from a directory.
 func (t *tree) remove(dir nodeID, name string) {
 	f := t.folders[dir]
 	if e, ok := f.entries[name]; ok {
@@ -126,8 +125,8 @@ func (t *tree) remove(dir nodeID, name string) {
 	}
 }
 
-// unlink frees a node with its last name. Folders are emptied in order of names, so
-// that the order in which blocks become free is always the same.
+// unlink frees a node when its last name is removed. It empties directories in the order
+// of their names, so that blocks always become free in the same order.
 func (t *tree) unlink(id nodeID) {
 	n := t.at(id)
 	if n.is(typeFolder) {
@@ -147,7 +146,7 @@ func (t *tree) unlink(id nodeID) {
 	t.unused = append(t.unused, id)
 }
 
-// path searches for a folder's name upwards; it is for error messages.
+// path returns a directory's path for error messages.
 func (t *tree) path(dir nodeID) string {
 	if dir == t.root {
 		return "/"
@@ -161,7 +160,7 @@ func (t *tree) path(dir nodeID) string {
 	return "?"
 }
 
-// setExtents records where a file's content is; it keeps no reference to l.
+// setExtents records a file's extents. It does not retain l.
 func (t *tree) setExtents(id nodeID, l []extent) {
 	n := t.at(id)
 	switch {

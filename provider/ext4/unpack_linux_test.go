@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestDiskIsWhatAnotherToolUnpacks has umoci unpack the same layers onto a file system
-// that mke2fs made, and compares all that the kernel shows of every entry of both.
+// TestDiskIsWhatAnotherToolUnpacks lets umoci unpack the same layers onto a file system
+// of mke2fs, and compares what the kernel shows of every entry of both.
 func TestDiskIsWhatAnotherToolUnpacks(t *testing.T) {
 	t.Parallel()
 	tars := commonLayers()
@@ -41,11 +41,11 @@ func TestDiskIsWhatAnotherToolUnpacks(t *testing.T) {
 	}
 }
 
-// commonLayers are the awkward image and what images do in further layers. Left out is
-// where umoci 0.4.7 is known to err or where the specification leaves a choice: a
-// whiteout after what its own layer adds, folders that no entry describes (one that
-// takes a file's place among them), attributes that Linux refuses or that are empty, and
-// years beyond 2262.
+// commonLayers returns the awkward image and typical further layers. It omits cases where
+// umoci 0.4.7 is known to be wrong or where the specification leaves a choice: a
+// whiteout after what its own layer adds, directories that no entry describes (including
+// one that replaces a file), attributes that Linux refuses or that are empty, and years
+// beyond 2262.
 func commonLayers() [][]byte {
 	lower, upper := awkwardEntries()
 	lower = slices.DeleteFunc(lower, func(e entry) bool { return e.Name == "attrs" || e.Name == "attrlink" || e.Name == "far" })
@@ -80,7 +80,7 @@ func commonLayers() [][]byte {
 	return tars
 }
 
-// described adds an entry for every folder that has none.
+// described adds an entry for every directory that has none.
 func described(entries []entry, known map[string]bool) (all []entry) {
 	for _, e := range entries {
 		name := filepath.Clean(e.Name)
@@ -127,7 +127,7 @@ func unpackedByUmoci(t *testing.T, tars [][]byte) string {
 	return root
 }
 
-// allOf describes each entry below root by all that a program can ask for.
+// allOf describes each entry below root by all metadata that a program can query.
 func allOf(t *testing.T, root string) map[string]string {
 	t.Helper()
 	found, first := map[string]string{}, map[uint64]string{}

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// TestWhatIsWrittenChangesOnlyWithTheFormatVersion pins the bytes of a disk that has a
-// little of everything. A change that is meant takes a new FormatVersion, and a new
-// digest here: disks that are kept are made anew then.
-func TestWhatIsWrittenChangesOnlyWithTheFormatVersion(t *testing.T) {
+// TestOutputChangesOnlyWithFormatVersion pins the bytes of a disk that has a little of
+// everything. An intended change needs a new FormatVersion and a new digest here; cached
+// disks are then created again.
+func TestOutputChangesOnlyWithFormatVersion(t *testing.T) {
 	const (
 		version = 2
 		digest  = "9c1d27ebcf0f87ccc4116b26bb3c084f03b34fcc4eb122cac107892b04b0641b"
@@ -34,11 +34,11 @@ func TestWhatIsWrittenChangesOnlyWithTheFormatVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprintf("%x", h.Sum(nil)); got != digest || FormatVersion != version {
-		t.Errorf("format %d makes a disk with the digest %s; format %d made %s", FormatVersion, got, version, digest)
+		t.Errorf("format %d gives a disk with the digest %s; format %d gave %s", FormatVersion, got, version, digest)
 	}
 }
 
-// everything is an image of two layers with all kinds of entries.
+// everything returns an image of two layers with all kinds of entries.
 func everything() []Layer {
 	lower := []entry{
 		dir("etc"), file("etc/short", "x"), file("etc/gone", "x"), file("etc/long", strings.Repeat("0123456789abcdef", 9000)),

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// whiteout hides what lower layers have. That nothing is there to hide is no error:
-// builders also mark files that only an intermediate layer had.
+// whiteout hides entries of lower layers. A missing entry is not an error: builders also
+// mark files that only an intermediate layer had.
 func (m *merger) whiteout(parents []string, marker string) error {
 	name := strings.TrimPrefix(marker, whiteoutPrefix)
 	if name == "" || name == "." || name == ".." {
-		return fmt.Errorf("a whiteout of %q means nothing", name)
+		return fmt.Errorf("invalid whiteout of %q", name)
 	}
 	dir, err := m.find(parents)
 	if errors.Is(err, errNoFolder) {
@@ -31,8 +31,8 @@ func (m *merger) whiteout(parents []string, marker string) error {
 	return nil
 }
 
-// hide removes a name of a lower layer. A folder that this layer describes, or into
-// which it has put something, stays with just that.
+// hide removes a name of a lower layer. A directory that this layer describes, or adds
+// entries to, stays with only what this layer has set.
 func (m *merger) hide(dir nodeID, name string) {
 	e, ok := m.tree.folders[dir].entries[name]
 	if !ok {
@@ -47,7 +47,7 @@ func (m *merger) hide(dir nodeID, name string) {
 	switch {
 	case e.layer == m.layer:
 	case isFolder && len(f.entries) > 0:
-		// As if its new entries had come after the whiteout.
+		// The result is the same as if its new entries had come after the whiteout.
 		*m.tree.at(e.node) = node{mode: typeFolder | 0o755}
 		m.tree.folders[dir].entries[name] = dirent{e.node, m.layer}
 	default:

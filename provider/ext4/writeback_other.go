@@ -4,5 +4,5 @@ package ext4
 
 import "io"
 
-// startWriteback does nothing where the kernel cannot be told.
+// startWriteback does nothing: only Linux has sync_file_range.
 func startWriteback(io.WriterAt, int64, int64) {}

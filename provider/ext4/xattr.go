@@ -23,8 +23,8 @@ const (
 	attrSecurity   = 6
 )
 
-// paxAttr is where tar headers of layers keep extended attributes. ACLs may be in
-// records of their own, as text; where there are both, the attribute is exact.
+// paxAttr is the prefix of extended attributes in tar headers. ACLs may have records of
+// their own, as text. If both exist, the attribute wins: it is exact.
 const (
 	paxAttr       = "SCHILY.xattr."
 	paxACLAccess  = "SCHILY.acl.access"
@@ -41,9 +41,9 @@ type attr struct {
 	value string
 }
 
-// attrsOf returns the attributes of a header in the order in which ext4 keeps them.
-// Those that Linux would not accept for such a file, or in a namespace of another
-// system, are left out, as unpacking onto a file system would.
+// attrsOf returns the attributes of a header in ext4's order. Like unpacking onto a
+// file system, it omits attributes that Linux would not accept for the type of file and
+// those in namespaces of other systems.
 func attrsOf(records map[string]string, fileType uint16) ([]attr, error) {
 	var attrs []attr
 	for key, value := range records {
@@ -69,13 +69,13 @@ func attrsOf(records map[string]string, fileType uint16) ([]attr, error) {
 	_, block := splitAttrs(attrs)
 	if size := attrsSize(block); size > attrRoomBlock {
 		largest := slices.MaxFunc(block, func(a, b attr) int { return cmp.Compare(a.size(), b.size()) })
-		return nil, fmt.Errorf("extended attributes take %d bytes more than fit into an inode, "+
-			"but one block of %d is all there is (the largest, %q, has %d)", size, attrRoomBlock, largest.fullName(), len(largest.value))
+		return nil, fmt.Errorf("extended attributes are too large: %d bytes do not fit into the inode, and the extra block "+
+			"holds %d (the largest attribute, %q, has %d)", size, attrRoomBlock, largest.fullName(), len(largest.value))
 	}
 	return attrs, nil
 }
 
-// textACLs maps records with ACLs as text to the attributes that they stand for.
+// textACLs maps records with text ACLs to the corresponding attributes.
 var textACLs = map[string]string{paxACLAccess: nameACLAccess, paxACLDefault: nameACLDefault}
 
 func newAttr(full, value string, fileType uint16, text bool) (a attr, ok bool, err error) {
@@ -104,13 +104,13 @@ func newAttr(full, value string, fileType uint16, text bool) (a attr, ok bool, e
 		return a, a.value != "", err
 	}
 	if name == "" || len(name) > attrMaxNameLen || strings.IndexByte(name, 0) >= 0 {
-		return attr{}, false, fmt.Errorf("a name has 1 to %d bytes and no NUL", attrMaxNameLen)
+		return attr{}, false, fmt.Errorf("the name must have 1 to %d bytes and no NUL", attrMaxNameLen)
 	}
 	a.name = strings.Clone(name)
 	return a, true, nil
 }
 
-// fullName is how people know the attribute.
+// fullName returns the attribute's name including its namespace.
 func (a attr) fullName() string {
 	switch a.index {
 	case attrACLAccess:
@@ -125,7 +125,7 @@ func (a attr) fullName() string {
 	return "user." + a.name
 }
 
-// size is what the attribute takes of a room for attributes.
+// size returns the number of bytes that the attribute takes in an attribute list.
 func (a attr) size() int { return attrEntrySize + align4(len(a.name)) + align4(len(a.value)) }
 
 func align4(n int) int { return (n + 3) &^ 3 }
@@ -139,8 +139,8 @@ func attrsSize(attrs []attr) int {
 	return size
 }
 
-// splitAttrs decides which attributes go into the inode and which into a block of
-// their own: as many as fit stay in the inode, where reading them costs nothing.
+// splitAttrs splits attributes between the inode and a block of their own. As many as
+// fit go into the inode, where reading them needs no further I/O.
 func splitAttrs(attrs []attr) (inode, block []attr) {
 	room := inodeSize - inodeAttrs - 4 // the magic number
 	for _, a := range attrs {
@@ -153,7 +153,7 @@ func splitAttrs(attrs []attr) (inode, block []attr) {
 	return inode, block
 }
 
-// internAttrs returns the number of a set: many files share few sets.
+// internAttrs returns the index of a set in attrSets: many files share few sets.
 func (t *tree) internAttrs(attrs []attr) uint32 {
 	var key strings.Builder
 	for _, a := range attrs {
@@ -168,8 +168,8 @@ func (t *tree) internAttrs(attrs []attr) uint32 {
 	return id
 }
 
-// putAttrs fills a room: entries grow from its front, values from its back. Value
-// offsets count from base bytes before the room. It returns the hash of the list.
+// putAttrs fills room: entries grow from its front, values from its back. Value offsets
+// count from base bytes before room. It returns the hash of the list.
 func putAttrs(room []byte, base int, attrs []attr) (hash uint32) {
 	at, end := 0, len(room)
 	for _, a := range attrs {

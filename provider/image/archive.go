@@ -15,14 +15,14 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// files is a folder tree that an image lies in: a real one, or the members of a tarball.
+// files is a directory tree with an image: a real one, or the members of a tarball.
 type files interface {
-	// open reads a file by its slash-separated path; a missing one is fs.ErrNotExist.
+	// open opens a file by its slash-separated path. A missing one is [fs.ErrNotExist].
 	open(name string) (io.ReadCloser, int64, error)
 	Close() error
 }
 
-// folder is a real one.
+// folder is a directory of the host.
 type folder string
 
 func (f folder) open(name string) (io.ReadCloser, int64, error) {
@@ -49,19 +49,19 @@ type tarFile struct {
 	members map[string]member
 }
 
-// member is where a file's content lies in the tar file, or the name of the member
-// that it is a link to.
+// member is the place of a file's content in the tar file, or the name of the member that
+// it links to.
 type member struct {
 	offset, size int64
 	link         string
 }
 
-// maxLinks bounds links to links. "docker save" of old wrote a symbolic link for a
-// layer that two images share.
+// maxLinks bounds chains of links. Old versions of "docker save" wrote a symbolic link for
+// a layer that two images share.
 const maxLinks = 8
 
-// openTarball reads the headers of a tar file. A compressed one is unpacked first, into
-// a file in tmp that is gone when the tarball is closed.
+// openTarball reads the headers of a tar file. It first unpacks a compressed one into a
+// file in tmp, which disappears when the tarball is closed.
 func openTarball(ctx context.Context, file, tmp string) (*tarFile, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -78,7 +78,7 @@ func openTarball(ctx context.Context, file, tmp string) (*tarFile, error) {
 	}
 	t := &tarFile{f: f, members: map[string]member{}}
 	if err := t.scan(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s is not a whole tarball: %w", file, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("%s is not a complete tarball: %w", file, err), f.Close())
 	}
 	return t, nil
 }
@@ -90,7 +90,7 @@ func closeIf(f *os.File) error {
 	return f.Close()
 }
 
-// spool copies r to a file without a name.
+// spool copies r to an unlinked temporary file.
 func spool(ctx context.Context, r io.Reader, tmp string) (*os.File, error) {
 	f, err := os.CreateTemp(tmp, "spool-")
 	if err != nil {
@@ -106,8 +106,8 @@ func spool(ctx context.Context, r io.Reader, tmp string) (*os.File, error) {
 	return f, nil
 }
 
-// scan notes where each member lies. The tar reader takes from the file no more than
-// the headers and seeks over the rest, so that its position tells.
+// scan records the offset of each member. The tar reader only reads headers and seeks over
+// the rest, so the position of the file after a header is the offset of the content.
 func (t *tarFile) scan(ctx context.Context) error {
 	if _, err := t.f.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (t *tarFile) scan(ctx context.Context) error {
 	}
 }
 
-// memberName is a path within an archive in its shortest form.
+// memberName returns a path within an archive in its shortest form.
 func memberName(s string) string { return strings.TrimPrefix(path.Clean("/"+s), "/") }
 
 func (t *tarFile) open(name string) (io.ReadCloser, int64, error) {
@@ -157,5 +157,5 @@ func (t *tarFile) open(name string) (io.ReadCloser, int64, error) {
 	return nil, 0, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 }
 
-// Close gives up the file.
+// Close closes the file.
 func (t *tarFile) Close() error { return t.f.Close() }

@@ -13,7 +13,7 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// compression is a format that tarballs come in.
+// compression is the compression format of a tarball.
 type compression uint8
 
 const (
@@ -24,9 +24,9 @@ const (
 	bzipped
 )
 
-// magics are the first bytes of each: RFC 1952 §2.3.1, RFC 8878 §3.1.1, the xz file
-// format §2.1.1.1, and bzip2's "BZh". They are believed more than a media type, for
-// tools are known to write wrong ones.
+// magics are the first bytes of each format: RFC 1952 §2.3.1, RFC 8878 §3.1.1, the xz file
+// format §2.1.1.1, and bzip2's "BZh". They take precedence over a media type, which some
+// tools write incorrectly.
 var magics = map[compression][]byte{
 	gzipped:   {0x1f, 0x8b},
 	zstandard: {0x28, 0xb5, 0x2f, 0xfd},
@@ -34,13 +34,13 @@ var magics = map[compression][]byte{
 	bzipped:   []byte("BZh"),
 }
 
-// maxWindow bounds the memory of zstd, which the data asks for: 2 GiB is what
-// "zstd --ultra --long=31" takes and nobody needs for a layer.
+// maxWindow bounds zstd's memory, which the data determines. "zstd --ultra --long=31"
+// needs 2 GiB, which is not useful for a layer.
 const maxWindow = 512 << 20
 
-// detect looks at the first bytes without consuming them.
+// detect peeks at the first bytes of r.
 func detect(r *bufio.Reader) compression {
-	head, _ := r.Peek(8) // fewer bytes match nothing, and an error comes back on reading
+	head, _ := r.Peek(8) // fewer bytes match nothing, and an error returns on reading
 	for c, magic := range magics {
 		if bytes.HasPrefix(head, magic) {
 			return c
@@ -49,11 +49,11 @@ func detect(r *bufio.Reader) compression {
 	return plain
 }
 
-// slow tells whether unpacking takes so much longer than writing what comes out that a
-// detour over a file is worth it.
+// slow reports whether unpacking takes so much longer than writing the result that a
+// detour through a file is worth it.
 func (c compression) slow() bool { return c == gzipped || c == xzipped || c == bzipped }
 
-// decompress undoes whatever compression r has. Closing the result leaves r open.
+// decompress detects the compression of r and undoes it. Closing the result leaves r open.
 func decompress(r io.Reader) (io.ReadCloser, compression, error) {
 	return decompressWith(r, func(r io.Reader) (io.ReadCloser, error) {
 		zr, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow))
@@ -64,7 +64,7 @@ func decompress(r io.Reader) (io.ReadCloser, compression, error) {
 	})
 }
 
-// decompressWith takes zstd's part from its caller.
+// decompressWith is decompress with the caller's zstd decoder.
 func decompressWith(r io.Reader, unzstd func(io.Reader) (io.ReadCloser, error)) (io.ReadCloser, compression, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	c := detect(br)
@@ -86,9 +86,9 @@ func decompressWith(r io.Reader, unzstd func(io.Reader) (io.ReadCloser, error)) 
 	return nil, c, errors.New("unknown compression")
 }
 
-// zstdPool lends decoders for streams whose content is verified by a digest, which
-// proves more than the checksum inside. A decoder keeps as much memory as the window
-// that its stream asks for, so it serves one layer after the other.
+// zstdPool reuses decoders for streams whose content is verified by a digest, which is
+// stronger than the stream's own checksum. A decoder allocates a whole window, so it
+// serves one layer after the other.
 type zstdPool struct {
 	mu   sync.Mutex
 	idle []*zstd.Decoder
@@ -102,7 +102,7 @@ func (p *zstdPool) open(r io.Reader) (io.ReadCloser, error) {
 		p.idle = p.idle[:last]
 		return &lentZstd{zr, p}, zr.Reset(r)
 	}
-	// Without goroutines of its own it takes less of the processors' time.
+	// Without goroutines of its own the decoder uses less processor time.
 	zr, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow),
 		zstd.IgnoreChecksum(true), zstd.WithDecoderConcurrency(1))
 	if err != nil {
@@ -116,7 +116,7 @@ type lentZstd struct {
 	pool *zstdPool
 }
 
-// Close gives the decoder back.
+// Close returns the decoder to the pool.
 func (l *lentZstd) Close() error {
 	err := l.Reset(nil)
 	l.pool.mu.Lock()

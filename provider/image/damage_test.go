@@ -27,7 +27,7 @@ import (
 
 const smallestDisk = ext4.MinSize
 
-// ext4Disk is what makes disks outside of tests.
+// ext4Disk is the MakeDisk that is used outside of tests.
 func ext4Disk(ctx context.Context, f *os.File, layers []Layer, size int64, digest string) error {
 	merged := make([]ext4.Layer, len(layers))
 	for i, l := range layers {
@@ -37,7 +37,7 @@ func ext4Disk(ctx context.Context, f *os.File, layers []Layer, size int64, diges
 	return err
 }
 
-// blobLayer is a layer of any bytes, whose config tells the truth about them.
+// blobLayer is a layer of arbitrary bytes with the correct digests.
 type blobLayer struct {
 	v1.Layer
 	diff v1.Hash
@@ -58,7 +58,7 @@ func newBlobLayer(tb testing.TB, b []byte) blobLayer {
 
 func (l blobLayer) DiffID() (v1.Hash, error) { return l.diff, nil }
 
-// diskOf goes all the way from an image with the layer on top to its disk.
+// diskOf pulls an image with the layer on top and creates its disk.
 func diskOf(ctx context.Context, tb testing.TB, make MakeDisk, l v1.Layer) (string, error) {
 	tb.Helper()
 	s, err := New(Options{Dir: tb.TempDir(), MakeDisk: make})
@@ -73,7 +73,7 @@ func diskOf(ctx context.Context, tb testing.TB, make MakeDisk, l v1.Layer) (stri
 	return s.Disk(ctx, img, smallestDisk, nil)
 }
 
-// judge wants an error that says which layer is to blame, or a disk that is clean.
+// judge accepts an error that names the layer, or a disk without errors.
 func judge(tb testing.TB, l v1.Layer, disk string, err error) {
 	tb.Helper()
 	var ns *ext4.NoSpaceError
@@ -88,7 +88,7 @@ func judge(tb testing.TB, l v1.Layer, disk string, err error) {
 	}
 }
 
-// tool finds a program that distributions keep out of users' PATH.
+// tool finds a program in directories that distributions keep out of users' PATH.
 func tool(tb testing.TB, name string) string {
 	tb.Helper()
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
@@ -100,7 +100,7 @@ func tool(tb testing.TB, name string) string {
 	return ""
 }
 
-// packings are the forms that layers come in.
+// packings are the compressions of layers.
 var packings = map[string]func(testing.TB, []byte) []byte{
 	"plain": func(_ testing.TB, raw []byte) []byte { return bytes.Clone(raw) },
 	"gzip":  gzipOf,
@@ -129,13 +129,13 @@ func zstdOf(tb testing.TB, raw []byte) []byte {
 	return w.EncodeAll(raw, nil)
 }
 
-// upperTar has something of what layers have.
+// upperTar is a small layer with different kinds of entries.
 func upperTar(tb testing.TB) []byte {
 	tb.Helper()
 	return tarOf(tb, "a/.wh.b", "", "a/c", noise(5000), "d", strings.Repeat("zero\x00", 3000), "etc/passwd", "y")
 }
 
-// FuzzLayer lets a layer be any bytes, as they come from a registry.
+// FuzzLayer uses arbitrary bytes as a layer from a registry.
 func FuzzLayer(f *testing.F) {
 	raw := upperTar(f)
 	for _, pack := range packings {
@@ -145,7 +145,7 @@ func FuzzLayer(f *testing.F) {
 		f.Add(append(packed, packed...))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		// A few bytes can stand for terabytes of zeros: reading them only takes time.
+		// A few bytes can unpack to terabytes of zeros, which only take time to read.
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		l := newBlobLayer(t, b)
@@ -154,8 +154,8 @@ func FuzzLayer(f *testing.F) {
 	})
 }
 
-// TestDamagedLayersGiveCleanDisksOrErrors changes bytes before or after packing, cuts,
-// repeats and leaves out pieces; always the same ones.
+// TestDamagedLayersGiveCleanDisksOrErrors changes bytes before or after compression, and
+// truncates, repeats and omits pieces; always the same ones.
 func TestDamagedLayersGiveCleanDisksOrErrors(t *testing.T) {
 	for name, pack := range packings {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestDamagedLayersGiveCleanDisksOrErrors(t *testing.T) {
 				}
 			}
 			if fine == 0 || fine == 40 {
-				t.Errorf("%d of 40 layers have become disks: nothing is shown by that", fine)
+				t.Errorf("%d of 40 layers have become disks: no useful mix", fine)
 			}
 		})
 	}
@@ -205,9 +205,9 @@ func damage(r *rand.Rand, b []byte) []byte {
 	return b
 }
 
-// TestALayerThatUnpacksToMuchFillsNothing sends layers of a few KiB that stand for much
-// more: that must not fill the host's disk.
-func TestALayerThatUnpacksToMuchFillsNothing(t *testing.T) {
+// TestADecompressionBombDoesNotFillTheDisk pulls layers of a few KiB that unpack to much
+// more.
+func TestADecompressionBombDoesNotFillTheDisk(t *testing.T) {
 	const piece, pieces = 32 << 20, 3
 	head := hugeHeader(t, piece*pieces)
 	tests := map[string]struct {
@@ -272,7 +272,7 @@ func emptyFiles(tb testing.TB, n int) []byte {
 	return tarOf(tb, files...)
 }
 
-// deepFolders has n paths of 200,000 folders each.
+// deepFolders returns a tar of n paths of 200,000 directories each.
 func deepFolders(tb testing.TB, n int) []byte {
 	tb.Helper()
 	files := make([]string, 2*n)

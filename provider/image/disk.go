@@ -16,16 +16,16 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// Disk is the path of a disk of size bytes with the files of img on it. It is made when
-// it is missing, once for all who want the same, and must not be written to: machines
-// get clones. img must have been pulled or imported.
+// Disk returns the path of a disk of size bytes with the files of img. It creates the disk
+// if it is missing; concurrent callers share one conversion. The disk must not be written
+// to: machines get clones. img must have been pulled or imported.
 func (s *Store) Disk(ctx context.Context, img Image, size int64, progress transfer.Progress) (string, error) {
 	h, err := v1.NewHash(img.Digest)
 	if err != nil {
 		return "", fmt.Errorf("image %s: %w", img.Reference, err)
 	}
 	if s.makeDisk == nil {
-		return "", errors.New("image: Options.MakeDisk is required to make a disk")
+		return "", errors.New("image: Options.MakeDisk is required to create a disk")
 	}
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -53,16 +53,16 @@ func (s *Store) Disk(ctx context.Context, img Image, size int64, progress transf
 	return path, nil
 }
 
-// diskName begins with the digest and the format, by which disks are found and freed.
+// diskName begins with the digest and the format, by which disks are looked up and freed.
 func diskName(h v1.Hash, format int, size int64) string {
 	return fmt.Sprintf("%s%d.ext4", diskPrefix(h, format), size)
 }
 
 func diskPrefix(h v1.Hash, format int) string { return fmt.Sprintf("%s-v%d-", h.Hex, format) }
 
-// convert makes a disk beside its place and moves it there when it is whole and every
-// layer has proved to be what the image's config says.
-func (s *Store) convert(ctx context.Context, f found, path string, size int64, progress transfer.Progress) error {
+// convert writes a disk to a temporary file. It renames the file to path when the disk is
+// complete and every layer has the digest that the image's config says.
+func (s *Store) convert(ctx context.Context, f sourceImage, path string, size int64, progress transfer.Progress) error {
 	_, c, err := s.documents(ctx, storeSource{s}, f.desc)
 	if err != nil {
 		return err
@@ -84,9 +84,9 @@ func (s *Store) convert(ctx context.Context, f found, path string, size int64, p
 		layers[i] = Layer{Name: d.Digest.String(), Open: func() (io.ReadCloser, error) { return u.open(i) }}
 	}
 	err = s.makeDisk(ctx, out.File, layers, size, f.Digest)
-	u.close() // what was put aside gives its space back before the disk is synced
+	u.close() // frees the spill file before the disk is synced
 	for _, k := range checks {
-		// A bad layer is the reason for whatever the writer may have to say.
+		// A bad layer is the cause of any error of the writer.
 		if bad := k.result(err == nil); bad != nil {
 			return bad
 		}
@@ -101,14 +101,14 @@ func (s *Store) convert(ctx context.Context, f found, path string, size int64, p
 	return durable.SyncDir(s.disksDir())
 }
 
-// discard removes a file that did not get its name; one that did is left alone.
+// discard removes f unless it was renamed to its final name.
 func (s *Store) discard(f *renameio.PendingFile) {
 	if err := f.Cleanup(); err != nil {
-		s.log.Warn("image: cannot remove a temporary file", "error", err)
+		s.log.Warn("image: cannot remove a temporary file", "err", err)
 	}
 }
 
-// check watches the readings of one layer.
+// check verifies one layer while it is read, once or several times.
 type check struct {
 	store *Store
 	blob  v1.Descriptor
@@ -133,7 +133,7 @@ func (k *check) file() (*os.File, error) {
 	return f, nil
 }
 
-// metered is f, the blob, which is counted when it is read for the first time.
+// metered returns a reader of f, the blob. Only the first reading counts as progress.
 func (k *check) metered(f *os.File) io.Reader {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -144,7 +144,7 @@ func (k *check) metered(f *os.File) io.Reader {
 	return k.meter.Reader(f)
 }
 
-// fail notes the first failure.
+// fail records err if it is the first failure, and returns it.
 func (k *check) fail(err error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -154,8 +154,8 @@ func (k *check) fail(err error) error {
 	return err
 }
 
-// result is the verdict on the layer. Where the writer is content it must have read
-// the layer to its end.
+// result returns the layer's error. If the writer is done, it must have read the layer to
+// its end.
 func (k *check) result(done bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -165,21 +165,22 @@ func (k *check) result(done bool) error {
 	return k.err
 }
 
-// damaged finds out whose fault a bad layer is. A blob that has changed on our disk is
-// thrown away, so that the next pull fetches it again.
-func (k *check) damaged(cause error) error {
+// damageError returns the error for a bad layer: the fault is the image's, or the store's if
+// the blob has changed on disk. It removes such a blob, so that the next pull downloads it
+// again.
+func (k *check) damageError(cause error) error {
 	e := &transfer.BlobError{Digest: k.blob.Digest.String(), Source: "the image", Err: cause}
 	if k.store.intact(k.blob) {
 		return e
 	}
-	e.Source, e.Hint = "the store", "it was removed from there: pull or import the image again"
+	e.Source, e.Hint = "the store", "pull or import the image again; the damaged blob was removed from the store"
 	if err := os.Remove(k.store.blobPath(k.blob.Digest)); err != nil {
-		e.Hint = fmt.Sprintf("remove the image by \"stead image rm\" (%v) and pull it again", err)
+		e.Hint = fmt.Sprintf("remove the image with \"stead image rm\" and pull it again; cannot remove the damaged blob: %v", err)
 	}
 	return e
 }
 
-// intact reads a whole blob.
+// intact reports whether the blob on disk has its digest. It reads the whole blob.
 func (s *Store) intact(d v1.Descriptor) bool {
 	f, err := os.Open(s.blobPath(d.Digest))
 	if err != nil {

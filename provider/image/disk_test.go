@@ -17,7 +17,7 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// imported puts a sample image into a new store.
+// imported imports a sample image into a new store.
 func imported(t *testing.T) (s *Store, dir string, img Image) {
 	t.Helper()
 	dir = t.TempDir()
@@ -30,7 +30,7 @@ func imported(t *testing.T) (s *Store, dir string, img Image) {
 	return s, dir, img
 }
 
-func TestADiskIsMadeOnceForEachSize(t *testing.T) {
+func TestADiskIsCreatedOnceForEachSize(t *testing.T) {
 	s, dir, img := imported(t)
 	var made atomic.Int32
 	var events []transfer.Event
@@ -53,7 +53,7 @@ func TestADiskIsMadeOnceForEachSize(t *testing.T) {
 		paths[path] = true
 	}
 	if made.Load() != 2 || len(paths) != 2 {
-		t.Errorf("%d disks were made at %v, want one for each size", made.Load(), paths)
+		t.Errorf("%d disks were created at %v, want one for each size", made.Load(), paths)
 	}
 	if last := events[len(events)-1]; !last.Done || last.Action != transfer.ActionDisk || last.Current != img.Size {
 		t.Errorf("the last event is %+v", last)
@@ -61,7 +61,7 @@ func TestADiskIsMadeOnceForEachSize(t *testing.T) {
 	wantNothingHalf(t, dir)
 }
 
-func TestTwoWhoWantTheSameDiskShareIt(t *testing.T) {
+func TestConcurrentCallersShareADisk(t *testing.T) {
 	_, dir, img := imported(t)
 	var made atomic.Int32
 	var g errgroup.Group
@@ -77,7 +77,7 @@ func TestTwoWhoWantTheSameDiskShareIt(t *testing.T) {
 		})
 	}
 	if err := g.Wait(); err != nil || made.Load() != 1 {
-		t.Errorf("made %d times, %v", made.Load(), err)
+		t.Errorf("created %d times, %v", made.Load(), err)
 	}
 }
 
@@ -94,12 +94,12 @@ func TestAFailedConversionLeavesNothing(t *testing.T) {
 	}
 	wantError(t, err, "", img.Reference)
 	if disks, _ := os.ReadDir(filepath.Join(dir, "disks")); len(disks) != 0 {
-		t.Errorf("half a disk got a name: %v", disks)
+		t.Errorf("an incomplete disk was kept: %v", disks)
 	}
 	wantNothingHalf(t, dir)
 }
 
-func TestALayerThatIsNotWhatTheConfigSaysIsRefused(t *testing.T) {
+func TestALayerThatDiffersFromTheConfigIsRejected(t *testing.T) {
 	img := sample(t, "x")
 	c, err := img.ConfigFile()
 	if err != nil {
@@ -117,7 +117,7 @@ func TestALayerThatIsNotWhatTheConfigSaysIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Disk(t.Context(), got, 1<<20, nil)
-	wantError(t, err, "retry", digestOf(t, layersOf(t, img)[1]).String(), "its config says")
+	wantError(t, err, "retry", digestOf(t, layersOf(t, img)[1]).String(), "but the config says")
 }
 
 func TestALayerNotReadToItsEndIsNotTrusted(t *testing.T) {
@@ -130,7 +130,7 @@ func TestALayerNotReadToItsEndIsNotTrusted(t *testing.T) {
 	wantError(t, err, "", "was not read to its end")
 }
 
-func TestABlobThatWentBadOnDiskIsThrownAway(t *testing.T) {
+func TestABlobDamagedOnDiskIsRemoved(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	want := sample(t, "x")
 	ref := r.push(t, "sample:1", want)
@@ -155,10 +155,10 @@ func TestADiskNeedsThePulledImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Disk(t.Context(), img, 1<<20, nil)
-	wantError(t, err, "pull or import it again", img.Reference, "is not in the store")
+	wantError(t, err, "pull or import it again", img.Reference, "not found in the store")
 }
 
-func TestAFullDiskSaysWhatCanBeFreed(t *testing.T) {
+func TestTheErrorOfAFullDiskSaysHowToFreeSpace(t *testing.T) {
 	s, _, img := imported(t)
 	s.makeDisk = func(_ context.Context, f *os.File, _ []Layer, _ int64, _ string) error {
 		return &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
@@ -167,7 +167,7 @@ func TestAFullDiskSaysWhatCanBeFreed(t *testing.T) {
 	wantError(t, err, "stead image prune", "no space left in "+s.dir)
 }
 
-func TestAPullOntoAFullDiskLeavesRoomToRemoveThings(t *testing.T) {
+func TestAPullOntoAFullDiskLeavesRoomToRemoveImages(t *testing.T) {
 	dir := smallDisk(t, "64k")
 	s := newStore(t, dir)
 	big := layoutOf(t, map[string]v1.Image{"": imageOf(t, amd64, layerOf(t, "random", noise(200_000)))})
@@ -176,7 +176,7 @@ func TestAPullOntoAFullDiskLeavesRoomToRemoveThings(t *testing.T) {
 	wantNothingHalf(t, dir)
 }
 
-// noise does not compress.
+// noise returns data that does not compress.
 func noise(n int) string {
 	var b strings.Builder
 	x := uint32(1)
@@ -189,7 +189,7 @@ func noise(n int) string {
 	return b.String()
 }
 
-func TestAStoreNeedsAFolder(t *testing.T) {
+func TestAStoreNeedsADirectory(t *testing.T) {
 	_, err := New(Options{})
 	wantError(t, err, "", "Options.Dir is required")
 	file := writeFile(t, filepath.Join(t.TempDir(), "file"), []byte("x"))

@@ -14,15 +14,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// dockerSource is a tarball of "docker save". The format has no manifest with digests,
-// so one is made: always the same for the same config and layers. The layers stay as
-// they are; to compress them would take longer than everything else together.
+// dockerSource is a tarball of "docker save". The format has no manifest with digests, so
+// dockerSource generates one, which only depends on the config and the layers. The layers
+// stay as they are: compressing them would take longer than everything else together.
 type dockerSource struct {
 	*tarFile
 	ref  reference
 	root v1.Descriptor
-	docs map[v1.Hash][]byte // the made manifest and the config
-	blob map[v1.Hash]string // layers: the member that holds it
+	docs map[v1.Hash][]byte // the generated manifest and the config
+	blob map[v1.Hash]string // the member that holds a layer
 }
 
 // dockerEntry is one image in the file manifest.json.
@@ -66,7 +66,7 @@ func (d *dockerSource) Open(_ context.Context, desc v1.Descriptor) (io.ReadClose
 	return rc, err
 }
 
-// read chooses the image and makes its manifest.
+// read chooses the image and generates its manifest.
 func (d *dockerSource) read() error {
 	var entries []dockerEntry
 	if err := readJSON(d.tarFile, "manifest.json", &entries); err != nil {
@@ -88,7 +88,7 @@ func (d *dockerSource) read() error {
 	return nil
 }
 
-// choose finds the entry that the reference names, or the only one.
+// choose returns the entry that the reference names, or the only one.
 func (d *dockerSource) choose(entries []dockerEntry) (dockerEntry, error) {
 	var tags []string
 	for _, e := range entries {
@@ -107,26 +107,26 @@ func (d *dockerSource) choose(entries []dockerEntry) (dockerEntry, error) {
 	}
 	return dockerEntry{}, &NotFoundError{
 		Reference: d.ref.String(), Where: d.ref.path,
-		Hint: fmt.Sprintf("it holds %d images; named are %q", len(entries), tags),
+		Hint: fmt.Sprintf("use one of the names in the file, which holds %d images: %q", len(entries), tags),
 	}
 }
 
-// sameName compares names as docker understands them: debian is docker.io/library/debian:latest.
+// sameName compares names as Docker does: debian is docker.io/library/debian:latest.
 func sameName(a, b string) bool {
 	x, errX := name.ParseReference(a)
 	y, errY := name.ParseReference(b)
 	return errX == nil && errY == nil && x.Name() == y.Name()
 }
 
-// manifest describes the entry. An uncompressed layer's digest stands in the config;
-// whether it is true shows when the layer is copied.
+// manifest generates the manifest of an entry. It takes the digest of an uncompressed layer
+// from the config; copying the layer verifies it.
 func (d *dockerSource) manifest(e dockerEntry, config []byte) ([]byte, error) {
 	var c v1.ConfigFile
 	if err := json.Unmarshal(config, &c); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	if len(c.RootFS.DiffIDs) != len(e.Layers) {
-		return nil, fmt.Errorf("%d layers, but %d in its config", len(e.Layers), len(c.RootFS.DiffIDs))
+		return nil, fmt.Errorf("it has %d layers, but its config lists %d", len(e.Layers), len(c.RootFS.DiffIDs))
 	}
 	m := v1.Manifest{
 		SchemaVersion: 2,
@@ -144,7 +144,7 @@ func (d *dockerSource) manifest(e dockerEntry, config []byte) ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// layerTypes are the media types of layers as the store keeps them.
+// layerTypes are the media types of layers in the store.
 var layerTypes = map[compression]types.MediaType{
 	plain:     types.OCIUncompressedLayer,
 	gzipped:   types.OCILayer,
@@ -168,18 +168,18 @@ func (d *dockerSource) layer(member string, diffID v1.Hash) (v1.Descriptor, erro
 		return desc, err
 	case xzipped, bzipped:
 	}
-	return desc, errors.New("layers may be compressed by gzip or zstd only")
+	return desc, errors.New("unsupported compression: a layer must be uncompressed or use gzip or zstd")
 }
 
-// keep remembers a document under its digest.
+// keep stores a document under its digest.
 func (d *dockerSource) keep(raw []byte, mt types.MediaType) v1.Descriptor {
 	desc := describe(raw, mt)
 	d.docs[desc.Digest] = raw
 	return desc
 }
 
-// describe makes the descriptor of some bytes.
+// describe returns the descriptor of raw.
 func describe(raw []byte, mt types.MediaType) v1.Descriptor {
-	h, n, _ := v1.SHA256(bytes.NewReader(raw)) // memory does not fail to be read
+	h, n, _ := v1.SHA256(bytes.NewReader(raw)) // reading memory does not fail
 	return v1.Descriptor{MediaType: mt, Size: n, Digest: h}
 }

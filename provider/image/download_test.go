@@ -18,7 +18,7 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// published is a file on a server, which serve may misbehave for.
+// published returns a file on a server. The default serve serves its content.
 func published(t *testing.T, content string, serve http.HandlerFunc) transfer.File {
 	t.Helper()
 	if serve == nil {
@@ -35,7 +35,7 @@ func serveFile(content string) http.HandlerFunc {
 	}
 }
 
-// fetched is what WithFile hands out.
+// fetched returns the content that WithFile passes to its use function.
 func fetched(t *testing.T, s *Store, f transfer.File, progress transfer.Progress) (string, error) {
 	t.Helper()
 	var got bytes.Buffer
@@ -46,15 +46,15 @@ func fetched(t *testing.T, s *Store, f transfer.File, progress transfer.Progress
 	return got.String(), err
 }
 
-func TestAFileIsHandedOutWholeAndNotKept(t *testing.T) {
+func TestAFileIsCompleteAndRemovedAfterUse(t *testing.T) {
 	content := noise(3 << 20)
 	tests := map[string]http.HandlerFunc{
-		"by a server that does ranges":       nil,
-		"by one that does not":               withoutRanges(content),
-		"by one that refuses HEAD":           without(http.MethodHead, content),
-		"by one that sends us to another":    redirected(content),
-		"by one that is too busy at first":   failingFirst(content),
-		"by one that hangs up in the middle": hangingUp(content),
+		"by a server that supports ranges":        nil,
+		"by one that does not":                    withoutRanges(content),
+		"by one that refuses HEAD":                without(http.MethodHead, content),
+		"by one that redirects":                   redirected(content),
+		"by one that is too busy at first":        failingFirst(content),
+		"by one that closes the connection early": closingEarly(content),
 	}
 	for name, serve := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -112,8 +112,8 @@ func failingFirst(content string) http.HandlerFunc {
 	}
 }
 
-// hangingUp serves half of what it says, once.
-func hangingUp(content string) http.HandlerFunc {
+// closingEarly once serves only half of the content.
+func closingEarly(content string) http.HandlerFunc {
 	first := true
 	return func(w http.ResponseWriter, q *http.Request) {
 		if first && q.Header.Get("Range") == "" {
@@ -126,7 +126,7 @@ func hangingUp(content string) http.HandlerFunc {
 	}
 }
 
-func TestAnInterruptedDownloadGoesOnWhereItEnded(t *testing.T) {
+func TestAnInterruptedDownloadResumes(t *testing.T) {
 	content := noise(300_000)
 	ranges := make(chan string, 10)
 	f := published(t, content, func(w http.ResponseWriter, q *http.Request) {
@@ -147,7 +147,7 @@ func TestAnInterruptedDownloadGoesOnWhereItEnded(t *testing.T) {
 	}
 }
 
-func TestAFileThatWasNotUsedUpNeedsNoServerTheNextTime(t *testing.T) {
+func TestAFileIsNotDownloadedAgainAfterAFailedUse(t *testing.T) {
 	content := noise(1000)
 	f := published(t, content, nil)
 	s := newStore(t, t.TempDir())
@@ -161,34 +161,34 @@ func TestAFileThatWasNotUsedUpNeedsNoServerTheNextTime(t *testing.T) {
 	}
 }
 
-func TestADownloadThatFailsSaysWhyAndLeavesNoFile(t *testing.T) {
+func TestAFailedDownloadSaysWhyAndLeavesNoFile(t *testing.T) {
 	tests := map[string]struct {
 		serve http.HandlerFunc
 		says  []string
 		as    func(error) bool
 	}{
-		"nothing there": {http.NotFound, []string{"/thing was not given (404)"}, isDownload(404)},
+		"nothing there": {http.NotFound, []string{"/thing (404)"}, isDownload(404)},
 		"another file": {serveFile("tampered with"), []string{
 			fmt.Sprintf("%x", sha256.Sum256([]byte("good"))), fmt.Sprintf("has the digest sha256:%x", sha256.Sum256([]byte("tampered with"))),
 		}, func(err error) bool { var e *transfer.BlobError; return errors.As(err, &e) }},
 		"endless": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Range", "bytes 0-0/99999999999999")
 			w.WriteHeader(http.StatusPartialContent)
-		}, []string{"its size is 99999999999999 bytes"}, isDownload(0)},
+		}, []string{"a size of 99999999999999 bytes"}, isDownload(0)},
 		"of no size": {func(w http.ResponseWriter, _ *http.Request) {
 			w.(http.Flusher).Flush()
 			io.WriteString(w, "good")
-		}, []string{"its size is -1 bytes"}, isDownload(0)},
-		"into our network": {func(w http.ResponseWriter, q *http.Request) {
+		}, []string{"a size of -1 bytes"}, isDownload(0)},
+		"into the local network": {func(w http.ResponseWriter, q *http.Request) {
 			http.Redirect(w, q, "http://169.254.169.254/?signature=secret", http.StatusFound)
-		}, []string{"an address of the local network"}, isDownload(0)},
+		}, []string{"an address in a local network"}, isDownload(0)},
 		"shorter than it said": {func(w http.ResponseWriter, q *http.Request) {
 			if q.Header.Get("Range") != "" {
 				w.Header().Set("Content-Range", "bytes 0-0/10")
 				w.WriteHeader(http.StatusPartialContent)
 			}
 			io.WriteString(w, "good")
-		}, []string{"cut off: 4 bytes of 10"}, func(err error) bool { var e *transfer.BlobError; return errors.As(err, &e) }},
+		}, []string{"truncated: 4 bytes of 10"}, func(err error) bool { var e *transfer.BlobError; return errors.As(err, &e) }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -202,14 +202,14 @@ func TestADownloadThatFailsSaysWhyAndLeavesNoFile(t *testing.T) {
 			wantEmpty(t, dir, "blobs/sha256")
 		})
 	}
-	t.Run("nobody answers", func(t *testing.T) {
+	t.Run("no answer", func(t *testing.T) {
 		f := published(t, "good", nil)
 		f.URL = "http://127.0.0.1:1/thing"
 		_, err := fetched(t, newStore(t, t.TempDir()), f, nil)
 		if !isDownload(0)(err) || !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("got %v", err)
 		}
-		wantError(t, err, "retry", "cannot be fetched")
+		wantError(t, err, "retry", "cannot download http://127.0.0.1:1/thing: ")
 	})
 }
 

@@ -9,49 +9,49 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// ReferenceError reports text that is no image reference.
+// ReferenceError reports text that is not an image reference.
 type ReferenceError struct {
 	Reference string
 	Err       error
 }
 
 func (e *ReferenceError) Error() string {
-	return fmt.Sprintf("image reference %q: %v", e.Reference, e.Err)
+	return fmt.Sprintf("invalid image reference %q: %v", e.Reference, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *ReferenceError) Unwrap() error { return e.Err }
 
-// Remedy lists what may be written.
+// Remedy lists the forms of a reference.
 func (e *ReferenceError) Remedy() string {
 	return "write NAME[:TAG] or NAME@DIGEST for a registry, oci:DIR[:TAG] for a layout, " +
 		"docker-archive:FILE or oci-archive:FILE for a tarball"
 }
 
-// RegistryError reports a registry that did not give what it was asked for.
+// RegistryError reports a failed request to a registry.
 type RegistryError struct {
 	Registry  string
 	Reference string
-	Status    int // of HTTP; 0 when there was no answer
+	Status    int // of HTTP; 0 if there was no answer
 	Err       error
 }
 
 func (e *RegistryError) Error() string {
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Sprintf("image %s: registry %s refuses access (%d): %v", e.Reference, e.Registry, e.Status, e.Err)
+		return fmt.Sprintf("image %s: registry %s denied access (%d): %v", e.Reference, e.Registry, e.Status, e.Err)
 	case http.StatusNotFound:
-		return fmt.Sprintf("image %s: registry %s does not have it: %v", e.Reference, e.Registry, e.Err)
+		return fmt.Sprintf("image %s not found in registry %s: %v", e.Reference, e.Registry, e.Err)
 	case 0:
-		return fmt.Sprintf("image %s: registry %s cannot be reached: %v", e.Reference, e.Registry, e.Err)
+		return fmt.Sprintf("image %s: cannot reach registry %s: %v", e.Reference, e.Registry, e.Err)
 	}
 	return fmt.Sprintf("image %s: registry %s failed (%d): %v", e.Reference, e.Registry, e.Status, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *RegistryError) Unwrap() error { return e.Err }
 
-// Remedy depends on what the registry said.
+// Remedy depends on the registry's answer.
 func (e *RegistryError) Remedy() string {
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
@@ -59,12 +59,12 @@ func (e *RegistryError) Remedy() string {
 	case http.StatusNotFound:
 		return "check the name and the tag of the image"
 	case http.StatusTooManyRequests:
-		return fmt.Sprintf("wait a little, or log in with \"docker login %s\" for a higher limit", e.Registry)
+		return fmt.Sprintf("wait a moment, or log in with \"docker login %s\" for a higher rate limit", e.Registry)
 	}
-	return fmt.Sprintf("check that %s can be reached from here, then retry: what was pulled so far is kept", e.Registry)
+	return fmt.Sprintf("check that this host can reach %s, then retry; the pull resumes where it stopped", e.Registry)
 }
 
-// NotFoundError reports an image that is not where it was looked for.
+// NotFoundError reports an image that does not exist in the place where it was looked up.
 type NotFoundError struct {
 	Reference string
 	Where     string
@@ -74,33 +74,33 @@ type NotFoundError struct {
 
 func (e *NotFoundError) Error() string {
 	if e.Err != nil {
-		return fmt.Sprintf("image %s is not in %s: %v", e.Reference, e.Where, e.Err)
+		return fmt.Sprintf("image %s not found in %s: %v", e.Reference, e.Where, e.Err)
 	}
-	return fmt.Sprintf("image %s is not in %s", e.Reference, e.Where)
+	return fmt.Sprintf("image %s not found in %s", e.Reference, e.Where)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *NotFoundError) Unwrap() error { return e.Err }
 
-// Remedy says where to get it.
+// Remedy returns the hint.
 func (e *NotFoundError) Remedy() string { return e.Hint }
 
-// AmbiguousError reports a reference that could mean several images.
+// AmbiguousError reports a reference that matches several images.
 type AmbiguousError struct {
 	Reference string
-	Choices   []string // references that mean one
+	Choices   []string // references that match one image each
 }
 
 func (e *AmbiguousError) Error() string {
-	return fmt.Sprintf("%s holds %d images", e.Reference, len(e.Choices))
+	return fmt.Sprintf("image reference %s is ambiguous: it matches %d images", e.Reference, len(e.Choices))
 }
 
 // Remedy lists the choices.
 func (e *AmbiguousError) Remedy() string {
-	return "name one of them: " + strings.Join(e.Choices, ", ")
+	return "use one of these references: " + strings.Join(e.Choices, ", ")
 }
 
-// PlatformError reports an image that is not made for the wanted platform.
+// PlatformError reports an image that does not support the requested platform.
 type PlatformError struct {
 	Reference string
 	Want      platform.Platform
@@ -111,11 +111,11 @@ func (e *PlatformError) Error() string {
 	return fmt.Sprintf("image %s is for %s, not for %s", e.Reference, joinPlatforms(e.Have), e.Want)
 }
 
-// Remedy says what a machine on this host can run.
+// Remedy says to use another image or another platform.
 func (e *PlatformError) Remedy() string {
 	remedy := fmt.Sprintf("use an image that is built for %s", e.Want)
 	if len(e.Have) > 0 {
-		remedy += fmt.Sprintf(", or give the machine a platform that this one has, such as %s", e.Have[0])
+		remedy += fmt.Sprintf(", or set the machine's platform to one that this image supports, such as %s", e.Have[0])
 	}
 	return remedy
 }

@@ -18,17 +18,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// fakeRegistry is a real registry in memory that can be told to misbehave.
+// fakeRegistry is a real registry in memory that can be made to misbehave.
 type fakeRegistry struct {
 	host string
 
 	mu        sync.Mutex
 	requests  []string         // "GET /v2/…"
 	served    map[string]int64 // bytes of blobs, by digest
-	cut       map[string]int64 // by digest: after how many bytes a connection ends
-	atCut     func()           // called before it does; may be nil
-	rangeless bool             // ranges are refused, as the registry in memory itself does
-	// intercept may answer a request itself and say so.
+	cut       map[string]int64 // by digest: bytes after which a connection ends
+	atCut     func()           // called before a connection ends; may be nil
+	rangeless bool             // do not support ranges
+	// intercept reports whether it has answered a request itself.
 	intercept func(http.ResponseWriter, *http.Request) bool
 }
 
@@ -60,7 +60,7 @@ func newRegistry(t *testing.T) *fakeRegistry {
 	return r
 }
 
-// serveRange gives a part of what inner would.
+// serveRange serves a part of inner's answer.
 func serveRange(w http.ResponseWriter, q *http.Request, inner http.Handler) {
 	whole := q.Clone(q.Context())
 	whole.Header.Del("Range")
@@ -69,7 +69,7 @@ func serveRange(w http.ResponseWriter, q *http.Request, inner http.Handler) {
 	http.ServeContent(w, q, "", time.Time{}, bytes.NewReader(all.Body.Bytes()))
 }
 
-// countedWriter counts what a registry serves of a blob, and cuts it off where it should.
+// countedWriter counts the bytes served of a blob and ends the connection as configured.
 type countedWriter struct {
 	http.ResponseWriter
 	registry *fakeRegistry
@@ -107,8 +107,8 @@ func (w *countedWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// cutAfter ends each connection that gets the blob after n bytes, and calls atCut before,
-// which may be nil; a negative n lets it live.
+// cutAfter ends each connection for the blob after n bytes, or not if n is negative. It
+// calls atCut before, which may be nil.
 func (r *fakeRegistry) cutAfter(h v1.Hash, n int64, atCut func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,7 +118,7 @@ func (r *fakeRegistry) cutAfter(h v1.Hash, n int64, atCut func()) {
 	}
 }
 
-// bytesServed tells how many bytes of the blob went out since the last time.
+// bytesServed returns the number of bytes of the blob served since the last call.
 func (r *fakeRegistry) bytesServed(h v1.Hash) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,7 +127,7 @@ func (r *fakeRegistry) bytesServed(h v1.Hash) int64 {
 	return n
 }
 
-// refuseRanges makes it do without ranges.
+// refuseRanges disables support for ranges.
 func (r *fakeRegistry) refuseRanges(refuse bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,7 +140,7 @@ func (r *fakeRegistry) misbehave(f func(http.ResponseWriter, *http.Request) bool
 	r.intercept = f
 }
 
-// asked counts the requests for a path that ends so, and forgets none.
+// asked counts all requests so far for a path with this suffix.
 func (r *fakeRegistry) asked(method, suffix string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

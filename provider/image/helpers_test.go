@@ -27,7 +27,7 @@ import (
 
 var amd64 = platform.Platform{OS: "linux", Architecture: "amd64"}
 
-// newStore opens a store whose disks are the layers one after the other.
+// newStore opens a store whose disks are the concatenated layers.
 func newStore(t *testing.T, dir string) *Store {
 	t.Helper()
 	s, err := New(Options{Dir: dir, MakeDisk: concatenate})
@@ -54,7 +54,7 @@ func concatenate(_ context.Context, f *os.File, layers []Layer, size int64, _ st
 	return f.Truncate(size)
 }
 
-// tarOf makes a tar of files, given as name, content, name, content…
+// tarOf returns a tar of files, given as name, content, name, content…
 func tarOf(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -74,7 +74,7 @@ func tarOf(t testing.TB, files ...string) []byte {
 	return buf.Bytes()
 }
 
-// layerOf makes a gzipped layer.
+// layerOf returns a gzipped layer.
 func layerOf(t testing.TB, files ...string) v1.Layer {
 	t.Helper()
 	raw := tarOf(t, files...)
@@ -87,7 +87,7 @@ func layerOf(t testing.TB, files ...string) v1.Layer {
 	return l
 }
 
-// imageOf makes an image of the given layers.
+// imageOf returns an image of the given layers.
 func imageOf(t testing.TB, p platform.Platform, layers ...v1.Layer) v1.Image {
 	t.Helper()
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
@@ -110,13 +110,13 @@ func imageOf(t testing.TB, p platform.Platform, layers ...v1.Layer) v1.Image {
 	return img
 }
 
-// sample is an image of three layers with the given word in it.
+// sample returns an image of three layers that contain the given word.
 func sample(t testing.TB, word string) v1.Image {
 	return imageOf(t, amd64,
 		layerOf(t, "bin/sh", word+" sh"), layerOf(t, "etc/os-release", word), layerOf(t, "sbin/init", word+" init"))
 }
 
-// multiArch is an index of one image for each platform.
+// multiArch returns an index with one image for each platform.
 func multiArch(t testing.TB, ps ...platform.Platform) v1.ImageIndex {
 	t.Helper()
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
@@ -126,7 +126,7 @@ func multiArch(t testing.TB, ps ...platform.Platform) v1.ImageIndex {
 			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}},
 		})
 	}
-	// What buildkit adds beside each image.
+	// buildkit adds an attestation for each image.
 	return mutate.AppendManifests(index, mutate.IndexAddendum{
 		Add:        imageOf(t, platform.Platform{OS: "unknown", Architecture: "unknown"}, static.NewLayer([]byte("{}"), "application/vnd.in-toto+json")),
 		Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}},
@@ -151,7 +151,7 @@ func layersOf(t testing.TB, img v1.Image) []v1.Layer {
 	return ls
 }
 
-// content is what a disk made by concatenate must hold.
+// content returns the expected content of a disk created by concatenate.
 func content(t testing.TB, img v1.Image) []byte {
 	t.Helper()
 	var all []byte
@@ -169,7 +169,7 @@ func content(t testing.TB, img v1.Image) []byte {
 	return all
 }
 
-// wantDisk makes a disk and looks whether it is right.
+// wantDisk creates a disk and checks its content.
 func wantDisk(t testing.TB, s *Store, img Image, want []byte) {
 	t.Helper()
 	path, err := s.Disk(t.Context(), img, 1<<20, nil)
@@ -185,7 +185,7 @@ func wantDisk(t testing.TB, s *Store, img Image, want []byte) {
 	}
 }
 
-// wantEmpty checks that nothing is left in a folder of the store.
+// wantEmpty checks that nothing is left in a directory of the store.
 func wantEmpty(t testing.TB, dir, folder string) {
 	t.Helper()
 	if left, _ := os.ReadDir(filepath.Join(dir, folder)); len(left) != 0 {
@@ -193,7 +193,7 @@ func wantEmpty(t testing.TB, dir, folder string) {
 	}
 }
 
-// wantNothingHalf checks that all there is in a store is whole.
+// wantNothingHalf checks that a store holds no incomplete files.
 func wantNothingHalf(t testing.TB, dir string) {
 	t.Helper()
 	wantEmpty(t, dir, "tmp")
@@ -214,7 +214,7 @@ func wantNothingHalf(t testing.TB, dir string) {
 	}
 }
 
-// remedy is an error's hint, found as the CLI finds it.
+// remedy returns an error's hint, like the CLI.
 func remedy(err error) string {
 	var r interface{ Remedy() string }
 	if errors.As(err, &r) {
@@ -223,7 +223,7 @@ func remedy(err error) string {
 	return ""
 }
 
-// wantError checks that an error names all the words and that its remedy is useful.
+// wantError checks that an error contains all words and its remedy contains hint.
 func wantError(t *testing.T, err error, hint string, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -275,7 +275,7 @@ func blobBytes(t testing.TB, l v1.Layer) []byte {
 	return raw
 }
 
-// smallDisk is a folder with no more room than size says.
+// smallDisk returns a directory on a file system of the given size.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -293,7 +293,7 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-// fill leaves no room in a folder's file system.
+// fill fills a directory's file system.
 func fill(t *testing.T, dir string) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(dir, "filler"))

@@ -1,14 +1,13 @@
 // Package image turns an image reference into a disk that a machine can start from.
 //
-// A machine is made once and lives long, while a tag moves and a registry goes away.
-// So a reference is turned into a digest first ([Store.Resolve]), and from there on
-// everything goes by digest: the blobs in the store, the check of each of them, the
-// cached disks.
+// A machine lives long, while a tag moves and a registry may go away. So
+// [Store.Resolve] first turns a reference into a digest. Everything else uses digests:
+// the blobs in the store, their verification and the cached disks.
 //
 // The store is an OCI image layout, which other tools can read, with the disks beside
-// it. Any number of processes may use it at once; what one is busy with, another waits
-// for instead of doing it too. A process may be killed at any moment: files get their
-// final name when they are whole and on disk.
+// it. Any number of processes may use it at once; a process waits for work that another
+// one is already doing. A process may be killed at any moment: files get their final
+// name only when they are complete and on disk.
 package image
 
 import (
@@ -31,17 +30,17 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// Image is an image for one platform, known by its digest.
+// Image is an image for one platform, identified by its digest.
 type Image struct {
 	Reference string // in full: "docker.io/library/debian:12", "oci:/srv/layout:debian"
 	Digest    string // of the manifest for Platform, "sha256:…"
 	Platform  platform.Platform
 	Config    Config
-	Size      int64 // bytes of all blobs, compressed as they are
+	Size      int64 // bytes of all blobs, as stored (usually compressed)
 	Created   time.Time
 }
 
-// Config is what an image says about running it.
+// Config is the part of an image's config about running it.
 type Config struct {
 	Env        []string // KEY=VALUE
 	StopSignal string   // as the image spells it, "SIGRTMIN+3"; may be empty
@@ -51,28 +50,28 @@ type Config struct {
 	Cmd        []string
 }
 
-// Layer is one layer of an image, the lowest first in a list of them.
+// Layer is one layer of an image. Lists of layers begin with the lowest one.
 type Layer struct {
 	Name string                        // its digest
 	Open func() (io.ReadCloser, error) // an uncompressed tar
 }
 
-// MakeDisk writes the merged layers as a file system of size bytes to f. The digest
-// is the image's: equal input must make equal disks.
+// MakeDisk writes the merged layers as a file system of size bytes to f. The digest is
+// the image's. Equal input must give equal disks.
 type MakeDisk func(ctx context.Context, f *os.File, layers []Layer, size int64, digest string) error
 
-// Options are what a store needs.
+// Options configures a store.
 type Options struct {
-	Dir        string            // required: where everything is kept
+	Dir        string            // required: directory of the store
 	MakeDisk   MakeDisk          // required for Disk
-	DiskFormat int               // version of what MakeDisk makes; disks of another are not used
+	DiskFormat int               // version of MakeDisk's output; disks of other versions are not used
 	Log        *slog.Logger      // default: discard
 	Keychain   authn.Keychain    // default: the credentials of docker and podman
 	Transport  http.RoundTripper // default: go-containerregistry's
 }
 
-// Store keeps images and the disks made from them. Its methods are safe for concurrent
-// use, by goroutines and by processes.
+// Store keeps images and the disks created from them. Its methods are safe for concurrent
+// use by goroutines and processes.
 type Store struct {
 	dir        string
 	makeDisk   MakeDisk
@@ -83,7 +82,7 @@ type Store struct {
 	retry      transfer.Policy
 }
 
-// New validates o and opens the store, making its folders where they are missing.
+// New validates o and opens the store. It creates missing directories.
 func New(o Options) (*Store, error) {
 	if o.Dir == "" {
 		return nil, errors.New("image: Options.Dir is required")
@@ -110,7 +109,7 @@ func New(o Options) (*Store, error) {
 	return s, s.init()
 }
 
-// newImage is what a manifest and its config say together.
+// newImage returns the image that a manifest and its config describe.
 func newImage(reference string, digest v1.Hash, m *v1.Manifest, c *v1.ConfigFile) Image {
 	img := Image{
 		Reference: reference,

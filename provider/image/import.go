@@ -14,7 +14,7 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// UnknownFormatError reports a file that is no image in any form.
+// UnknownFormatError reports a file that is not an image in any known format.
 type UnknownFormatError struct {
 	File string
 	Err  error // may be nil
@@ -27,19 +27,19 @@ func (e *UnknownFormatError) Error() string {
 	return e.File + " is not an image"
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *UnknownFormatError) Unwrap() error { return e.Err }
 
 // Remedy lists what can be imported.
 func (e *UnknownFormatError) Remedy() string {
-	return "import a tarball of \"docker save\", an OCI layout (a folder or a tarball of one) " +
+	return "import a tarball of \"docker save\", an OCI layout (a directory or a tarball of one) " +
 		"or a tarball of a root file system, plain or compressed"
 }
 
-// Import brings an image from a file into the store under a name that people choose.
-// What the file is shows in its content: a tarball of "docker save", an OCI layout as
-// a folder or a tarball, or a tarball of a root file system. Any of the tarballs may be
-// compressed. An earlier image of that name is replaced.
+// Import copies an image from a file into the store under a name of the user's choice. It
+// detects the format from the content: a tarball of "docker save", an OCI layout as a
+// directory or a tarball, or a tarball of a root file system. Tarballs may be compressed.
+// Import replaces an earlier image of that name.
 func (s *Store) Import(ctx context.Context, name, file string, progress transfer.Progress) (Image, error) {
 	as, err := importName(name)
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Store) Import(ctx context.Context, name, file string, progress transfer
 	return img, s.explain(err)
 }
 
-// importName is a name that a reference can have in a project file.
+// importName parses a name under which a project file can refer to an imported image.
 func importName(s string) (reference, error) {
 	r, err := parseReference(s)
 	if err != nil {
@@ -67,7 +67,7 @@ func importName(s string) (reference, error) {
 	if _, ok := r.name.(name.Tag); !ok {
 		return reference{}, &ReferenceError{
 			Reference: s,
-			Err:       errors.New("an image is imported under a name and a tag, such as local/debian:12"),
+			Err:       errors.New("an imported image needs a name and a tag, such as local/debian:12"),
 		}
 	}
 	return r, nil
@@ -79,20 +79,20 @@ func (s *Store) importAs(ctx context.Context, as, path string, progress transfer
 		return Image{}, err
 	}
 	defer s.close(src)
-	f, err := s.only(ctx, src, as)
+	f, err := s.findForImport(ctx, src, as)
 	if err != nil {
 		return Image{}, err
 	}
 	return f.Image, s.copy(ctx, f, as, true, progress)
 }
 
-// only is the image for this host or, if there is but one, that one: whoever imports it
-// knows why.
-func (s *Store) only(ctx context.Context, src source, as string) (found, error) {
+// findForImport returns the image for this host's platform. If the source has a single image, it
+// returns that one whatever its platform is: the user has chosen the file.
+func (s *Store) findForImport(ctx context.Context, src source, as string) (sourceImage, error) {
 	want := platform.Host()
 	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
-		return found{}, err
+		return sourceImage{}, err
 	}
 	if len(cands) == 1 {
 		want = cands[0].platform
@@ -100,7 +100,7 @@ func (s *Store) only(ctx context.Context, src source, as string) (found, error) 
 	return s.find(ctx, src, as, want)
 }
 
-// recognize opens a file as what it is.
+// recognize detects the format of a file and opens it.
 func (s *Store) recognize(ctx context.Context, path string) (source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *Store) recognize(ctx context.Context, path string) (source, error) {
 	}
 	if info.IsDir() {
 		if _, err := os.Stat(filepath.Join(path, "index.json")); err != nil {
-			return nil, &UnknownFormatError{File: path, Err: fmt.Errorf("a folder, but no OCI image layout: %w", err)}
+			return nil, &UnknownFormatError{File: path, Err: fmt.Errorf("the directory is not an OCI image layout: %w", err)}
 		}
 		return s.openSource(ctx, reference{kind: inLayout, path: path})
 	}
@@ -126,8 +126,8 @@ func (s *Store) recognize(ctx context.Context, path string) (source, error) {
 	return src, nil
 }
 
-// recognizeTarball looks for what only an image archive has. New versions of docker
-// write both forms into one archive; the layout says more.
+// recognizeTarball looks for files that only an image archive has. New versions of Docker
+// write both formats into one archive; the OCI layout has more information.
 func (s *Store) recognizeTarball(ctx context.Context, t *tarFile, path string) (source, error) {
 	_, index := t.members["index.json"]
 	_, layout := t.members["oci-layout"]
@@ -138,7 +138,7 @@ func (s *Store) recognizeTarball(ctx context.Context, t *tarFile, path string) (
 	case docker:
 		return newDockerSource(t, reference{kind: inDockerArchive, path: path})
 	case len(t.members) == 0:
-		return nil, &UnknownFormatError{File: path, Err: errors.New("it has no files in it")}
+		return nil, &UnknownFormatError{File: path, Err: errors.New("the tarball contains no files")}
 	}
 	return newRootfsSource(ctx, t, path)
 }

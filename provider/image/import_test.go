@@ -12,7 +12,7 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-func TestImportTakesEveryFormAsWhatItIs(t *testing.T) {
+func TestImportDetectsEveryFormat(t *testing.T) {
 	p := platform.Host()
 	want := imageOf(t, p, layerOf(t, "bin/sh", "sh"), layerOf(t, "etc/passwd", "root"))
 	rootfs := tarOf(t, "bin/sh", "sh", "etc/passwd", "root", "manifest.d/x", "x")
@@ -35,7 +35,7 @@ func TestImportTakesEveryFormAsWhatItIs(t *testing.T) {
 	})
 }
 
-// checkImport imports twice, which must give the same, and looks at the result by name.
+// checkImport imports twice, which must give the same image, and resolves it by name.
 func checkImport(t *testing.T, file string, disk []byte) {
 	t.Helper()
 	dir := t.TempDir()
@@ -46,7 +46,7 @@ func checkImport(t *testing.T, file string, disk []byte) {
 	}
 	second, err := s.Import(t.Context(), "local/thing:latest", file, nil)
 	if err != nil || second.Digest != first.Digest {
-		t.Errorf("imported again it is %s (%v), not %s", second.Digest, err, first.Digest)
+		t.Errorf("the second import gives %s (%v), not %s", second.Digest, err, first.Digest)
 	}
 	img, err := s.Pull(t.Context(), "local/thing", platform.Host(), nil)
 	if err != nil || img.Digest != first.Digest || img.Reference != "local/thing:latest" {
@@ -60,7 +60,7 @@ func checkImport(t *testing.T, file string, disk []byte) {
 	wantNothingHalf(t, dir)
 }
 
-func TestARootFileSystemTellsItsProcessor(t *testing.T) {
+func TestThePlatformOfARootFileSystemIsDetected(t *testing.T) {
 	elf := func(machine byte) string {
 		return "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00" + string([]byte{machine, 0}) + "rest of the program"
 	}
@@ -87,7 +87,7 @@ func TestARootFileSystemTellsItsProcessor(t *testing.T) {
 	}
 }
 
-func TestAnImageOfAnotherProcessorCanBeImportedButNotUsed(t *testing.T) {
+func TestAnImageOfAnotherPlatformCanBeImportedButNotUsed(t *testing.T) {
 	foreign := "arm64"
 	if runtime.GOARCH == foreign {
 		foreign = "amd64"
@@ -105,10 +105,10 @@ func TestALocalNameNeverGoesToARegistry(t *testing.T) {
 	s := newStore(t, t.TempDir())
 	s.transport = refuse{}
 	_, err := s.Pull(t.Context(), "local/debian:12", amd64, nil)
-	wantError(t, err, "stead image import local/debian:12 FILE", "local/debian:12 is not in the store")
+	wantError(t, err, "stead image import local/debian:12 FILE", "local/debian:12 not found in the store")
 }
 
-func TestAnImportedNameIsNotLookedForElsewhere(t *testing.T) {
+func TestAnImportedNameIsNotLookedUpInARegistry(t *testing.T) {
 	r, s := newRegistry(t), newStore(t, t.TempDir())
 	ref := r.push(t, "app:1", sample(t, "pushed"))
 	file := writeFile(t, filepath.Join(t.TempDir(), "root.tar"), tarOf(t, "etc/x", "imported"))
@@ -122,7 +122,7 @@ func TestAnImportedNameIsNotLookedForElsewhere(t *testing.T) {
 	}
 }
 
-func TestImportRefusesWhatIsNoImage(t *testing.T) {
+func TestImportRejectsOtherFiles(t *testing.T) {
 	file := func(raw []byte) string { return writeFile(t, filepath.Join(t.TempDir(), "file"), raw) }
 	rootfs := tarOf(t, "bin/sh", "sh", "etc/passwd", string(make([]byte, 5000)))
 	tests := map[string]struct {
@@ -132,13 +132,13 @@ func TestImportRefusesWhatIsNoImage(t *testing.T) {
 		"missing file":       {"local/x", "/nowhere.tar", "import a tarball", []string{"/nowhere.tar"}},
 		"empty file":         {"local/x", file(nil), "import a tarball", []string{"is not an image"}},
 		"text":               {"local/x", file([]byte("hello")), "import a tarball", []string{"is not an image"}},
-		"zeros":              {"local/x", file(make([]byte, 4096)), "import a tarball", []string{"no files in it"}},
-		"plain folder":       {"local/x", t.TempDir(), "import a tarball", []string{"no OCI image layout"}},
-		"cut off":            {"local/x", file(rootfs[:3000]), "import a tarball", []string{"not a whole tarball"}},
-		"cut off gzip":       {"local/x", file(packers["gzip"](t, rootfs)[:60]), "import a tarball", []string{"is not an image"}},
+		"zeros":              {"local/x", file(make([]byte, 4096)), "import a tarball", []string{"contains no files"}},
+		"plain directory":    {"local/x", t.TempDir(), "import a tarball", []string{"not an OCI image layout"}},
+		"truncated":          {"local/x", file(rootfs[:3000]), "import a tarball", []string{"not a complete tarball"}},
+		"truncated gzip":     {"local/x", file(packers["gzip"](t, rootfs)[:60]), "import a tarball", []string{"is not an image"}},
 		"bad name":           {"Local X", file(rootfs), "NAME[:TAG]", []string{"Local X"}},
-		"a path for a name":  {"oci:/tmp/x", file(rootfs), "NAME[:TAG]", []string{"under a name and a tag"}},
-		"a digest in a name": {"x@sha256:" + digestOf(t, layerOf(t, "a", "b")).Hex, file(rootfs), "NAME[:TAG]", []string{"under a name and a tag"}},
+		"a path for a name":  {"oci:/tmp/x", file(rootfs), "NAME[:TAG]", []string{"needs a name and a tag"}},
+		"a digest in a name": {"x@sha256:" + digestOf(t, layerOf(t, "a", "b")).Hex, file(rootfs), "NAME[:TAG]", []string{"needs a name and a tag"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +177,7 @@ func FuzzImport(f *testing.F) {
 		}
 		if img, err := s.Import(t.Context(), "local/x", writeFile(t, filepath.Join(dir, "file"), raw), nil); err == nil {
 			if _, err := s.Resolve(t.Context(), "local/x", img.Platform, false); err != nil {
-				t.Errorf("imported, but not to be found: %v", err)
+				t.Errorf("imported, but Resolve fails: %v", err)
 			}
 		}
 		wantNothingHalf(t, filepath.Join(dir, "store"))

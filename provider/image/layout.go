@@ -16,7 +16,7 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// layoutSource is an OCI image layout, as a folder or in a tarball.
+// layoutSource is an OCI image layout, as a directory or in a tarball.
 type layoutSource struct {
 	files
 	ref reference
@@ -33,7 +33,8 @@ func (s *Store) openLayout(ctx context.Context, r reference) (source, error) {
 	return &layoutSource{files: t, ref: r}, nil
 }
 
-// noFile explains a file that is missing, and passes other errors on.
+// noFile turns the error of a missing file into a *[NotFoundError] and adds the reference
+// to other errors.
 func noFile(r reference, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &NotFoundError{Reference: r.String(), Where: r.path, Hint: "check the path in the reference", Err: err}
@@ -47,7 +48,7 @@ func (l *layoutSource) roots(context.Context) ([]v1.Descriptor, error) {
 	var index v1.IndexManifest
 	if err := readJSON(l.files, "index.json", &index); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("no OCI image layout: %w", err)
+			err = fmt.Errorf("not an OCI image layout: %w", err)
 		}
 		return nil, noFile(l.ref, err)
 	}
@@ -56,28 +57,29 @@ func (l *layoutSource) roots(context.Context) ([]v1.Descriptor, error) {
 	}
 	var roots []v1.Descriptor
 	for _, d := range index.Manifests {
-		if named(d, l.ref.tag) {
+		if hasTag(d, l.ref.tag) {
 			roots = append(roots, d)
 		}
 	}
 	if len(roots) == 0 {
 		return nil, &NotFoundError{
 			Reference: l.ref.String(), Where: l.ref.path,
-			Hint: "it has: " + strings.Join(tagsOf(index.Manifests), ", "),
+			Hint: "use one of its tags: " + strings.Join(tagsOf(index.Manifests), ", "),
 		}
 	}
 	return roots, nil
 }
 
-// containerdName is where docker and containerd write the whole name of an image,
-// beside the tag alone in the annotation of the specification.
+// containerdName is the annotation for the full name of an image, which Docker and
+// containerd write in addition to the specification's annotation for the tag.
 const containerdName = "io.containerd.image.name"
 
-func named(d v1.Descriptor, tag string) bool {
+// hasTag reports whether d has this tag or this full name.
+func hasTag(d v1.Descriptor, tag string) bool {
 	return d.Annotations[ocispec.AnnotationRefName] == tag || d.Annotations[containerdName] == tag
 }
 
-// tagsOf lists the names that an index gives.
+// tagsOf returns the distinct tags in an index.
 func tagsOf(ds []v1.Descriptor) []string {
 	var tags []string
 	for _, d := range ds {
@@ -88,8 +90,8 @@ func tagsOf(ds []v1.Descriptor) []string {
 	return tags
 }
 
-// ambiguous refuses to choose between images that have different names. Images of one
-// name, or without any, differ by platform.
+// ambiguous returns an error if images have different names. Images with the same name, or
+// without one, differ by platform.
 func (l *layoutSource) ambiguous(ds []v1.Descriptor) error {
 	tags := tagsOf(ds)
 	if len(tags) < 2 {
@@ -120,7 +122,7 @@ func readJSON(f files, name string, v any) error {
 	}
 	defer rc.Close() // only read from
 	if size > maxDocument {
-		return fmt.Errorf("%s: %d bytes are too many", name, size)
+		return fmt.Errorf("%s is too large: %d bytes", name, size)
 	}
 	raw, err := io.ReadAll(rc)
 	if err != nil {

@@ -41,7 +41,7 @@ func layoutOf(t testing.TB, tagged map[string]v1.Image) string {
 	return dir
 }
 
-// archiveOf packs a folder as "tar -C dir -c ." does.
+// archiveOf packs a directory as "tar -C dir -c ." does.
 func archiveOf(t testing.TB, dir string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -55,8 +55,8 @@ func archiveOf(t testing.TB, dir string) []byte {
 	return buf.Bytes()
 }
 
-// dockerArchiveOf makes what "docker save" of old wrote: uncompressed layers, each in a
-// folder, and a symbolic link where a layer comes twice.
+// dockerArchiveOf returns an archive as old versions of "docker save" wrote it: uncompressed
+// layers, each in a directory, and a symbolic link for a repeated layer.
 func dockerArchiveOf(t testing.TB, tags []string, img v1.Image) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -103,7 +103,7 @@ func dockerArchiveOf(t testing.TB, tags []string, img v1.Image) []byte {
 	return buf.Bytes()
 }
 
-// ggcrArchiveOf is the variant with compressed layers that crane writes.
+// ggcrArchiveOf returns an archive as crane writes it, with compressed layers.
 func ggcrArchiveOf(t testing.TB, img v1.Image) []byte {
 	t.Helper()
 	tag, err := name.NewTag("team/app:1")
@@ -117,7 +117,7 @@ func ggcrArchiveOf(t testing.TB, img v1.Image) []byte {
 	return buf.Bytes()
 }
 
-// packers compress in every way that is understood.
+// packers compress in every supported format.
 var packers = map[string]func(testing.TB, []byte) []byte{
 	"plain": func(_ testing.TB, raw []byte) []byte { return raw },
 	"gzip": func(t testing.TB, raw []byte) []byte {
@@ -224,7 +224,7 @@ func TestAFileIsReadEachTime(t *testing.T) {
 	}
 	two, err := s.Resolve(t.Context(), ref, amd64, false)
 	if err != nil || two.Digest == one.Digest {
-		t.Errorf("after the layout changed it is still %s (%v)", two.Digest, err)
+		t.Errorf("after the layout changed, it still resolves to %s (%v)", two.Digest, err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -232,11 +232,11 @@ func TestAFileIsReadEachTime(t *testing.T) {
 	_, err = s.Fetch(t.Context(), two, nil)
 	wantError(t, err, "check the path", ref)
 	if _, err := s.Fetch(t.Context(), one, nil); err != nil {
-		t.Errorf("what is in the store needs no file: %v", err)
+		t.Errorf("an image in the store should not need its file: %v", err)
 	}
 }
 
-func TestFetchRefusesAFileThatHasChangedSinceThePlan(t *testing.T) {
+func TestFetchRejectsAFileThatHasChangedSinceThePlan(t *testing.T) {
 	dir := layoutOf(t, map[string]v1.Image{"": sample(t, "one")})
 	s := newStore(t, t.TempDir())
 	img, err := s.Resolve(t.Context(), "oci:"+dir, amd64, false)
@@ -270,22 +270,22 @@ func TestBadFilesAreNamed(t *testing.T) {
 		hint  string
 		words []string
 	}{
-		"missing folder":  {"oci:/nowhere/at/all:v1", "check the path", []string{"/nowhere/at/all"}},
-		"no layout":       {"oci:" + t.TempDir(), "check the path", []string{"no OCI image layout"}},
-		"missing tag":     {"oci:" + layoutOf(t, two) + ":v3", "v1", []string{"v3", "is not in"}},
-		"tag left out":    {"oci:" + layoutOf(t, two), "v2", []string{"holds 2 images"}},
-		"missing archive": {"docker-archive:/nowhere.tar", "check the path", []string{"/nowhere.tar"}},
+		"missing directory": {"oci:/nowhere/at/all:v1", "check the path", []string{"/nowhere/at/all"}},
+		"no layout":         {"oci:" + t.TempDir(), "check the path", []string{"not an OCI image layout"}},
+		"missing tag":       {"oci:" + layoutOf(t, two) + ":v3", "v1", []string{"v3", "not found in"}},
+		"tag left out":      {"oci:" + layoutOf(t, two), "v2", []string{"matches 2 images"}},
+		"missing archive":   {"docker-archive:/nowhere.tar", "check the path", []string{"/nowhere.tar"}},
 		"missing name in archive": {
-			"docker-archive:" + file(saved) + ":b:1", "a:1", []string{"b:1", "is not in"},
+			"docker-archive:" + file(saved) + ":b:1", "a:1", []string{"b:1", "not found in"},
 		},
-		"no archive":        {"docker-archive:" + file([]byte("junk")), "", []string{"not a whole tarball"}},
-		"another archive":   {"docker-archive:" + file(tarOf(t, "etc/passwd", "x")), "", []string{"docker save", "manifest.json"}},
-		"cut off archive":   {"docker-archive:" + file(saved[:len(saved)/2]), "", []string{"not a whole tarball"}},
-		"cut off gzip":      {"oci-archive:" + file(packers["gzip"](t, saved)[:500]), "", []string{"unexpected EOF"}},
-		"blob missing":      {"oci:" + damaged(func(p string) { _ = os.Remove(p) }), "", []string{layer, "no such file"}},
-		"blob tampered":     {"oci:" + damaged(func(p string) { flip(t, p) }), "nothing of it was kept", []string{layer, "has the digest"}},
-		"blob cut off":      {"oci:" + damaged(func(p string) { _ = os.Truncate(p, 10) }), "nothing of it was kept", []string{layer, "cut off: 10 bytes"}},
-		"layer not as said": {"docker-archive:" + file(bytes.ReplaceAll(saved, []byte("one sh"), []byte("two sh"))), "", []string{"has the digest"}},
+		"not an archive":                     {"docker-archive:" + file([]byte("junk")), "", []string{"not a complete tarball"}},
+		"another archive":                    {"docker-archive:" + file(tarOf(t, "etc/passwd", "x")), "", []string{"docker save", "manifest.json"}},
+		"truncated archive":                  {"docker-archive:" + file(saved[:len(saved)/2]), "", []string{"not a complete tarball"}},
+		"truncated gzip":                     {"oci-archive:" + file(packers["gzip"](t, saved)[:500]), "", []string{"unexpected EOF"}},
+		"blob missing":                       {"oci:" + damaged(func(p string) { _ = os.Remove(p) }), "", []string{layer, "no such file"}},
+		"blob tampered":                      {"oci:" + damaged(func(p string) { flip(t, p) }), "no part of the blob was kept", []string{layer, "has the digest"}},
+		"blob truncated":                     {"oci:" + damaged(func(p string) { _ = os.Truncate(p, 10) }), "no part of the blob was kept", []string{layer, "truncated: 10 bytes"}},
+		"layer that differs from the config": {"docker-archive:" + file(bytes.ReplaceAll(saved, []byte("one sh"), []byte("two sh"))), "", []string{"has the digest"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -310,7 +310,7 @@ func flip(t testing.TB, path string) {
 	}
 }
 
-func TestAMultiPlatformLayoutIsChosenFrom(t *testing.T) {
+func TestThePlatformIsChosenFromALayout(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "layout")
 	l, err := layout.Write(dir, empty.Index)
 	if err != nil {

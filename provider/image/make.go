@@ -19,10 +19,10 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// Make makes sure that an image of this name is in the store. Where there is none, write
-// is called to make one in a file, in any form that [Store.Import] takes. Of several who
-// want the same image one makes it and the others wait. The folder of the file is free
-// for scratch files; it is gone afterwards.
+// Make ensures that an image of this name is in the store. If there is none, it calls write
+// to create one in a file, in any format that [Store.Import] accepts. Of several concurrent
+// callers for the same image, one creates it and the others wait. write may use the
+// directory of the file for scratch files; Make removes it afterwards.
 func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Context, file string) error, progress transfer.Progress) (Image, error) {
 	r, err := importName(name)
 	if err != nil {
@@ -39,8 +39,8 @@ func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Co
 		return Image{}, err
 	}
 	defer unlock()
-	img, _, err := s.stored(ctx, r, platform.Host())
-	if f, ok := s.whole(ctx, r, img); err == nil && ok {
+	img, _, err := s.lookUp(ctx, r, platform.Host())
+	if f, ok := s.loadComplete(ctx, r, img); err == nil && ok {
 		return f.Image, nil
 	}
 	dir, err := os.MkdirTemp(s.tmpDir(), "make-")
@@ -54,11 +54,12 @@ func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Co
 	return img, s.explain(errors.Join(err, os.RemoveAll(dir)))
 }
 
-// LayoutTag is the tag under which [Store.Layout] gives an image.
+// LayoutTag is the tag of the image in a layout of [Store.Layout].
 const LayoutTag = "image"
 
-// Layout makes dir an OCI layout of a stored image, for programs that read one. Its blobs
-// are those of the store, which must not change while it is used: see [Store.Make].
+// Layout creates an OCI layout of a stored image in dir, for programs that read one. It
+// links to the blobs of the store, which must stay while the layout is used: see
+// [Store.Make].
 func (s *Store) Layout(ctx context.Context, img Image, dir string) error {
 	h, err := v1.NewHash(img.Digest)
 	if err != nil {

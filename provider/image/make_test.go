@@ -14,14 +14,14 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// writeRootFS makes an image in the form of a root file system.
+// writeRootFS writes an image as the tarball of a root file system.
 func writeRootFS(t *testing.T) func(context.Context, string) error {
 	return func(_ context.Context, file string) error {
 		return os.WriteFile(file, tarOf(t, "etc/os-release", "ID=made"), 0o600)
 	}
 }
 
-func TestAnImageIsMadeOnceForAllWhoWantIt(t *testing.T) {
+func TestAnImageIsCreatedOnceForConcurrentCallers(t *testing.T) {
 	dir := t.TempDir()
 	var made atomic.Int32
 	var wg sync.WaitGroup
@@ -39,14 +39,14 @@ func TestAnImageIsMadeOnceForAllWhoWantIt(t *testing.T) {
 	}
 	wg.Wait()
 	if n := made.Load(); n != 1 {
-		t.Errorf("the image was made %d times", n)
+		t.Errorf("the image was created %d times", n)
 	}
 	if img, err := newStore(t, dir).Resolve(t.Context(), "local/build:1", platform.Host(), true); err != nil || img.Digest == "" {
 		t.Errorf("Resolve = %v, %v", img, err)
 	}
 }
 
-func TestWhatCouldNotBeMadeLeavesNothing(t *testing.T) {
+func TestAFailedMakeLeavesNothing(t *testing.T) {
 	s := newStore(t, t.TempDir())
 	broken := errors.New("no space in the oven")
 	_, err := s.Make(t.Context(), "local/build:1", func(_ context.Context, file string) error {
@@ -63,7 +63,7 @@ func TestWhatCouldNotBeMadeLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestALayoutShowsOneImageToOtherPrograms(t *testing.T) {
+func TestALayoutContainsOneImage(t *testing.T) {
 	s := newStore(t, t.TempDir())
 	img, err := s.Make(t.Context(), "local/base:1", writeRootFS(t), nil)
 	if err != nil {
@@ -81,7 +81,7 @@ func TestALayoutShowsOneImageToOtherPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(m.Manifests) != 1 || !named(m.Manifests[0], LayoutTag) || m.Manifests[0].Digest.String() != img.Digest {
+	if len(m.Manifests) != 1 || !hasTag(m.Manifests[0], LayoutTag) || m.Manifests[0].Digest.String() != img.Digest {
 		t.Errorf("the layout has %+v", m.Manifests)
 	}
 	other, err := index.Image(m.Manifests[0].Digest)

@@ -15,12 +15,12 @@ import (
 // Entry is an image in the store.
 type Entry struct {
 	Image
-	Imported bool        // it came from a file; no registry is asked about it
+	Imported bool        // it came from a file; registries are not asked about it
 	Disks    space.Space // its cached disks
-	Problem  string      // why it cannot be used; empty when it can
+	Problem  string      // why it cannot be used; empty if it can
 }
 
-// List tells what is in the store, ordered by name and platform.
+// List returns the images in the store, ordered by name and platform.
 func (s *Store) List(ctx context.Context) ([]Entry, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -66,19 +66,19 @@ func (s *Store) entry(ctx context.Context, d v1.Descriptor) (Entry, error) {
 	} else {
 		e.Image = f.Image
 	}
-	disks, err := stored(s.disksDir())
+	disks, err := listFiles(s.disksDir())
 	for _, f := range disks {
-		if f.digest == d.Digest.Hex && s.current(f) {
+		if f.digest == d.Digest.Hex && s.isCurrent(f) {
 			e.Disks = e.Disks.Plus(f.Space)
 		}
 	}
 	return e, err
 }
 
-// Remove forgets the image of a name, for every platform, or the images of a digest (of
-// which the first 12 digits are enough), and frees what [Store.Prune] does. Machines made
-// from it keep running; they have disks of their own. It waits until nobody works with
-// the store.
+// Remove removes the image of a name, for every platform, or the images of a digest (the
+// first 12 digits are enough), and frees what [Store.Prune] frees. Machines created from
+// the image are not affected: they have disks of their own. Remove waits until no other
+// process uses the store.
 func (s *Store) Remove(ctx context.Context, name string) (Pruned, error) {
 	match, err := matcher(name)
 	if err != nil {
@@ -87,13 +87,13 @@ func (s *Store) Remove(ctx context.Context, name string) (Pruned, error) {
 	return s.Prune(ctx, PruneOptions{Unwanted: func(entries []Entry) ([]Entry, error) {
 		entries = slices.DeleteFunc(entries, func(e Entry) bool { return !match(e) })
 		if len(entries) == 0 {
-			return nil, &NotFoundError{Reference: name, Where: "the store", Hint: "\"stead image ls\" shows what is there"}
+			return nil, &NotFoundError{Reference: name, Where: "the store", Hint: "run \"stead image ls\" to list the images"}
 		}
 		return entries, nil
 	}})
 }
 
-// matcher tells which entries a user means.
+// matcher returns a function that reports whether an entry matches a name or digest.
 func matcher(name string) (func(Entry) bool, error) {
 	const enough = 12
 	digits := strings.TrimPrefix(name, "sha256:")

@@ -12,7 +12,7 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-func TestListTellsWhatIsThere(t *testing.T) {
+func TestListShowsImages(t *testing.T) {
 	r, s := newRegistry(t), newStore(t, t.TempDir())
 	if entries, err := s.List(t.Context()); err != nil || len(entries) != 0 {
 		t.Fatalf("an empty store lists %v, %v", entries, err)
@@ -59,7 +59,7 @@ func TestListShowsADamagedImageAndRemoveFreesIt(t *testing.T) {
 	}
 }
 
-func TestRemoveFreesWhatNobodyElseNeeds(t *testing.T) {
+func TestRemoveFreesWhatNoOtherImageNeeds(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	s := newStore(t, dir)
 	shared := layerOf(t, "etc/os-release", "shared")
@@ -91,7 +91,7 @@ func TestRemoveFreesWhatNobodyElseNeeds(t *testing.T) {
 		leftover:                           false,
 	} {
 		if _, err := os.Stat(path); (err == nil) != want {
-			t.Errorf("%s: %v, want it there: %v", path, err, want)
+			t.Errorf("%s: %v, want it to exist: %v", path, err, want)
 		}
 	}
 	if disks, _ := os.ReadDir(filepath.Join(dir, "disks")); len(disks) != 1 {
@@ -99,20 +99,20 @@ func TestRemoveFreesWhatNobodyElseNeeds(t *testing.T) {
 	}
 	wantDisk(t, s, images[1], content(t, two))
 	if _, err := s.Disk(t.Context(), images[0], 1<<20, nil); err == nil {
-		t.Error("the removed image still makes disks")
+		t.Error("a disk was created from the removed image")
 	}
 
 	if _, err := s.Remove(t.Context(), transfer.ShortID(images[1].Digest)); err != nil {
 		t.Errorf("by short digest: %v", err)
 	}
 	if blobs, _ := os.ReadDir(filepath.Join(dir, "blobs", "sha256")); len(blobs) != 0 {
-		t.Errorf("%d blobs are left of nothing", len(blobs))
+		t.Errorf("%d blobs are left without an image", len(blobs))
 	}
 	_, err := s.Remove(t.Context(), refTwo)
-	wantError(t, err, "stead image ls", refTwo, "is not in the store")
+	wantError(t, err, "stead image ls", refTwo, "not found in the store")
 }
 
-func TestRemoveWaitsForWhoWorks(t *testing.T) {
+func TestRemoveWaitsForOtherProcesses(t *testing.T) {
 	s, _, img := imported(t)
 	started, finish := make(chan struct{}), make(chan struct{})
 	s.makeDisk = func(ctx context.Context, f *os.File, layers []Layer, size int64, digest string) error {
@@ -129,7 +129,7 @@ func TestRemoveWaitsForWhoWorks(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := s.Remove(ctx, img.Reference); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("while somebody works: %v", err)
+		t.Errorf("while the store is held: %v", err)
 	}
 	close(finish)
 	if err := <-disk; err != nil {

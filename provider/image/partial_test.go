@@ -17,7 +17,7 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// bigBlob is an image in a registry with a layer of some hundred KiB.
+// bigBlob pushes an image with a layer of some hundred KiB to a registry.
 func bigBlob(t *testing.T) (r *fakeRegistry, ref string, img v1.Image, layer v1.Hash, size int64) {
 	t.Helper()
 	r = newRegistry(t)
@@ -26,22 +26,23 @@ func bigBlob(t *testing.T) (r *fakeRegistry, ref string, img v1.Image, layer v1.
 	return r, r.push(t, "big:1", img), img, digestOf(t, l), int64(len(blobBytes(t, l)))
 }
 
-// partOf is the file with what has come of a blob.
+// partOf returns the path of a partial blob.
 func partOf(dir string, h v1.Hash) string { return filepath.Join(dir, "partial", h.Hex) }
 
-// interrupted pulls with a new store until the registry cuts the blob off after n bytes.
+// interrupted pulls with a new store until the registry ends the connection after n bytes
+// of the blob.
 func interrupted(t *testing.T, r *fakeRegistry, dir, ref string, layer v1.Hash, n int64) {
 	t.Helper()
 	r.cutAfter(layer, n, nil)
 	s := newStore(t, dir)
 	s.retry.Tries = 1
 	_, err := s.Pull(t.Context(), ref, amd64, nil)
-	wantError(t, err, "what came of it is kept", layer.String())
+	wantError(t, err, "resumes where it stopped", layer.String())
 	if info, err := os.Stat(partOf(dir, layer)); err != nil || info.Size() != n {
 		t.Fatalf("kept is %v, %v; want %d bytes", info, err, n)
 	}
 	if _, err := os.Stat(blobFile(dir, layer)); err == nil {
-		t.Fatal("half a blob got a name")
+		t.Fatal("an incomplete blob was stored")
 	}
 	if got := r.bytesServed(layer); got != n {
 		t.Fatalf("the registry served %d bytes, want %d", got, n)
@@ -49,7 +50,7 @@ func interrupted(t *testing.T, r *fakeRegistry, dir, ref string, layer v1.Hash, 
 	r.cutAfter(layer, -1, nil)
 }
 
-func TestAPullGoesOnInTheMiddleOfABlob(t *testing.T) {
+func TestAPullResumesInTheMiddleOfABlob(t *testing.T) {
 	r, ref, img, layer, size := bigBlob(t)
 	dir := t.TempDir()
 	interrupted(t, r, dir, ref, layer, 100_000)
@@ -75,7 +76,7 @@ func TestAPullGoesOnInTheMiddleOfABlob(t *testing.T) {
 	wantDisk(t, s, got, content(t, img))
 }
 
-func TestACutConnectionIsTakenUpWhereItEnded(t *testing.T) {
+func TestABlobResumesAfterACutConnection(t *testing.T) {
 	r, ref, _, layer, size := bigBlob(t)
 	r.cutAfter(layer, size/2+1, nil)
 	if _, err := newStore(t, t.TempDir()).Pull(t.Context(), ref, amd64, nil); err != nil {
@@ -128,7 +129,7 @@ func TestARegistryWithoutRangesSendsTheWholeBlob(t *testing.T) {
 	}
 }
 
-func TestAPartThatIsWrongIsThrownAwayAndTheBlobFetchedOnceMore(t *testing.T) {
+func TestABlobWithAWrongPartIsFetchedAgain(t *testing.T) {
 	for name, spoil := range map[string]func(part []byte, size int64) []byte{
 		"a byte has changed":      func(p []byte, _ int64) []byte { p[17] ^= 1; return p },
 		"it is as long, and zero": func(_ []byte, size int64) []byte { return make([]byte, size) },
@@ -156,7 +157,7 @@ func TestAPartThatIsWrongIsThrownAwayAndTheBlobFetchedOnceMore(t *testing.T) {
 	}
 }
 
-func TestAWholePartNeedsNoRegistry(t *testing.T) {
+func TestACompletePartNeedsNoRegistry(t *testing.T) {
 	r, ref, img, layer, _ := bigBlob(t)
 	dir := t.TempDir()
 	interrupted(t, r, dir, ref, layer, 100_000)
@@ -165,13 +166,13 @@ func TestAWholePartNeedsNoRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := r.bytesServed(layer); n != 0 {
-		t.Errorf("%d bytes were fetched of what was there", n)
+		t.Errorf("%d bytes of the complete part were fetched", n)
 	}
 	wantNothingHalf(t, dir)
 	wantEmpty(t, dir, "partial")
 }
 
-func TestABlobThatIsWrongAfterGoingOnIsGivenUp(t *testing.T) {
+func TestABlobThatIsStillWrongAfterAResumeFails(t *testing.T) {
 	r, ref, _, layer, size := bigBlob(t)
 	dir := t.TempDir()
 	interrupted(t, r, dir, ref, layer, 100_000)
@@ -186,9 +187,9 @@ func TestABlobThatIsWrongAfterGoingOnIsGivenUp(t *testing.T) {
 		return true
 	})
 	_, err := newStore(t, dir).Pull(t.Context(), ref, amd64, nil)
-	wantError(t, err, "nothing of it was kept", layer.String(), "its content has the digest")
+	wantError(t, err, "no part of the blob was kept", layer.String(), "the content has the digest")
 	if asked.Load() != 2 {
-		t.Errorf("it was fetched %d times, want the rest and then once all of it", asked.Load())
+		t.Errorf("the blob was fetched %d times, want the rest and then once all of it", asked.Load())
 	}
 	wantNothingHalf(t, dir)
 	wantEmpty(t, dir, "partial")
@@ -206,7 +207,7 @@ func TestAFullDiskKeepsNoPart(t *testing.T) {
 	wantEmpty(t, dir, "partial")
 }
 
-// fullDisk fails while a blob is written, as if there were no room for it.
+// fullDisk makes the write of a blob fail, as on a full disk.
 type fullDisk struct {
 	http.RoundTripper
 	blob string
@@ -225,12 +226,12 @@ type noRoom struct{}
 func (noRoom) Read([]byte) (int, error) { return 0, syscall.ENOSPC }
 func (noRoom) Close() error             { return nil }
 
-func TestAnInterruptKeepsWhatCame(t *testing.T) {
+func TestAnInterruptKeepsTheReceivedPart(t *testing.T) {
 	r, ref, _, layer, size := bigBlob(t)
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	s := newStore(t, dir)
-	// The registry stalls in the middle; Ctrl-C comes when that much is on disk.
+	// The registry stalls in the middle. Ctrl-C follows when that much is on disk.
 	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
 		if !strings.HasSuffix(q.URL.Path, layer.String()) {
 			return false

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// childEnv makes the test binary a process that pulls an image and makes its disk:
-// "FOLDER REFERENCE MOMENT". At the moment "half" or "whole" of the disk it says so and
-// waits to be killed.
+// childEnv turns the test binary into a process that pulls an image and creates its disk.
+// Its value is "FOLDER REFERENCE MOMENT". At the moment "half" or "whole" of the disk the
+// process prints that word and waits to be killed.
 const childEnv = "STEAD_TEST_CHILD"
 
-// madeFile, beside the store, gets a line for each disk that a child begins to make.
+// madeFile, beside the store, gets a line for each disk that a child starts to create.
 const madeFile = "made"
 
 func TestMain(m *testing.M) {
@@ -77,7 +77,7 @@ func child(t *testing.T, dir, ref, moment string) *exec.Cmd {
 	return cmd
 }
 
-// await waits for what is about to happen.
+// await waits until a condition is true.
 func await(t *testing.T, happened func() bool) {
 	for end := time.Now().Add(time.Minute); !happened(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -131,7 +131,7 @@ func TestProcessesShareOnePullAndOneConversion(t *testing.T) {
 	const processes = 3
 	r, ref, img, layer, size := bigBlob(t)
 	dir := filepath.Join(t.TempDir(), "store")
-	// No blob comes before all of them want it.
+	// Serve no blob before all processes have asked for it.
 	r.misbehave(func(_ http.ResponseWriter, q *http.Request) bool {
 		if strings.Contains(q.URL.Path, "/blobs/") {
 			await(t, func() bool { return r.asked("GET", "/manifests/1") == processes })
@@ -155,7 +155,7 @@ func TestProcessesShareOnePullAndOneConversion(t *testing.T) {
 		t.Errorf("%d bytes of the layer were fetched, want its %d", n, size)
 	}
 	if made, err := os.ReadFile(filepath.Join(filepath.Dir(dir), madeFile)); err != nil || strings.Count(string(made), "\n") != 1 {
-		t.Errorf("the disk was made for %q, %v; want once", made, err)
+		t.Errorf("the disk was created for %q, %v; want once", made, err)
 	}
 	got, err := newStore(t, dir).Resolve(t.Context(), ref, amd64, false)
 	if err != nil {
@@ -166,7 +166,7 @@ func TestProcessesShareOnePullAndOneConversion(t *testing.T) {
 	wantEmpty(t, dir, "partial")
 }
 
-func TestAPullThatWasKilledGoesOnInTheBlob(t *testing.T) {
+func TestAKilledPullResumesInTheBlob(t *testing.T) {
 	_, _, _, _, size := bigBlob(t)
 	for _, n := range []int64{0, 1, size / 2, size - 1} {
 		t.Run(fmt.Sprintf("after %d bytes", n), func(t *testing.T) {
@@ -188,11 +188,11 @@ func TestAPullThatWasKilledGoesOnInTheBlob(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := cmd.Wait(); err == nil {
-				t.Fatal("it was not killed")
+				t.Fatal("the process was not killed")
 			}
 			s := newStore(t, dir)
 			if list, err := s.List(t.Context()); err != nil || len(list) != 0 {
-				t.Errorf("half an image is listed: %v, %v", list, err)
+				t.Errorf("an incomplete image is listed: %v, %v", list, err)
 			}
 			wantNothingHalf(t, dir)
 			r.cutAfter(layer, -1, nil)
@@ -212,7 +212,7 @@ func TestAPullThatWasKilledGoesOnInTheBlob(t *testing.T) {
 	}
 }
 
-func TestAProcessThatIsKilledAtAnyMomentHarmsNothing(t *testing.T) {
+func TestAProcessMayBeKilledAtAnyMoment(t *testing.T) {
 	const rounds = 12
 	_, ref, img, _, _ := bigBlob(t)
 	dir := filepath.Join(t.TempDir(), "store")
@@ -241,7 +241,7 @@ func TestAProcessThatIsKilledAtAnyMomentHarmsNothing(t *testing.T) {
 				wantThere(t, map[string]bool{f: true})
 			}
 		}
-		if disks, _ := stored(s.disksDir()); len(disks) > 0 {
+		if disks, _ := listFiles(s.disksDir()); len(disks) > 0 {
 			wantDisk(t, s, list[0].Image, content(t, img))
 		}
 	}

@@ -12,27 +12,28 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// PruneOptions says what [Store.Prune] frees besides what nothing leads to.
+// PruneOptions says what [Store.Prune] removes in addition to unreferenced files.
 type PruneOptions struct {
-	// Unwanted picks images that go too. It is asked while nobody else works with the
-	// store. Default: none go.
+	// Unwanted selects images to remove. Prune calls it while no other process uses the
+	// store. Default: remove no images.
 	Unwanted func([]Entry) ([]Entry, error)
-	// Disks means all cached disks: they are made again when they are wanted.
+	// Disks removes all cached disks. They are created again when they are needed.
 	Disks bool
-	// DryRun changes nothing and tells what would go.
+	// DryRun only reports what would be removed.
 	DryRun bool
 }
 
-// Pruned tells what went.
+// Pruned reports what was removed.
 type Pruned struct {
 	Images []Entry
 	Files  int
-	Freed  int64 // real bytes; blocks that a machine's disk shares stay with that
+	Freed  int64 // allocated bytes; blocks shared with a machine's disk stay allocated
 }
 
-// Prune frees what no image needs: blobs of tags that have moved, parts of interrupted
-// pulls, leftovers, and cached disks that are of another version or of an image that is
-// gone. It waits until nobody works with the store. Machines have disks of their own.
+// Prune removes what no image needs: blobs of tags that have moved, parts of interrupted
+// pulls, leftovers of killed processes, and cached disks of another format or of a removed
+// image. It waits until no other process uses the store. Machines are not affected: they
+// have disks of their own.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 	leave, err := s.enterAlone(ctx)
 	if err != nil {
@@ -44,7 +45,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 		return Pruned{}, err
 	}
 	p := Pruned{}
-	if p.Images, err = s.unwanted(ctx, index.Manifests, o); err != nil {
+	if p.Images, err = s.selectUnwanted(ctx, index.Manifests, o); err != nil {
 		return Pruned{}, err
 	}
 	forget := func(ds []v1.Descriptor) []v1.Descriptor {
@@ -52,7 +53,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 			return slices.ContainsFunc(p.Images, func(e Entry) bool { return e.isOf(d) })
 		})
 	}
-	files, err := s.unneeded(ctx, forget(index.Manifests), o.Disks)
+	files, err := s.listUnneeded(ctx, forget(index.Manifests), o.Disks)
 	if err != nil || o.DryRun {
 		p.count(files)
 		return p, err
@@ -61,7 +62,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 	return p, err
 }
 
-// free removes the images and then the files that nothing leads to without them.
+// free removes the images from the index and then the files.
 func (s *Store) free(ctx context.Context, p *Pruned, forget func([]v1.Descriptor) []v1.Descriptor, files []storedFile) error {
 	var full error
 	if len(p.Images) > 0 {
@@ -76,7 +77,7 @@ func (s *Store) free(ctx context.Context, p *Pruned, forget func([]v1.Descriptor
 		p.count([]storedFile{f})
 	}
 	if full != nil {
-		// There was no room for a shorter index; now there is.
+		// The disk was too full to write even a shorter index: try again.
 		if err := s.change(ctx, forget); err != nil {
 			return s.explain(err)
 		}
@@ -91,8 +92,8 @@ func (p *Pruned) count(files []storedFile) {
 	}
 }
 
-// unwanted asks which images go.
-func (s *Store) unwanted(ctx context.Context, images []v1.Descriptor, o PruneOptions) ([]Entry, error) {
+// selectUnwanted returns the images that o selects.
+func (s *Store) selectUnwanted(ctx context.Context, images []v1.Descriptor, o PruneOptions) ([]Entry, error) {
 	if o.Unwanted == nil {
 		return nil, nil
 	}
@@ -103,20 +104,20 @@ func (s *Store) unwanted(ctx context.Context, images []v1.Descriptor, o PruneOpt
 	return o.Unwanted(entries)
 }
 
-// isOf tells whether the entry was made of d.
+// isOf reports whether d describes the entry's image.
 func (e Entry) isOf(d v1.Descriptor) bool {
 	return e.Digest == d.Digest.String() && e.Reference == d.Annotations[ocispec.AnnotationRefName]
 }
 
-// unneeded lists what the images do not lead to, with disks also their cached disks.
-// The caller is alone in the store: nothing is on its way.
-func (s *Store) unneeded(ctx context.Context, images []v1.Descriptor, disks bool) ([]storedFile, error) {
+// listUnneeded lists the files that the images do not need, with disks also their cached disks.
+// The caller holds the store alone, so no file is in the making.
+func (s *Store) listUnneeded(ctx context.Context, images []v1.Descriptor, disks bool) ([]storedFile, error) {
 	needed, named := map[string]bool{}, map[string]bool{}
 	for _, d := range images {
 		named[d.Digest.Hex] = true
 		names, err := s.blobsOf(ctx, d)
 		if err != nil {
-			s.log.Warn("image store: an image is damaged", "digest", d.Digest, "error", err)
+			s.log.Warn("image store: an image is damaged", "digest", d.Digest, "err", err)
 		}
 		for _, n := range names {
 			needed[n] = true
@@ -127,15 +128,15 @@ func (s *Store) unneeded(ctx context.Context, images []v1.Descriptor, disks bool
 		return nil, err
 	}
 	files := slices.DeleteFunc(blobs, func(f storedFile) bool { return needed[f.digest] })
-	cached, err := stored(s.disksDir())
+	cached, err := listFiles(s.disksDir())
 	if err != nil {
 		return nil, err
 	}
 	files = append(files, slices.DeleteFunc(cached, func(f storedFile) bool {
-		return !disks && named[f.digest] && s.current(f)
+		return !disks && named[f.digest] && s.isCurrent(f)
 	})...)
 	for _, dir := range []string{s.partialDir(), s.tmpDir()} {
-		left, err := stored(dir)
+		left, err := listFiles(dir)
 		if err != nil {
 			return nil, err
 		}
@@ -144,9 +145,9 @@ func (s *Store) unneeded(ctx context.Context, images []v1.Descriptor, disks bool
 	return files, nil
 }
 
-// clearLocks removes lock files, which are worth nothing while nobody else is here.
+// clearLocks removes all lock files. That is safe because the caller holds the store alone.
 func (s *Store) clearLocks() error {
-	locks, err := stored(s.locksDir())
+	locks, err := listFiles(s.locksDir())
 	for _, f := range locks {
 		err = errors.Join(err, os.Remove(f.path))
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// pulled has an image of the registry in the store, with a disk.
+// pulled pulls an image from the registry into the store and creates a disk.
 func pulled(t *testing.T, s *Store, ref string) (img Image, disk string) {
 	t.Helper()
 	img, err := s.Resolve(t.Context(), ref, amd64, true)
@@ -31,17 +31,17 @@ func pulled(t *testing.T, s *Store, ref string) (img Image, disk string) {
 	return img, disk
 }
 
-// wantThere checks which files are there and which are not.
+// wantThere checks which files exist and which do not.
 func wantThere(t *testing.T, want map[string]bool) {
 	t.Helper()
 	for path, want := range want {
 		if _, err := os.Stat(path); (err == nil) != want {
-			t.Errorf("%s: %v, want it there: %v", path, err, want)
+			t.Errorf("%s: %v, want it to exist: %v", path, err, want)
 		}
 	}
 }
 
-// blobsOfImage are the files of an image's blobs.
+// blobsOfImage returns the paths of an image's blobs.
 func blobsOfImage(t *testing.T, dir string, img v1.Image) []string {
 	t.Helper()
 	c, err := img.ConfigName()
@@ -55,7 +55,7 @@ func blobsOfImage(t *testing.T, dir string, img v1.Image) []string {
 	return files
 }
 
-func TestPruneFreesWhatNoNameLeadsTo(t *testing.T) {
+func TestPruneRemovesUnreferencedFiles(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	s := newStore(t, dir)
 	old, now := sample(t, "old"), sample(t, "now")
@@ -66,7 +66,7 @@ func TestPruneFreesWhatNoNameLeadsTo(t *testing.T) {
 	part := writeFile(t, partOf(dir, digestOf(t, sample(t, "never"))), []byte("half"))
 	killed := filepath.Join(dir, "tmp", "of-a-killed-process")
 	if list, err := s.List(t.Context()); err != nil || len(list) != 1 {
-		t.Errorf("the list has %v, %v; want what the tag means now alone", list, err)
+		t.Errorf("the list has %v, %v; want only the tag's current image", list, err)
 	}
 	want := map[string]bool{oldDisk: false, disk: true, part: false, killed: false}
 	for _, f := range blobsOfImage(t, dir, old) {
@@ -80,7 +80,7 @@ func TestPruneFreesWhatNoNameLeadsTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(killed, 0o700); err != nil { // not before: looking clears it away
+	if err := os.MkdirAll(killed, 0o700); err != nil { // only now: List removes temporary files
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(killed, "large"), make([]byte, 50_000))
@@ -90,7 +90,7 @@ func TestPruneFreesWhatNoNameLeadsTo(t *testing.T) {
 	}
 	for f := range want {
 		if _, err := os.Stat(f); err != nil {
-			t.Errorf("telling what would go removed %s", f)
+			t.Errorf("the dry run removed %s", f)
 		}
 	}
 	did, err := s.Prune(t.Context(), PruneOptions{})
@@ -99,17 +99,17 @@ func TestPruneFreesWhatNoNameLeadsTo(t *testing.T) {
 	}
 	wantThere(t, want)
 	if did.Files != told.Files || did.Freed != told.Freed || did.Files != 8 {
-		t.Errorf("%+v went, %+v was told; want 8 files", did, told)
+		t.Errorf("removed %+v, the dry run reported %+v; want 8 files", did, told)
 	}
 	if least := u.Nameless.Real + u.Parts.Real + 50_000; did.Freed < least || u.Nameless.Real == 0 {
-		t.Errorf("%d bytes were freed; the usage tells of %d", did.Freed, least)
+		t.Errorf("%d bytes were freed; the usage reported %d", did.Freed, least)
 	}
 	if again, err := s.Prune(t.Context(), PruneOptions{}); err != nil || again.Files != 0 || again.Freed != 0 {
-		t.Errorf("once more it freed %+v, %v", again, err)
+		t.Errorf("the second prune freed %+v, %v", again, err)
 	}
 }
 
-func TestADiskOfAnotherFormatIsNotUsedAndGoes(t *testing.T) {
+func TestADiskOfAnotherFormatIsNotUsedAndIsPruned(t *testing.T) {
 	for name, free := range map[string]func(context.Context, *Store) error{
 		"by prune": func(ctx context.Context, s *Store) error {
 			_, err := s.Prune(ctx, PruneOptions{})
@@ -126,7 +126,7 @@ func TestADiskOfAnotherFormatIsNotUsedAndGoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// How disks were named before they had a format.
+			// The name of disks before they had a format.
 			oldest := writeFile(t, filepath.Join(dir, "disks", digestOf(t, sample(t, "x")).Hex+"-1048576.ext4"), []byte("x"))
 			s, err = New(Options{Dir: dir, MakeDisk: concatenate, DiskFormat: 7})
 			if err != nil {
@@ -142,7 +142,7 @@ func TestADiskOfAnotherFormatIsNotUsedAndGoes(t *testing.T) {
 			}
 			list, err := s.List(t.Context())
 			if err != nil || !slices.ContainsFunc(list, func(e Entry) bool { return e.Disks.Size == 1<<20 }) {
-				t.Errorf("the list is %+v, %v; want it to count the usable disk alone", list, err)
+				t.Errorf("the list is %+v, %v; want it to count only the usable disk", list, err)
 			}
 			if err := free(t.Context(), s); err != nil {
 				t.Fatal(err)
@@ -167,7 +167,7 @@ func TestPruneOfDisksKeepsImages(t *testing.T) {
 	wantNothingHalf(t, dir)
 }
 
-func TestPruneTakesTheImagesThatItIsTold(t *testing.T) {
+func TestPruneRemovesTheSelectedImages(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	s := newStore(t, dir)
 	shared := layerOf(t, "etc/os-release", "shared")
@@ -200,20 +200,20 @@ func TestPruneTakesTheImagesThatItIsTold(t *testing.T) {
 	wantThere(t, want)
 }
 
-func TestPruneWaitsUntilNobodyHoldsTheStore(t *testing.T) {
+func TestPruneWaitsUntilTheStoreIsReleased(t *testing.T) {
 	s, dir, img := imported(t)
 	release, err := newStore(t, dir).Hold(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Whoever holds it can work, and so can others.
+	// The holder and others can use the store.
 	if _, err := s.Disk(t.Context(), img, 1<<20, nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := s.Prune(ctx, PruneOptions{Disks: true}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("while somebody holds it: %v", err)
+		t.Errorf("while the store is held: %v", err)
 	}
 	release()
 	if p, err := s.Prune(t.Context(), PruneOptions{Disks: true}); err != nil || p.Files != 1 {
@@ -238,7 +238,7 @@ func TestAFullDiskCanBePruned(t *testing.T) {
 	}
 }
 
-func TestUsageCountsWhatImagesShareOnce(t *testing.T) {
+func TestUsageCountsSharedBlobsOnce(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	s := newStore(t, dir)
 	shared := layerOf(t, "random", noise(100_000))
@@ -262,10 +262,10 @@ func TestUsageCountsWhatImagesShareOnce(t *testing.T) {
 		t.Errorf("all blobs have %d bytes, want %d", u.Blobs.Size, want)
 	}
 	if first.Own >= first.Blobs.Real || first.Own < 20_000 || second.Own < 40_000 {
-		t.Errorf("of their own the images have %d of %d and %d of %d", first.Own, first.Blobs.Real, second.Own, second.Blobs.Real)
+		t.Errorf("the images' own bytes are %d of %d and %d of %d", first.Own, first.Blobs.Real, second.Own, second.Blobs.Real)
 	}
 	if u.Reclaimable != second.Own || u.Nameless != (space.Space{}) || u.Parts != (space.Space{}) {
-		t.Errorf("reclaimable are %d, want %d of the image that is not used: %+v", u.Reclaimable, second.Own, u)
+		t.Errorf("%d bytes are reclaimable, want the unused image's %d: %+v", u.Reclaimable, second.Own, u)
 	}
 	var names []string
 	for _, d := range u.Disks {

@@ -18,13 +18,13 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// parallel is how many blobs are fetched at once.
+// parallel is the number of blobs that are downloaded at once.
 const parallel = 4
 
-// Resolve tells which image ref means now on p, and keeps nothing. Files are read each
-// time. A name is looked for in the store first, so that a machine's image does not
-// change because somebody pushed to a tag; with pull the registry is asked anyway,
-// unless the name is a digest or was imported.
+// Resolve returns the image that ref currently refers to on platform p. It stores nothing.
+// It reads files each time. It looks up a name in the store first, so that a push to a tag
+// does not change a machine's image; with pull it asks the registry anyway, unless the name
+// is a digest or was imported.
 func (s *Store) Resolve(ctx context.Context, ref string, p platform.Platform, pull bool) (Image, error) {
 	r, err := parseReference(ref)
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *Store) Resolve(ctx context.Context, ref string, p platform.Platform, pu
 
 func (s *Store) resolve(ctx context.Context, r reference, p platform.Platform, pull bool) (Image, error) {
 	if r.name != nil {
-		img, imported, err := s.stored(ctx, r, p)
+		img, imported, err := s.lookUp(ctx, r, p)
 		var other *PlatformError
 		if err == nil && (!pull || imported || r.fixed()) {
 			return img, nil
@@ -59,20 +59,20 @@ func (s *Store) resolve(ctx context.Context, r reference, p platform.Platform, p
 	return f.Image, err
 }
 
-// stored is the image that the store has under a name. A manifest that somebody has
-// taken away makes it as if it were not there.
-func (s *Store) stored(ctx context.Context, r reference, p platform.Platform) (_ Image, imported bool, _ error) {
+// lookUp returns the image that the store has under a name. An image without its manifest
+// counts as missing.
+func (s *Store) lookUp(ctx context.Context, r reference, p platform.Platform) (_ Image, imported bool, _ error) {
 	index, err := s.index()
 	if err != nil {
 		return Image{}, false, err
 	}
 	err = fs.ErrNotExist
 	for _, d := range index.Manifests {
-		if !named(d, r.String()) {
+		if !hasTag(d, r.String()) {
 			continue
 		}
 		imported = d.Annotations[importedAnnotation] != ""
-		var f found
+		var f sourceImage
 		if f, err = s.load(ctx, storeSource{s}, r.String(), d, p); err == nil {
 			return f.Image, imported, nil
 		}
@@ -80,8 +80,9 @@ func (s *Store) stored(ctx context.Context, r reference, p platform.Platform) (_
 	return Image{}, imported, err
 }
 
-// Pull makes sure that what ref means on p is in the store, whole and verified. It asks
-// a registry only for what is not there, as [Store.Resolve] does without pull.
+// Pull ensures that the image that ref refers to on p is in the store, complete and
+// verified. It asks a registry only for what is missing, as [Store.Resolve] does without
+// pull.
 func (s *Store) Pull(ctx context.Context, ref string, p platform.Platform, progress transfer.Progress) (Image, error) {
 	img, err := s.Resolve(ctx, ref, p, false)
 	if err != nil {
@@ -90,9 +91,9 @@ func (s *Store) Pull(ctx context.Context, ref string, p platform.Platform, progr
 	return s.Fetch(ctx, img, progress)
 }
 
-// Fetch makes sure that exactly img, as it was resolved, is in the store, and from then
-// on that is what its reference means. Reference, Digest and Platform say which image it
-// is; the rest is filled in. What an interrupted call has fetched is kept.
+// Fetch ensures that exactly img, as it was resolved, is in the store. From then on its
+// reference refers to it. Reference, Digest and Platform identify the image; Fetch fills in
+// the rest. It keeps the blobs that an interrupted call has downloaded.
 func (s *Store) Fetch(ctx context.Context, img Image, progress transfer.Progress) (Image, error) {
 	r, err := parseReference(img.Reference)
 	if err != nil {
@@ -108,8 +109,8 @@ func (s *Store) Fetch(ctx context.Context, img Image, progress transfer.Progress
 }
 
 func (s *Store) fetch(ctx context.Context, r reference, img Image, progress transfer.Progress) (Image, error) {
-	if f, ok := s.whole(ctx, r, img); ok {
-		if now, _, err := s.stored(ctx, r, img.Platform); err == nil && now.Digest == img.Digest {
+	if f, ok := s.loadComplete(ctx, r, img); ok {
+		if now, _, err := s.lookUp(ctx, r, img.Platform); err == nil && now.Digest == img.Digest {
 			return now, nil
 		}
 		return f.Image, s.record(ctx, f.desc, r.String(), img.Platform, false)
@@ -136,31 +137,31 @@ func (s *Store) fetch(ctx context.Context, r reference, img Image, progress tran
 	}
 	return Image{}, &NotFoundError{
 		Reference: img.Reference + " with digest " + img.Digest, Where: src.String(),
-		Hint: "it has changed since it was looked at: run the command again",
+		Hint: "run the command again; the reference has changed since it was resolved",
 	}
 }
 
-// whole finds img in the store if nothing of it is missing there.
-func (s *Store) whole(ctx context.Context, r reference, img Image) (found, bool) {
+// loadComplete returns img from the store and whether all of it is there.
+func (s *Store) loadComplete(ctx context.Context, r reference, img Image) (sourceImage, bool) {
 	h, err := v1.NewHash(img.Digest)
 	if err != nil {
-		return found{}, false
+		return sourceImage{}, false
 	}
 	f, err := s.loadStored(ctx, r.String(), h, img.Platform)
 	if err != nil {
-		return found{}, false
+		return sourceImage{}, false
 	}
 	for _, l := range f.manifest.Layers {
 		if !s.has(l) {
-			return found{}, false
+			return sourceImage{}, false
 		}
 	}
 	return f, true
 }
 
-// copy brings an image into the store under the given name. The blobs come first, so
-// that what the index names is always whole.
-func (s *Store) copy(ctx context.Context, f found, as string, imported bool, progress transfer.Progress) error {
+// copy copies an image into the store under the given name. It copies the blobs first, so
+// that images in the index are always complete.
+func (s *Store) copy(ctx context.Context, f sourceImage, as string, imported bool, progress transfer.Progress) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	seen := map[v1.Hash]bool{}
@@ -183,8 +184,8 @@ func (s *Store) copy(ctx context.Context, f found, as string, imported bool, pro
 	return s.record(ctx, f.desc, as, f.Platform, imported)
 }
 
-// copyBlob brings one blob into the store. Who finds another process busy with it
-// waits, and then has it.
+// copyBlob copies one blob into the store. If another process is downloading it, copyBlob
+// waits for that process.
 func (s *Store) copyBlob(ctx context.Context, src transfer.Source, d v1.Descriptor, progress transfer.Progress) error {
 	unlock, err := s.lock(ctx, "blob-"+d.Digest.Hex)
 	if err != nil {
@@ -205,25 +206,25 @@ func (s *Store) copyBlob(ctx context.Context, src transfer.Source, d v1.Descript
 	return nil
 }
 
-// close ends the use of a source, which was only read.
+// close closes a source. It only logs an error, as the source was only read.
 func (s *Store) close(src source) {
 	if err := src.Close(); err != nil {
-		s.log.Warn("image: cannot close", "source", src.String(), "error", err)
+		s.log.Warn("image: cannot close the source", "source", src.String(), "err", err)
 	}
 }
 
 // loadStored reads an image that must be in the store.
-func (s *Store) loadStored(ctx context.Context, reference string, h v1.Hash, p platform.Platform) (found, error) {
+func (s *Store) loadStored(ctx context.Context, reference string, h v1.Hash, p platform.Platform) (sourceImage, error) {
 	info, err := os.Stat(s.blobPath(h))
 	if err != nil {
-		return found{}, &NotFoundError{
+		return sourceImage{}, &NotFoundError{
 			Reference: fmt.Sprintf("%s (%s)", reference, h), Where: "the store",
 			Hint: "pull or import it again", Err: err,
 		}
 	}
 	f, err := s.load(ctx, storeSource{s}, reference, v1.Descriptor{Digest: h, Size: info.Size()}, p)
 	if err != nil {
-		return found{}, err
+		return sourceImage{}, err
 	}
 	f.desc.MediaType = cmp.Or(f.manifest.MediaType, types.OCIManifestSchema1)
 	return f, nil

@@ -10,37 +10,37 @@ import (
 )
 
 const (
-	chunkSize = 256 << 10 // small enough to stay in a processor's cache on its way
-	chunks    = 8         // in memory, of each layer that is being unpacked
+	chunkSize = 256 << 10 // small enough to stay in a processor's cache
+	chunks    = 8         // in memory for each layer that is being unpacked
 )
 
 // chunk is a piece of an unpacked layer, or the reason why there are no more.
 type chunk struct {
-	buf *[chunkSize]byte // nil when the piece was put aside
-	off int64            // where it is then
+	buf *[chunkSize]byte // nil if the piece is in the spill file
+	off int64            // its offset in the spill file
 	n   int              // bytes
 	err error            // io.EOF at the end
 }
 
-// reading is one reading of a layer: Read and Close belong to the writer's goroutine,
-// and unpack and prove have one each.
-type reading struct {
+// layerReader reads a layer once. Read and Close run in the writer's goroutine; unpack and
+// hashChunks run in one goroutine each.
+type layerReader struct {
 	*unpacker
 	check  *check
-	hash   hash.Hash     // belongs to prove until the last chunk is ready
-	wanted chan struct{} // closed when the layer's turn has come
+	hash   hash.Hash     // belongs to hashChunks until the last chunk is ready
+	wanted chan struct{} // closed when the writer opens the layer
 
-	// Sending to these never blocks: they hold more than there can be.
+	// Sending to these never blocks: they have room for all chunks that can exist.
 	room     chan struct{} // for chunks in memory
 	unpacked chan chunk
 	ready    chan chunk
 
-	current chunk // of which done bytes have been read
-	done    int
+	current chunk
+	done    int // bytes of current that have been read
 }
 
-// unpack makes chunks of what f holds.
-func (r *reading) unpack(f *os.File) {
+// unpack splits the uncompressed content of f into chunks.
+func (r *layerReader) unpack(f *os.File) {
 	defer r.ended()
 	defer f.Close() // only read from
 	defer close(r.unpacked)
@@ -58,7 +58,7 @@ func (r *reading) unpack(f *os.File) {
 			c.n += n
 		}
 		if c.err != nil && begin == nil {
-			_ = zr.Close() // only memory, which the next layer can have
+			_ = zr.Close() // only returns memory, which the next layer can use
 		}
 		r.unpacked <- c
 		if c.err != nil {
@@ -67,9 +67,9 @@ func (r *reading) unpack(f *os.File) {
 	}
 }
 
-// prove hashes chunks and makes them ready. Before the layer's turn it puts aside what
-// would stop unpacking for lack of memory.
-func (r *reading) prove() {
+// hashChunks hashes chunks and passes them on. Before the writer opens the layer, it moves
+// chunks to the spill file when memory runs out, so that unpacking can go on.
+func (r *layerReader) hashChunks() {
 	defer close(r.ready)
 	for c := range r.unpacked {
 		r.hash.Write(c.buf[:c.n])
@@ -83,7 +83,7 @@ func (r *reading) prove() {
 	}
 }
 
-func (r *reading) isEarly() bool {
+func (r *layerReader) isEarly() bool {
 	select {
 	case <-r.wanted:
 		return false
@@ -92,14 +92,14 @@ func (r *reading) isEarly() bool {
 	}
 }
 
-// release gives back the memory of a chunk.
-func (r *reading) release(buf *[chunkSize]byte) {
+// release returns the memory of a chunk.
+func (r *layerReader) release(buf *[chunkSize]byte) {
 	r.buffers.Put(buf)
 	r.room <- struct{}{}
 }
 
-// Read waits for the next chunk when the last one is used up.
-func (r *reading) Read(p []byte) (n int, err error) {
+// Read reads the current chunk, or waits for the next one.
+func (r *layerReader) Read(p []byte) (n int, err error) {
 	for r.done == r.current.n {
 		if r.current.err != nil {
 			return 0, r.current.err
@@ -118,7 +118,7 @@ func (r *reading) Read(p []byte) (n int, err error) {
 }
 
 // advance makes the next chunk the current one.
-func (r *reading) advance() error {
+func (r *layerReader) advance() error {
 	r.drop()
 	select {
 	case c, ok := <-r.ready:
@@ -126,7 +126,7 @@ func (r *reading) advance() error {
 			return context.Cause(r.ctx)
 		}
 		if c.err != nil && !errors.Is(c.err, io.EOF) {
-			c.err = r.check.fail(r.check.damaged(c.err))
+			c.err = r.check.fail(r.check.damageError(c.err))
 		}
 		r.current, r.done = c, 0
 		return nil
@@ -135,8 +135,8 @@ func (r *reading) advance() error {
 	}
 }
 
-// drop gives back what the current chunk takes.
-func (r *reading) drop() {
+// drop frees the current chunk.
+func (r *layerReader) drop() {
 	if r.current.buf != nil {
 		r.release(r.current.buf)
 	} else if r.current.n > 0 {
@@ -145,15 +145,15 @@ func (r *reading) drop() {
 	r.current, r.done = chunk{err: r.current.err}, 0
 }
 
-// Close reads what a tar reader leaves behind the last entry, and compares.
-func (r *reading) Close() error {
+// Close reads what a tar reader leaves after the last entry and compares the digest.
+func (r *layerReader) Close() error {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return err
 	}
 	r.drop()
 	k := r.check
 	if got := fmt.Sprintf("%x", r.hash.Sum(nil)); got != k.want.Hex {
-		return k.fail(k.damaged(fmt.Errorf("uncompressed it has the digest %s:%s, its config says %s",
+		return k.fail(k.damageError(fmt.Errorf("the uncompressed layer has the digest %s:%s, but the config says %s",
 			k.want.Algorithm, got, k.want)))
 	}
 	k.mu.Lock()

@@ -11,44 +11,44 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// kind is the sort of place that a reference points to.
+// kind is the kind of place that a reference points to.
 type kind uint8
 
 const (
 	inRegistry      kind = iota // "debian:12", "ghcr.io/owner/name@sha256:…"
-	inStore                     // "local/…": only ever imported
+	inStore                     // "local/…": imported images only
 	inLayout                    // "oci:DIR[:tag]"
 	inOCIArchive                // "oci-archive:FILE[:tag]"
 	inDockerArchive             // "docker-archive:FILE[:reference]"
 )
 
-// schemes are the words before the first colon that name something on this host.
+// schemes are the prefixes of references to files and directories of this host.
 var schemes = map[string]kind{
 	"oci":            inLayout,
 	"oci-archive":    inOCIArchive,
 	"docker-archive": inDockerArchive,
 }
 
-// localPrefix marks names that are never looked for in a registry.
+// localPrefix marks names that are never looked up in a registry.
 const localPrefix = "local/"
 
 // reference is a parsed image reference.
 type reference struct {
 	kind kind
 	name name.Reference // of inRegistry and inStore
-	pin  string         // a digest: what name is taken to mean; may be empty
-	path string         // absolute; of the others
-	tag  string         // of the others; may be empty
+	pin  string         // a digest to use instead of name's tag; may be empty
+	path string         // of the other kinds; absolute
+	tag  string         // of the other kinds; may be empty
 }
 
-// parseReference reads what people write. A path is looked up to tell a colon
-// in it from the one before the tag.
+// parseReference parses a reference. It looks up paths in the file system to distinguish a
+// colon in a path from the colon before the tag.
 func parseReference(s string) (reference, error) {
 	scheme, rest, _ := strings.Cut(s, ":")
 	if k, ok := schemes[scheme]; ok {
 		path, tag := splitPath(rest)
 		if path == "" {
-			return reference{}, &ReferenceError{Reference: s, Err: fmt.Errorf("no path behind %q", scheme+":")}
+			return reference{}, &ReferenceError{Reference: s, Err: fmt.Errorf("missing path after %q", scheme+":")}
 		}
 		abs, err := filepath.Abs(path)
 		if err != nil {
@@ -57,7 +57,7 @@ func parseReference(s string) (reference, error) {
 		return reference{kind: k, path: abs, tag: tag}, nil
 	}
 	if strings.HasPrefix(s, "/") || strings.HasPrefix(s, ".") {
-		return reference{}, &ReferenceError{Reference: s, Err: errors.New("a path alone does not say what it holds")}
+		return reference{}, &ReferenceError{Reference: s, Err: errors.New("a path needs a prefix such as oci: or docker-archive:")}
 	}
 	n, err := name.ParseReference(s)
 	if err != nil {
@@ -69,8 +69,8 @@ func parseReference(s string) (reference, error) {
 	return reference{kind: inRegistry, name: n}, nil
 }
 
-// Absolute is s with the path of a file or folder made absolute, so that it means the same
-// from everywhere. Names stay as they are.
+// Absolute returns s with the path of a file or directory made absolute, so that it does
+// not depend on the working directory. Names stay as they are.
 func Absolute(s string) (string, error) {
 	scheme, rest, _ := strings.Cut(s, ":")
 	if _, local := schemes[scheme]; !local || rest == "" {
@@ -80,8 +80,8 @@ func Absolute(s string) (string, error) {
 	return scheme + ":" + path, err
 }
 
-// splitPath cuts off a tag: at the last colon that leaves something that exists, and
-// at the first one when nothing does.
+// splitPath splits a path from its tag: at the last colon that leaves a path which exists,
+// or at the first colon if there is none.
 func splitPath(s string) (path, tag string) {
 	for i := len(s); i > 0; i = strings.LastIndexByte(s[:i], ':') {
 		if _, err := os.Stat(s[:i]); err == nil {
@@ -92,13 +92,13 @@ func splitPath(s string) (path, tag string) {
 	return path, tag
 }
 
-// fixed tells whether r can only ever mean one thing.
+// fixed reports whether r has a digest and so always refers to the same image.
 func (r reference) fixed() bool {
 	_, ok := r.name.(name.Digest)
 	return ok
 }
 
-// String is the reference in full, the key under which the store knows the image.
+// String returns the full reference, which is the image's key in the store.
 func (r reference) String() string {
 	for scheme, k := range schemes {
 		if k == r.kind && r.tag == "" {
@@ -118,8 +118,9 @@ func (r reference) String() string {
 	return "docker.io/" + full
 }
 
-// FileOf is the file of this host that says what a reference means: an archive, or the
-// index of a layout. It is empty for images that are in no file of their own.
+// FileOf returns the file of this host that determines what a reference refers to: an
+// archive, or the index of a layout. It returns "" for references to registries and to the
+// store.
 func FileOf(ref string) string {
 	r, err := parseReference(ref)
 	switch {

@@ -51,13 +51,13 @@ func TestReferencesInFull(t *testing.T) {
 			}
 			again, err := parseReference(r.String())
 			if err != nil || again.String() != tt.full {
-				t.Errorf("in full it reads as %s, %v", again, err)
+				t.Errorf("the full form parses as %s, %v", again, err)
 			}
 		})
 	}
 }
 
-func TestFilesThatSayWhatAReferenceMeans(t *testing.T) {
+func TestFileOf(t *testing.T) {
 	dir := t.TempDir()
 	for in, want := range map[string]string{
 		"debian:12":                          "",
@@ -68,15 +68,15 @@ func TestFilesThatSayWhatAReferenceMeans(t *testing.T) {
 		"docker-archive:/nowhere.tar:team/a": "/nowhere.tar",
 	} {
 		if got := FileOf(in); got != want {
-			t.Errorf("of %s it is %q, want %q", in, got, want)
+			t.Errorf("FileOf(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
 
-func TestWhatIsNoReference(t *testing.T) {
+func TestInvalidReferences(t *testing.T) {
 	for _, in := range []string{"", "Debian:12", "debian:", "debian@sha256:123", "oci:", "oci::tag", "docker-archive:", "a b", "https://example.org/x", "/srv/image", "./image:v1", "../image", "."} {
 		if r, err := parseReference(in); err == nil {
-			t.Errorf("%q reads as %s", in, r)
+			t.Errorf("%q parses as %s", in, r)
 		} else {
 			wantError(t, err, "oci:DIR[:TAG]", "image reference")
 		}
@@ -101,10 +101,10 @@ func FuzzParseReference(f *testing.F) {
 	})
 }
 
-func TestAbsoluteMakesAPathMeanTheSameEverywhere(t *testing.T) {
+func TestAbsoluteReferences(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	here, err := os.Getwd() // however the folder is reached
+	here, err := os.Getwd() // the path may contain symlinks
 	if err != nil {
 		t.Fatal(err)
 	}

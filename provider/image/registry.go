@@ -31,7 +31,7 @@ type registrySource struct {
 	connected  http.RoundTripper // nil before the first success
 
 	mu   sync.Mutex
-	docs map[v1.Hash][]byte // manifests and indexes that came already
+	docs map[v1.Hash][]byte // downloaded manifests and indexes
 }
 
 func (s *Store) openRegistry(r reference) (source, error) {
@@ -47,12 +47,12 @@ func (s *Store) openRegistry(r reference) (source, error) {
 
 func (s *registrySource) String() string { return s.full }
 
-// Close does nothing: connections are the transport's.
+// Close does nothing: the transport owns the connections.
 func (s *registrySource) Close() error { return nil }
 
-// connect introduces us to the registry, once for everything that is asked of it. The
-// result sends credentials there and nowhere else. Trying again is up to policy, which
-// knows about interrupted bodies too, so nothing beneath does it.
+// connect authenticates to the registry, once for all requests. The result sends
+// credentials there and nowhere else. It does not retry: that is up to policy, which also
+// handles interrupted bodies.
 func (s *registrySource) connect(ctx context.Context) (http.RoundTripper, error) {
 	s.connecting.Lock()
 	defer s.connecting.Unlock()
@@ -83,7 +83,7 @@ func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {
 	return []v1.Descriptor{d}, nil
 }
 
-// manifest gets what ref means and remembers its content.
+// manifest gets the descriptor of ref and keeps the content.
 func (s *registrySource) manifest(ctx context.Context, ref name.Reference) (v1.Descriptor, error) {
 	dog := s.retry.Watch(ctx)
 	defer dog.Stop()
@@ -101,7 +101,7 @@ func (s *registrySource) manifest(ctx context.Context, ref name.Reference) (v1.D
 	return d.Descriptor, nil
 }
 
-// document is a manifest or an index that came already.
+// document returns a manifest or an index that was downloaded before.
 func (s *registrySource) document(h v1.Hash) ([]byte, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +134,7 @@ func (s *registrySource) OpenFrom(ctx context.Context, d v1.Descriptor, offset i
 	return dog.Reader(rc), at, nil
 }
 
-// failed says which registry it was and what it answered.
+// failed returns a *[RegistryError] with the registry and its answer.
 func (s *registrySource) failed(err error) error {
 	e := &RegistryError{Reference: s.full, Registry: s.ref.Context().RegistryStr(), Err: err}
 	if e.Registry == name.DefaultRegistry {

@@ -18,7 +18,7 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-func TestPullBringsAnImageIntoTheStore(t *testing.T) {
+func TestPullStoresAnImage(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	want := sample(t, "one")
 	ref := r.push(t, "team/sample:1", want)
@@ -49,7 +49,7 @@ func TestPullBringsAnImageIntoTheStore(t *testing.T) {
 	}
 }
 
-func TestAStoredTagKeepsItsMeaningUntilAskedToPull(t *testing.T) {
+func TestAStoredTagStaysUntilAPullIsRequested(t *testing.T) {
 	r := newRegistry(t)
 	first, second := sample(t, "first"), sample(t, "second")
 	ref := r.push(t, "sample:latest", first)
@@ -68,7 +68,7 @@ func TestAStoredTagKeepsItsMeaningUntilAskedToPull(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := r.asked("GET", "/manifests/latest"); n != before {
-		t.Errorf("the registry was asked %d times for what was there", n-before)
+		t.Errorf("the registry was asked %d times for what the store has", n-before)
 	}
 
 	img, err = s.Resolve(t.Context(), ref, amd64, true)
@@ -76,18 +76,18 @@ func TestAStoredTagKeepsItsMeaningUntilAskedToPull(t *testing.T) {
 		t.Fatalf("with pull: %v, %v; want the second image", img.Digest, err)
 	}
 	if img, _ = s.Resolve(t.Context(), ref, amd64, false); img.Digest != digestOf(t, first).String() {
-		t.Error("Resolve kept something")
+		t.Error("Resolve stored something")
 	}
 	asked := Image{Reference: ref, Digest: digestOf(t, second).String(), Platform: amd64}
 	if got, err := s.Fetch(t.Context(), asked, nil); err != nil || got.Config.StopSignal != "SIGRTMIN+3" {
 		t.Fatalf("fetched %+v, %v", got, err)
 	}
 	if img, _ = s.Resolve(t.Context(), ref, amd64, false); img.Digest != digestOf(t, second).String() {
-		t.Error("Fetch did not change what the tag means")
+		t.Error("Fetch did not update the tag")
 	}
 }
 
-func TestFetchTakesWhatWasResolvedThoughTheTagHasMoved(t *testing.T) {
+func TestFetchUsesTheResolvedDigestAfterTheTagHasMoved(t *testing.T) {
 	r := newRegistry(t)
 	planned := sample(t, "planned")
 	ref := r.push(t, "sample:latest", planned)
@@ -103,7 +103,7 @@ func TestFetchTakesWhatWasResolvedThoughTheTagHasMoved(t *testing.T) {
 	wantDisk(t, s, img, content(t, planned))
 }
 
-func TestADigestIsPulledAndThenNeverAskedForAgain(t *testing.T) {
+func TestADigestIsPulledOnlyOnce(t *testing.T) {
 	r := newRegistry(t)
 	want := sample(t, "fixed")
 	r.push(t, "sample:1", want)
@@ -150,7 +150,7 @@ func TestOneStoreKeepsSeveralPlatformsOfAName(t *testing.T) {
 	}
 }
 
-func TestAnImageForAnotherProcessorIsRefused(t *testing.T) {
+func TestAnImageForAnotherPlatformIsRejected(t *testing.T) {
 	r := newRegistry(t)
 	ref := r.push(t, "foreign:1", imageOf(t, platforms("linux/arm64")[0], layerOf(t, "a", "b")))
 	_, err := newStore(t, t.TempDir()).Resolve(t.Context(), ref, amd64, false)
@@ -169,15 +169,15 @@ func TestRegistryFailuresSayWhatToDo(t *testing.T) {
 		hint   string
 		words  []string
 	}{
-		"401": {answer(http.StatusUnauthorized), "docker login 127.0.0.1:", []string{"refuses access (401)"}},
-		"403": {answer(http.StatusForbidden), "docker login 127.0.0.1:", []string{"refuses access (403)"}},
-		"404": {answer(http.StatusNotFound), "check the name and the tag", []string{"does not have it"}},
-		"429": {answer(http.StatusTooManyRequests), "wait a little", []string{"(429)"}},
-		"503": {answer(http.StatusServiceUnavailable), "can be reached", []string{"(503)"}},
+		"401": {answer(http.StatusUnauthorized), "docker login 127.0.0.1:", []string{"denied access (401)"}},
+		"403": {answer(http.StatusForbidden), "docker login 127.0.0.1:", []string{"denied access (403)"}},
+		"404": {answer(http.StatusNotFound), "check the name and the tag", []string{"not found in registry"}},
+		"429": {answer(http.StatusTooManyRequests), "wait a moment", []string{"(429)"}},
+		"503": {answer(http.StatusServiceUnavailable), "this host can reach", []string{"(503)"}},
 		"connection cut": {
 			func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
-			"can be reached",
-			[]string{"cannot be reached"},
+			"this host can reach",
+			[]string{"cannot reach"},
 		},
 	}
 	for name, tt := range tests {
@@ -198,17 +198,17 @@ func TestARegistryThatIsDownIsNamed(t *testing.T) {
 	s := newStore(t, t.TempDir())
 	s.transport = refuse{}
 	_, err := s.Pull(t.Context(), ref, amd64, nil)
-	wantError(t, err, "can be reached", "registry "+r.host+" cannot be reached")
+	wantError(t, err, "this host can reach", "cannot reach registry "+r.host)
 }
 
-// refuse is a network on which nothing answers.
+// refuse is a network that refuses all connections.
 type refuse struct{}
 
 func (refuse) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("no route to host")
 }
 
-func TestAFlakyRegistryIsAskedAgain(t *testing.T) {
+func TestAFlakyRegistryIsRetried(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	ref := r.push(t, "sample:1", sample(t, "x"))
 	var mu sync.Mutex
@@ -231,7 +231,7 @@ func TestAFlakyRegistryIsAskedAgain(t *testing.T) {
 	wantNothingHalf(t, dir)
 }
 
-func TestARegistryThatStallsIsGivenUp(t *testing.T) {
+func TestAStalledTransferTimesOut(t *testing.T) {
 	r := newRegistry(t)
 	img := sample(t, "x")
 	ref := r.push(t, "sample:1", img)
@@ -258,12 +258,12 @@ func TestARegistryThatStallsIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// All but the transfer that stalls has the time that it takes.
+	// Only the stalled transfer has a short limit.
 	if _, err := src.roots(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	src.(*registrySource).retry.Stall = 20 * time.Millisecond
-	wantError(t, s.explain(s.copyBlob(t.Context(), src, layer, func(transfer.Event) {})), "retry", layer.Digest.String(), "stopped sending")
+	wantError(t, s.explain(s.copyBlob(t.Context(), src, layer, func(transfer.Event) {})), "retry", layer.Digest.String(), "stopped sending data")
 }
 
 func TestABadBlobIsNamedAndNotKept(t *testing.T) {
@@ -273,7 +273,7 @@ func TestABadBlobIsNamedAndNotKept(t *testing.T) {
 	tampered := append(bytes.Clone(whole[:len(whole)-1]), whole[len(whole)-1]^1)
 	for name, body := range map[string][]byte{
 		"tampered with": tampered,
-		"cut off":       whole[:len(whole)/2],
+		"truncated":     whole[:len(whole)/2],
 		"too long":      append(bytes.Clone(whole), "more"...),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestABadBlobIsNamedAndNotKept(t *testing.T) {
 				return true
 			})
 			_, err := newStore(t, dir).Pull(t.Context(), ref, amd64, nil)
-			wantError(t, err, "nothing of it was kept", digest.String(), ref)
+			wantError(t, err, "no part of the blob was kept", digest.String(), ref)
 			if _, err := os.Stat(blobFile(dir, digest)); err == nil {
 				t.Error("the blob was kept")
 			}
@@ -300,7 +300,7 @@ func TestABadBlobIsNamedAndNotKept(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedPullGoesOnWhereItStopped(t *testing.T) {
+func TestAnInterruptedPullKeepsCompleteBlobs(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	img := sample(t, "x")
 	ref := r.push(t, "sample:1", img)
@@ -310,7 +310,7 @@ func TestAnInterruptedPullGoesOnWhereItStopped(t *testing.T) {
 		if !strings.HasSuffix(q.URL.Path, last) {
 			return false
 		}
-		// Ctrl-C when the other blobs have come.
+		// Ctrl-C after the other blobs are complete.
 		for {
 			blobs, _ := filepath.Glob(filepath.Join(dir, "blobs", "sha256", "*"))
 			if len(blobs) == 3 {
@@ -333,7 +333,7 @@ func TestAnInterruptedPullGoesOnWhereItStopped(t *testing.T) {
 	}
 	for _, l := range layersOf(t, img)[:2] {
 		if n := r.asked("GET", digestOf(t, l).String()); n != 1 {
-			t.Errorf("a blob that was there already was fetched %d times", n)
+			t.Errorf("a stored blob was fetched %d times", n)
 		}
 	}
 }
@@ -370,7 +370,7 @@ func TestTwoPullsAtOnceShareTheWork(t *testing.T) {
 	wantNothingHalf(t, dir)
 }
 
-func TestABlobThatSomebodyTookAwayIsFetchedAgain(t *testing.T) {
+func TestAMissingBlobIsFetchedAgain(t *testing.T) {
 	r, dir := newRegistry(t), t.TempDir()
 	img := sample(t, "x")
 	ref := r.push(t, "sample:1", img)

@@ -12,9 +12,9 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// blob reads a blob from an offset on where the registry does ranges, else from its
-// beginning; at tells which. The library that speaks to registries for us elsewhere
-// fetches blobs whole only.
+// blob opens a blob from offset on if the registry supports ranges, else from the
+// beginning; at is the offset of the first byte. go-containerregistry can only fetch whole
+// blobs.
 func (s *registrySource) blob(ctx context.Context, h v1.Hash, offset int64) (_ io.ReadCloser, at int64, err error) {
 	rt, err := s.connect(ctx)
 	if err != nil {

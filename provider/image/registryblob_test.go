@@ -14,12 +14,12 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-func TestCredentialsGoToTheRegistryAloneAndNoFurther(t *testing.T) {
+func TestCredentialsGoOnlyToTheRegistry(t *testing.T) {
 	r, ref, _, layer, size := bigBlob(t)
 	var leaked atomic.Value
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		leaked.Store(q.Header.Get("Authorization"))
-		// The registry itself, reached by its other name.
+		// The registry itself, under its other name.
 		direct, _ := http.NewRequestWithContext(q.Context(), http.MethodGet, "http://"+r.host+q.URL.Path+"?direct", nil)
 		direct.Header = q.Header.Clone()
 		res, err := http.DefaultClient.Do(direct)
@@ -62,7 +62,7 @@ func TestCredentialsGoToTheRegistryAloneAndNoFurther(t *testing.T) {
 		t.Errorf("another host got the credentials %q", got)
 	}
 	if n := r.bytesServed(layer); n != size-100_000 {
-		t.Errorf("%d bytes were fetched behind the redirection, want %d", n, size-100_000)
+		t.Errorf("%d bytes were fetched after the redirect, want %d", n, size-100_000)
 	}
 }
 
@@ -70,7 +70,7 @@ type oneLogin struct{ authn.Authenticator }
 
 func (l oneLogin) Resolve(authn.Resource) (authn.Authenticator, error) { return l.Authenticator, nil }
 
-func TestARegistryDoesNotSendUsIntoTheLocalNetwork(t *testing.T) {
+func TestRedirectsIntoTheLocalNetworkAreRejected(t *testing.T) {
 	for to, refused := range map[string]bool{
 		"http://169.254.169.254/latest": true,
 		"http://[::ffff:10.0.0.1]/x":    true,
@@ -96,6 +96,6 @@ func TestARegistryDoesNotSendUsIntoTheLocalNetwork(t *testing.T) {
 	_, err := newStore(t, t.TempDir()).Pull(t.Context(), ref, amd64, nil)
 	wantError(t, err, "", "redirects to 10.0.0.1")
 	if strings.Contains(err.Error(), "signature") {
-		t.Errorf("the error shows where we were sent: %v", err)
+		t.Errorf("the error contains the target of the redirect: %v", err)
 	}
 }

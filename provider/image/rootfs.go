@@ -22,9 +22,9 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// rootfsSource is the tarball of a root file system, seen as an image of one layer. It
-// is taken as it is, unpacked if it was packed: so the digest depends on its content
-// alone and not on the version of some compressor.
+// rootfsSource is the tarball of a root file system, presented as an image of one layer.
+// The layer is the uncompressed tarball, so its digest depends on the content alone and
+// not on the version of a compressor.
 type rootfsSource struct {
 	*tarFile
 	path  string
@@ -54,7 +54,7 @@ func (r *rootfsSource) Open(_ context.Context, d v1.Descriptor) (io.ReadCloser, 
 	return io.NopCloser(io.NewSectionReader(r.f, 0, r.layer.Size)), nil
 }
 
-// read makes the config and the manifest that an image would have.
+// read generates the config and the manifest of the image.
 func (r *rootfsSource) read(ctx context.Context) error {
 	p, newest, err := survey(r.f)
 	if err != nil {
@@ -92,8 +92,8 @@ func (r *rootfsSource) keep(raw []byte, mt types.MediaType) v1.Descriptor {
 	return d
 }
 
-// survey reads a tarball for the time of its newest file and the processor that its
-// programs are for. Without a program that tells, it is the host's.
+// survey returns the time of the newest file in a tarball and the platform of its
+// programs. If it finds no program, the platform is the host's.
 func survey(f *os.File) (p platform.Platform, newest time.Time, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return p, newest, err
@@ -119,8 +119,7 @@ func survey(f *os.File) (p platform.Platform, newest time.Time, err error) {
 
 var programDirs = []string{"bin", "sbin", "systemd"}
 
-// processors are Go's names for ELF's machines; byte order is little-endian on all that
-// can be meant.
+// processors maps ELF's machines to Go's names. All supported ones are little-endian.
 var processors = map[elf.Machine]string{
 	elf.EM_X86_64:  "amd64",
 	elf.EM_AARCH64: "arm64",
@@ -130,7 +129,7 @@ var processors = map[elf.Machine]string{
 	elf.EM_386:     "386",
 }
 
-// processor reads an ELF header: the magic, and e_machine at offset 18.
+// processor reads the architecture from an ELF header: the magic, and e_machine at offset 18.
 func processor(r io.Reader, fallback string) (string, bool) {
 	head, err := bufio.NewReaderSize(r, 64).Peek(20)
 	if err != nil || !bytes.HasPrefix(head, []byte(elf.ELFMAG)) || head[elf.EI_DATA] != byte(elf.ELFDATA2LSB) {

@@ -22,20 +22,20 @@ const maxDocument = 4 << 20
 const maxDepth = 4
 
 // source is a place with images in the terms of the OCI image specification: content
-// that is found by descriptors. Nothing that it gives is verified yet.
+// that is addressed by descriptors. It does not verify the content.
 type source interface {
-	// roots describes what the reference means: images, or indexes of images. A failure
-	// that may pass is a [transientError], here and in open.
+	// roots returns what the reference refers to: images, or indexes of images. A failure
+	// that a retry may resolve is a [transientError], here and in open.
 	roots(ctx context.Context) ([]v1.Descriptor, error)
-	// open reads what d describes.
+	// open opens what d describes.
 	Open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
-	// String names the place in messages.
+	// String returns the name of the place for messages.
 	String() string
 	Close() error
 }
 
-// found is one image in a source, its manifest and config read and verified.
-type found struct {
+// sourceImage is one image in a source whose manifest and config were read and verified.
+type sourceImage struct {
 	Image
 	src      source
 	desc     v1.Descriptor
@@ -60,11 +60,11 @@ func (s *Store) openSource(ctx context.Context, r reference) (source, error) {
 	return nil, fmt.Errorf("image %s: unknown kind of reference", r)
 }
 
-// find is the image in src that runs on want.
-func (s *Store) find(ctx context.Context, src source, reference string, want platform.Platform) (found, error) {
+// find returns the image in src that runs on want.
+func (s *Store) find(ctx context.Context, src source, reference string, want platform.Platform) (sourceImage, error) {
 	cands, err := s.candidatesOf(ctx, src)
 	if err != nil {
-		return found{}, err
+		return sourceImage{}, err
 	}
 	var have []platform.Platform
 	for _, c := range cands {
@@ -73,10 +73,10 @@ func (s *Store) find(ctx context.Context, src source, reference string, want pla
 		}
 		have = append(have, c.platform)
 	}
-	return found{}, &PlatformError{Reference: reference, Want: want, Have: have}
+	return sourceImage{}, &PlatformError{Reference: reference, Want: want, Have: have}
 }
 
-// candidate is an image and what it runs on.
+// candidate is an image and its platform.
 type candidate struct {
 	desc     v1.Descriptor
 	platform platform.Platform
@@ -117,7 +117,7 @@ func (s *Store) candidates(ctx context.Context, src source, descs []v1.Descripto
 			if err != nil {
 				return nil, err
 			}
-			if p.OS != "unknown" { // an attestation that buildkit stores like an image
+			if p.OS != "unknown" { // an attestation, which buildkit stores like an image
 				all = append(all, candidate{d, p})
 			}
 		}
@@ -125,7 +125,7 @@ func (s *Store) candidates(ctx context.Context, src source, descs []v1.Descripto
 	return all, nil
 }
 
-// platformOf asks the image itself when its descriptor is silent.
+// platformOf returns the platform of the descriptor, or else of the image's config.
 func (s *Store) platformOf(ctx context.Context, src source, d v1.Descriptor) (platform.Platform, error) {
 	if d.Platform != nil {
 		return platform.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}, nil
@@ -137,17 +137,18 @@ func (s *Store) platformOf(ctx context.Context, src source, d v1.Descriptor) (pl
 	return platform.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}, nil
 }
 
-// load reads an image. The platform in an index is a promise, the one in the config counts.
-func (s *Store) load(ctx context.Context, src source, reference string, d v1.Descriptor, want platform.Platform) (found, error) {
+// load reads an image. It checks the platform in the config: the one in an index may be
+// wrong.
+func (s *Store) load(ctx context.Context, src source, reference string, d v1.Descriptor, want platform.Platform) (sourceImage, error) {
 	m, c, err := s.documents(ctx, src, d)
 	if err != nil {
-		return found{}, err
+		return sourceImage{}, err
 	}
 	img := newImage(reference, d.Digest, m, c)
 	if !img.Platform.Satisfies(want) {
-		return found{}, &PlatformError{Reference: reference, Want: want, Have: []platform.Platform{img.Platform}}
+		return sourceImage{}, &PlatformError{Reference: reference, Want: want, Have: []platform.Platform{img.Platform}}
 	}
-	return found{Image: img, src: src, desc: d, manifest: m}, nil
+	return sourceImage{Image: img, src: src, desc: d, manifest: m}, nil
 }
 
 // documents reads an image's manifest and config.
@@ -162,7 +163,7 @@ func (s *Store) documents(ctx context.Context, src source, d v1.Descriptor) (*v1
 	}
 	if len(m.Layers) == 0 || len(m.Layers) != len(c.RootFS.DiffIDs) {
 		return nil, nil, &transfer.BlobError{Digest: d.Digest.String(), Source: src.String(), Err: fmt.Errorf(
-			"not the manifest of a container image: %d layers, %d of them in its config", len(m.Layers), len(c.RootFS.DiffIDs))}
+			"not the manifest of a container image: %d layers, but %d in its config", len(m.Layers), len(c.RootFS.DiffIDs))}
 	}
 	for _, l := range append(m.Layers, m.Config) {
 		if l.Size < 0 || l.Digest.Hex == "" {
@@ -192,7 +193,7 @@ func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byt
 	if d.Size > maxDocument {
 		return nil, &transfer.BlobError{
 			Digest: d.Digest.String(), Source: src.String(),
-			Err: fmt.Errorf("%d bytes are too many for a manifest or config", d.Size),
+			Err: fmt.Errorf("%d bytes is too large for a manifest or config", d.Size),
 		}
 	}
 	var buf bytes.Buffer
@@ -208,12 +209,12 @@ func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byt
 	return buf.Bytes(), err
 }
 
-// copyVerified copies exactly what d describes, or fails.
+// copyVerified copies r to w. It fails unless the content is what d describes.
 func copyVerified(w io.Writer, r io.Reader, d v1.Descriptor, src source) error {
 	h, err := v1.Hasher(d.Digest.Algorithm)
 	var n int64
 	if err == nil {
-		// One byte more than it should have shows a blob that is too long.
+		// One extra byte reveals a blob that is too long.
 		n, err = io.Copy(io.MultiWriter(w, h), io.LimitReader(r, d.Size+1))
 	}
 	if err != nil {

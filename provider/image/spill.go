@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// maxSpill is how much may be put aside, in bytes.
+	// maxSpill is the maximum size of the file, in bytes.
 	maxSpill = 512 << 20
-	// spillShare is the part of the free space that may be used for it: the disk that
-	// is being made needs the rest.
+	// spillShare limits the file to 1/spillShare of the free space: the disk that is being
+	// created needs the rest.
 	spillShare = 8
 )
 
-// spill keeps chunks in a file, which the page cache holds as long as there is memory
-// and which never outlives the process.
+// spill keeps chunks in an unlinked file, which stays in the page cache as long as there is
+// memory and never outlives the process.
 type spill struct {
 	dir string
 
 	mu    sync.Mutex
-	file  *os.File // once something was put aside
-	limit int64    // bytes, once the file is there
+	file  *os.File // nil until the first chunk is stored
+	limit int64    // bytes; set with file
 	end   int64
-	holes []int64 // places that are free again
-	off   bool    // it has failed once
+	holes []int64 // free places below end
+	off   bool    // disabled after a failure
 }
 
-// put keeps a chunk; ok is false where it cannot.
+// put stores a chunk; ok is false if it cannot.
 func (s *spill) put(b []byte) (off int64, ok bool) {
 	f, off, ok := s.place()
 	if !ok {
@@ -65,7 +65,7 @@ func (s *spill) place() (f *os.File, off int64, ok bool) {
 	return s.file, off, true
 }
 
-// open makes the file, without a name from then on.
+// open creates the file and unlinks it.
 func (s *spill) open() error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.dir, &fs); err != nil {
@@ -82,10 +82,10 @@ func (s *spill) open() error {
 	return nil
 }
 
-// get reads from what was put aside.
+// get reads from a stored chunk.
 func (s *spill) get(p []byte, off int64) (int, error) { return s.file.ReadAt(p, off) }
 
-// free gives a chunk's place back.
+// free frees a chunk's place.
 func (s *spill) free(off int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,6 +94,6 @@ func (s *spill) free(off int64) {
 
 func (s *spill) close() {
 	if s.file != nil {
-		_ = s.file.Close() // nobody needs it any more
+		_ = s.file.Close() // its content is no longer needed
 	}
 }

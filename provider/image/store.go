@@ -24,11 +24,11 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// importedAnnotation marks, in the store's index.json, an image that came from a file
-// under a name of the user's choice: no registry knows more about it.
+// importedAnnotation marks, in the store's index.json, an image that was imported from a
+// file under a name of the user's choice. Registries are not asked about such a name.
 const importedAnnotation = "com.github.stead-vm.imported"
 
-// lockPoll is how often a lock is tried that somebody else holds.
+// lockPoll is the interval between attempts to take a lock that another process holds.
 const lockPoll = 50 * time.Millisecond
 
 func (s *Store) tmpDir() string   { return filepath.Join(s.dir, "tmp") }
@@ -44,7 +44,7 @@ func (s *Store) blobPath(h v1.Hash) string {
 	return filepath.Join(s.dir, ocispec.ImageBlobsDir, h.Algorithm, h.Hex)
 }
 
-// init makes what a layout must have.
+// init creates the directories and files that a layout must have.
 func (s *Store) init() error {
 	for _, d := range []string{
 		s.tmpDir(), s.partialDir(), s.disksDir(), s.locksDir(),
@@ -69,8 +69,9 @@ func (s *Store) init() error {
 	return nil
 }
 
-// enter keeps others from removing things while the caller works. Whoever is alone at
-// the beginning clears away what killed processes have left.
+// enter takes the store's lock shared, which keeps others from removing files until leave
+// is called. If no other process holds the lock, it first removes what killed processes
+// have left.
 func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	l := flock.New(filepath.Join(s.dir, "store.lock"))
 	if alone, err := l.TryLock(); err == nil && alone {
@@ -85,15 +86,15 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	return func() { s.unlock(l) }, nil
 }
 
-// Hold keeps images and disks from being removed by anybody until release is called:
-// from the moment that somebody means to use one until that can be seen.
+// Hold prevents the removal of images and disks until release is called. A caller that is
+// about to use one holds the store until its use is visible to others.
 func (s *Store) Hold(ctx context.Context) (release func(), err error) { return s.enter(ctx) }
 
-// enterAlone waits until nobody else works.
+// enterAlone takes the store's lock exclusively: it waits until no one else holds it.
 func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
 	l := flock.New(filepath.Join(s.dir, "store.lock"))
 	if alone, err := l.TryLock(); err == nil && !alone {
-		s.log.Warn("waiting for another stead that works with images")
+		s.log.Warn("waiting for another stead process that is using the image store")
 	}
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
 		return nil, waitError(ctx, l, err)
@@ -101,7 +102,7 @@ func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
 	return func() { s.unlock(l) }, nil
 }
 
-// lock makes the caller, who has entered, the only one to work on the thing of this name.
+// lock takes the exclusive lock of this name. The caller has entered the store.
 func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error) {
 	l := flock.New(filepath.Join(s.locksDir(), name))
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
@@ -110,15 +111,15 @@ func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error
 	return func() { s.unlock(l) }, nil
 }
 
-// waitError says that a wait for l failed, or why ctx ended it.
+// waitError returns the error of a failed wait for l, with the reason if ctx ended it.
 func waitError(ctx context.Context, l *flock.Flock, err error) error {
 	return fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err))
 }
 
-// unlock cannot fail in a way that matters: the lock goes with the process.
+// unlock only logs an error: the lock ends with the process anyway.
 func (s *Store) unlock(l *flock.Flock) {
 	if err := l.Unlock(); err != nil {
-		s.log.Warn("image store: cannot unlock", "file", l.Path(), "error", err)
+		s.log.Warn("image store: cannot unlock", "path", l.Path(), "err", err)
 	}
 }
 
@@ -128,17 +129,18 @@ func (s *Store) clearTmp() {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(s.tmpDir(), e.Name())))
 	}
 	if err != nil {
-		s.log.Warn("image store: cannot clear temporary files", "error", err)
+		s.log.Warn("image store: cannot remove temporary files", "err", err)
 	}
 }
 
-// has tells whether the blob is here. It was verified before it got its name.
+// has reports whether the store has the blob. Blobs are verified before they get their name.
 func (s *Store) has(d v1.Descriptor) bool {
 	info, err := os.Stat(s.blobPath(d.Digest))
 	return err == nil && info.Mode().IsRegular() && info.Size() == d.Size
 }
 
-// IndexFile is the file that is replaced whenever a name in the store means another image.
+// IndexFile returns the path of the file that is replaced whenever a name in the store
+// refers to another image.
 func (s *Store) IndexFile() string { return filepath.Join(s.dir, ocispec.ImageIndexFile) }
 
 // index reads index.json; a store without one is empty.
@@ -154,7 +156,7 @@ func (s *Store) index() (v1.IndexManifest, error) {
 	return index, nil
 }
 
-// change reads, changes and writes index.json while nobody else does.
+// change updates index.json under its lock.
 func (s *Store) change(ctx context.Context, f func([]v1.Descriptor) []v1.Descriptor) error {
 	unlock, err := s.lock(ctx, "index")
 	if err != nil {
@@ -176,7 +178,7 @@ func (s *Store) change(ctx context.Context, f func([]v1.Descriptor) []v1.Descrip
 	return nil
 }
 
-// record names the image d in the index, in the place of the one that had the name.
+// record adds the image d to the index, in place of the one that had the name.
 func (s *Store) record(ctx context.Context, d v1.Descriptor, name string, p platform.Platform, imported bool) error {
 	entry := v1.Descriptor{
 		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
@@ -188,13 +190,13 @@ func (s *Store) record(ctx context.Context, d v1.Descriptor, name string, p plat
 	}
 	return s.change(ctx, func(ds []v1.Descriptor) []v1.Descriptor {
 		ds = slices.DeleteFunc(ds, func(d v1.Descriptor) bool {
-			return named(d, name) && (imported || d.Platform != nil && d.Platform.Equals(*entry.Platform))
+			return hasTag(d, name) && (imported || d.Platform != nil && d.Platform.Equals(*entry.Platform))
 		})
 		return append(ds, entry)
 	})
 }
 
-// storeSource is the store seen as a source.
+// storeSource is the store as a source.
 type storeSource struct{ s *Store }
 
 func (st storeSource) String() string { return "the store " + st.s.dir }

@@ -17,44 +17,44 @@ const maxUnpackers = 4
 
 // unpacker reads the layers of one image for one conversion.
 //
-// Unpacking takes longer than all the rest, and two processors cannot share in one
-// stream. So unpacking, hashing and writing go on in goroutines of their own, and layers
-// whose turn has not come are unpacked already where a processor would be idle. What
-// the writer gets is the same in any case, in the same order.
+// Unpacking takes longer than all other steps, and one stream cannot be unpacked by several
+// processors. So unpacking, hashing and writing run in separate goroutines, and idle
+// processors unpack the next layers ahead of time. The writer gets the same data in the
+// same order in any case.
 type unpacker struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	layers  []*check
-	limit   int       // layers that are unpacked at a time
+	limit   int       // layers that are unpacked at once
 	buffers sync.Pool // of *[chunkSize]byte
 	zstds   zstdPool
 	aside   *spill
 	group   sync.WaitGroup
 
 	mu      sync.Mutex
-	running int              // layers that are being unpacked
-	next    int              // the first layer that was neither opened nor looked at
-	early   map[int]*reading // begun, and not opened yet
+	running int                  // layers that are being unpacked
+	next    int                  // the first layer that was neither opened nor considered
+	early   map[int]*layerReader // started, but not opened yet
 }
 
 func newUnpacker(ctx context.Context, layers []*check, tmp string) *unpacker {
 	u := &unpacker{
 		layers: layers, limit: min(runtime.GOMAXPROCS(0), maxUnpackers),
-		aside: &spill{dir: tmp}, early: map[int]*reading{},
+		aside: &spill{dir: tmp}, early: map[int]*layerReader{},
 	}
 	u.buffers.New = func() any { return new([chunkSize]byte) }
 	u.ctx, u.stop = context.WithCancel(ctx)
 	return u
 }
 
-// close ends whatever is still being read.
+// close stops all readings and waits for them.
 func (u *unpacker) close() {
 	u.stop()
 	u.group.Wait()
 	u.aside.close()
 }
 
-// open is [Layer.Open] of a layer.
+// open implements [Layer.Open] for a layer.
 func (u *unpacker) open(layer int) (io.ReadCloser, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -75,9 +75,9 @@ func (u *unpacker) open(layer int) (io.ReadCloser, error) {
 	return r, nil
 }
 
-// lookAhead begins with the next layers while there are processors for them; a single
-// one would only make the detour. A layer that cannot be read will say so when it is
-// opened. u.mu is held.
+// lookAhead starts to unpack the next layers while there are idle processors. With a single
+// processor it does nothing, as the detour would only cost time. It ignores errors: they
+// occur again when the layer is opened. u.mu is held.
 func (u *unpacker) lookAhead() {
 	if u.limit == 1 {
 		return
@@ -98,13 +98,13 @@ func (u *unpacker) lookAhead() {
 	}
 }
 
-// begin starts a reading of f, which it closes in the end. u.mu is held.
-func (u *unpacker) begin(k *check, f *os.File) (*reading, error) {
+// begin starts a reading of f, which closes f at the end. u.mu is held.
+func (u *unpacker) begin(k *check, f *os.File) (*layerReader, error) {
 	h, err := v1.Hasher(k.want.Algorithm)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	r := &reading{
+	r := &layerReader{
 		unpacker: u, check: k, hash: h, wanted: make(chan struct{}),
 		room:     make(chan struct{}, chunks),
 		unpacked: make(chan chunk, chunks),
@@ -115,7 +115,7 @@ func (u *unpacker) begin(k *check, f *os.File) (*reading, error) {
 	}
 	u.running++
 	u.group.Go(func() { r.unpack(f) })
-	u.group.Go(r.prove)
+	u.group.Go(r.hashChunks)
 	return r, nil
 }
 

@@ -18,16 +18,16 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// large is an image whose layers take more chunks than are kept in memory.
+// large returns an image whose layers have more chunks than fit in memory.
 func large(t testing.TB) v1.Image {
 	t.Helper()
-	word := noise(4099) // no part of a chunk, so that no chunk is like another
+	word := noise(4099) // does not divide a chunk, so that all chunks differ
 	text := strings.Repeat(word, 3*chunks*chunkSize/2/len(word))
 	return imageOf(t, amd64,
 		layerOf(t, "below", "small"), layerOf(t, "large", text), layerOf(t, "larger", text+word), layerOf(t, "above", "x"))
 }
 
-// unpackerOf reads an image's layers, up to limit of them at a time.
+// unpackerOf returns an unpacker of an image's layers, up to limit at once.
 func unpackerOf(ctx context.Context, t testing.TB, img v1.Image, limit int) *unpacker {
 	t.Helper()
 	s, err := New(Options{Dir: t.TempDir()})
@@ -57,7 +57,7 @@ func unpackerOf(ctx context.Context, t testing.TB, img v1.Image, limit int) *unp
 	return u
 }
 
-// concatenation reads all layers in order, and wants them verified.
+// concatenation reads all layers in order and checks that they were verified.
 func concatenation(t testing.TB, u *unpacker) []byte {
 	t.Helper()
 	var all bytes.Buffer
@@ -79,7 +79,7 @@ func concatenation(t testing.TB, u *unpacker) []byte {
 	return all.Bytes()
 }
 
-// wait returns when u's state is as asked.
+// wait waits for a state of u.
 func wait(u *unpacker, state func() bool) {
 	for {
 		u.mu.Lock()
@@ -92,34 +92,34 @@ func wait(u *unpacker, state func() bool) {
 	}
 }
 
-func TestLayersAreTheSameHoweverManyAreUnpackedAtATime(t *testing.T) {
+func TestLayersDoNotDependOnParallelism(t *testing.T) {
 	img := large(t)
 	want := content(t, img)
 	for limit := range 5 {
 		if got := concatenation(t, unpackerOf(t.Context(), t, img, limit+1)); !bytes.Equal(got, want) {
-			t.Errorf("%d at a time: %d bytes are not the %d of the layers", limit+1, len(got), len(want))
+			t.Errorf("%d at once: %d bytes are not the %d of the layers", limit+1, len(got), len(want))
 		}
 	}
 }
 
-func TestWhatIsUnpackedAheadAndHasNoRoomWaitsInAFileWithoutAName(t *testing.T) {
+func TestChunksUnpackedAheadGoToTheSpillFile(t *testing.T) {
 	img := large(t)
 	u := unpackerOf(t.Context(), t, img, 2)
 	if _, err := u.open(0); err != nil {
 		t.Fatal(err)
 	}
-	// Nothing has been read, and memory alone would not have been enough for this.
+	// Nothing has been read yet, and memory alone would not have been enough.
 	wait(u, func() bool { return u.running == 0 && len(u.early) == 3 })
 	wantNothingHalf(t, u.layers[0].store.dir)
 	if !bytes.Equal(concatenation(t, u), content(t, img)) {
-		t.Error("the layers are not what they should be")
+		t.Error("the layers differ from the image's")
 	}
 	if u.aside.end == 0 || len(u.aside.holes)*chunkSize != int(u.aside.end) {
 		t.Errorf("%d of %d bytes are free again", len(u.aside.holes)*chunkSize, u.aside.end)
 	}
 }
 
-func TestWhatCannotBePutAsideWaitsInMemory(t *testing.T) {
+func TestChunksStayInMemoryWithoutASpillFile(t *testing.T) {
 	unwritable, err := os.Open(writeFile(t, filepath.Join(t.TempDir(), "file"), nil))
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func TestWhatCannotBePutAsideWaitsInMemory(t *testing.T) {
 				return len(u.early) == 2 && len(u.early[1].ready) == chunks && len(u.early[2].ready) == chunks
 			})
 			if !bytes.Equal(concatenation(t, u), want) {
-				t.Error("the layers are not what they should be")
+				t.Error("the layers differ from the image's")
 			}
 		})
 	}
@@ -161,7 +161,7 @@ func TestLayersMayBeReadInAnyOrderAndAgain(t *testing.T) {
 	}
 }
 
-func TestABadLayerIsNotBlamedBeforeItsTurn(t *testing.T) {
+func TestABadLayerIsNotReportedBeforeItsTurn(t *testing.T) {
 	img := large(t)
 	s := newStore(t, t.TempDir())
 	stored, err := s.Pull(t.Context(), "oci:"+layoutOf(t, map[string]v1.Image{"": img}), amd64, nil)
@@ -179,7 +179,7 @@ func TestABadLayerIsNotBlamedBeforeItsTurn(t *testing.T) {
 	}
 }
 
-func TestAWriterThatStopsEarlyLeavesNobodyReading(t *testing.T) {
+func TestAWriterThatStopsEarlyLeavesNoGoroutines(t *testing.T) {
 	s := newStore(t, t.TempDir())
 	stored, err := s.Pull(t.Context(), "oci:"+layoutOf(t, map[string]v1.Image{"": large(t)}), amd64, nil)
 	if err != nil {
@@ -205,8 +205,8 @@ func TestAWriterThatStopsEarlyLeavesNobodyReading(t *testing.T) {
 	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(stacks.String(), "(*reading)") {
-		t.Errorf("somebody still reads:\n%s", &stacks)
+	if strings.Contains(stacks.String(), "(*layerReader)") {
+		t.Errorf("a goroutine still reads:\n%s", &stacks)
 	}
 }
 
@@ -254,7 +254,7 @@ func TestOneZstdDecoderServesOneLayerAfterTheOther(t *testing.T) {
 	}
 }
 
-func TestALayerThatOnlyBeginsLikeGzipIsABadOne(t *testing.T) {
+func TestALayerThatOnlyBeginsLikeGzipIsRejected(t *testing.T) {
 	img := sample(t, "x")
 	s := newStore(t, t.TempDir())
 	stored, err := s.Pull(t.Context(), "oci:"+layoutOf(t, map[string]v1.Image{"": img}), amd64, nil)

@@ -14,32 +14,32 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Usage is what a store takes.
+// Usage is the disk usage of a store.
 type Usage struct {
 	Images      []StoredImage
 	Disks       []StoredDisk
-	Blobs       space.Space // of all images; what they share counts once
-	Nameless    space.Space // of Blobs: what no image leads to, as after a tag has moved
-	Parts       space.Space // what interrupted pulls have left to be gone on with
-	Reclaimable int64       // of Blobs and Parts, in real bytes: all that no image in use needs
+	Blobs       space.Space // of all images; shared blobs count once
+	Nameless    space.Space // part of Blobs that no image needs, as after a tag has moved
+	Parts       space.Space // of interrupted pulls, which can be resumed
+	Reclaimable int64       // part of Blobs and Parts, in allocated bytes, that no image in use needs
 }
 
-// StoredImage is an image and what it takes.
+// StoredImage is an image and its disk usage.
 type StoredImage struct {
 	Entry
-	Blobs space.Space // what it shares with others counts for each
-	Own   int64       // real bytes that no other image needs
+	Blobs space.Space // blobs shared with other images count for each
+	Own   int64       // allocated bytes that no other image needs
 }
 
-// StoredDisk is a cached disk and what it takes.
+// StoredDisk is a cached disk and its disk usage.
 type StoredDisk struct {
-	Reference string // of its image; empty when nothing leads to that
-	Stale     bool   // made by another version, or of an image that is gone
+	Reference string // of its image; empty if that was removed
+	Stale     bool   // of another format, or of a removed image
 	space.Space
 }
 
-// Usage tells what the store takes. The image of a digest that used confirms is needed
-// by somebody outside of the store.
+// Usage returns the disk usage of the store. used reports whether the image with a digest
+// is in use outside of the store.
 func (s *Store) Usage(ctx context.Context, used func(digest string) bool) (Usage, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Store) Usage(ctx context.Context, used func(digest string) bool) (Usage
 	if err := s.imagesUsage(ctx, &u, index.Manifests, blobs, used); err != nil {
 		return Usage{}, err
 	}
-	parts, err := stored(s.partialDir())
+	parts, err := listFiles(s.partialDir())
 	for _, f := range parts {
 		u.Parts = u.Parts.Plus(f.Space)
 		u.Reclaimable += f.Real
@@ -78,7 +78,7 @@ func (s *Store) imagesUsage(ctx context.Context, u *Usage, images []v1.Descripto
 	owners, inUse := map[string]int{}, map[string]bool{}
 	needs := make([][]string, len(images))
 	for i, d := range images {
-		needs[i], _ = s.blobsOf(ctx, d) // what is wrong with it is in its Entry
+		needs[i], _ = s.blobsOf(ctx, d) // the image's Entry reports the error
 		for _, h := range needs[i] {
 			owners[h]++
 			inUse[h] = inUse[h] || used(d.Digest.String())
@@ -116,24 +116,24 @@ func (s *Store) disksUsage(images []v1.Descriptor) ([]StoredDisk, error) {
 	for _, d := range images {
 		names[d.Digest.Hex] = d.Annotations[ocispec.AnnotationRefName]
 	}
-	files, err := stored(s.disksDir())
+	files, err := listFiles(s.disksDir())
 	disks := make([]StoredDisk, 0, len(files))
 	for _, f := range files {
 		name, known := names[f.digest]
-		disks = append(disks, StoredDisk{Reference: name, Stale: !known || !s.current(f), Space: f.Space})
+		disks = append(disks, StoredDisk{Reference: name, Stale: !known || !s.isCurrent(f), Space: f.Space})
 	}
 	return disks, err
 }
 
-// storedFile is a file of the store, or a folder with temporary ones.
+// storedFile is a file of the store, or a directory with temporary files.
 type storedFile struct {
 	path   string
-	digest string // in hexadecimal: a blob's, or that of the image that a disk is of
+	digest string // in hexadecimal: of a blob, or of a disk's image
 	space.Space
 }
 
-// stored lists a folder of the store.
-func stored(dir string) ([]storedFile, error) {
+// listFiles lists a directory of the store.
+func listFiles(dir string) ([]storedFile, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("image store: %w", err)
@@ -153,21 +153,21 @@ func stored(dir string) ([]storedFile, error) {
 
 func (s *Store) blobs() ([]storedFile, error) {
 	dir := filepath.Join(s.dir, ocispec.ImageBlobsDir)
-	files, err := stored(filepath.Join(dir, "sha256"))
+	files, err := listFiles(filepath.Join(dir, "sha256"))
 	if err != nil {
 		return nil, err
 	}
-	more, err := stored(filepath.Join(dir, "sha512"))
+	more, err := listFiles(filepath.Join(dir, "sha512"))
 	return append(files, more...), err
 }
 
-// current tells whether a disk is of the form that this program makes.
-func (s *Store) current(disk storedFile) bool {
+// isCurrent reports whether a disk has the format that this version creates.
+func (s *Store) isCurrent(disk storedFile) bool {
 	return strings.HasPrefix(filepath.Base(disk.path), diskPrefix(v1.Hash{Hex: disk.digest}, s.diskFormat))
 }
 
-// blobsOf finds the blobs that an image leads to, by the names of their files. Of a
-// damaged one it is the manifest alone, and why.
+// blobsOf returns the file names of an image's blobs. For a damaged image it returns the
+// manifest alone and an error.
 func (s *Store) blobsOf(ctx context.Context, d v1.Descriptor) ([]string, error) {
 	names := []string{d.Digest.Hex}
 	var m v1.Manifest

@@ -20,16 +20,16 @@ import (
 	"github.com/stead-vm/stead/provider/durable"
 )
 
-// Archive is a kernel in an archive (tar, zstd) that somebody publishes.
+// Archive is a kernel in a published archive (tar, zstd).
 type Archive struct {
 	URL    string
 	SHA256 string // of the archive, in hexadecimal
-	Member string // path of the kernel in it
+	Member string // path of the kernel in the archive
 	Arch   string // of the kernel, as Go spells it
 }
 
-// Kata is the kernel that Apple's container boots by default: of Kata Containers'
-// release for arm64, with all that a machine needs built in.
+// Kata returns the kernel that Apple's container boots by default: the arm64 kernel of a
+// Kata Containers release, which has everything that a machine needs built in.
 func Kata() Archive {
 	return Archive{
 		URL:    "https://github.com/kata-containers/kata-containers/releases/download/3.28.0/kata-static-3.28.0-arm64.tar.zst",
@@ -39,7 +39,7 @@ func Kata() Archive {
 	}
 }
 
-// Bounds of what an archive can make us read, write and remember, in bytes.
+// Limits of what an archive can make us read, write and keep in memory, in bytes.
 const (
 	maxArchive       = 16 << 30 // unpacked
 	maxArchiveWindow = 128 << 20
@@ -51,24 +51,24 @@ const (
 	fetchLockPoll = 50 * time.Millisecond
 )
 
-// path is where the kernel lies in dir. The digest in its name is the archive's, which is
-// known before the kernel is.
+// path returns the path of the kernel in dir. Its name contains the digest of the archive,
+// which is known before the kernel is downloaded.
 func (a Archive) path(dir string) string {
 	return filepath.Join(dir, a.SHA256+"-"+path.Base(a.Member))
 }
 
-// In is the kernel as Fetch left it in dir, or else a [*NotFetchedError].
+// In returns the kernel that Fetch has stored in dir, or else a [*NotFetchedError].
 func (a Archive) In(dir string) (Kernel, error) {
 	k, err := openImage(a.path(dir))
-	if err != nil { // what is damaged is fetched anew
+	if err != nil { // a damaged kernel is downloaded again
 		return Kernel{}, &NotFetchedError{Archive: a}
 	}
 	return k, nil
 }
 
-// Fetch makes sure that the kernel is in dir. Two who do so fetch once. With opens the
-// archive, verified against its digest, and hands it to use. Whatever ends the process,
-// only a whole kernel has a kernel's name.
+// Fetch ensures that the kernel is in dir. Concurrent callers download it once. with opens
+// the archive, verified against its digest, and calls use with its content. However the
+// process ends, only a complete kernel has the final name.
 func (a Archive) Fetch(ctx context.Context, dir string, with func(use func(io.Reader) error) error) error {
 	if _, err := a.In(dir); err == nil {
 		return nil
@@ -78,11 +78,11 @@ func (a Archive) Fetch(ctx context.Context, dir string, with func(use func(io.Re
 	}
 	lock := flock.New(filepath.Join(dir, fetchLock), flock.SetPermissions(0o600))
 	if _, err := lock.TryLockContext(ctx, fetchLockPoll); err != nil {
-		return fmt.Errorf("waiting for another command that fetches a kernel: %w", cmp.Or(context.Cause(ctx), err))
+		return fmt.Errorf("waiting for another process that downloads a kernel: %w", cmp.Or(context.Cause(ctx), err))
 	}
-	defer func() { _ = lock.Unlock() }() // it goes with the process
+	defer func() { _ = lock.Unlock() }() // the lock ends with the process anyway
 	if _, err := a.In(dir); err == nil {
-		return nil // another one was quicker
+		return nil // another process was faster
 	}
 	if err := clearKilled(dir); err != nil {
 		return err
@@ -107,12 +107,12 @@ func (a Archive) keep(dir string, archive io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Cleanup() }() // does nothing to a file that has its name
+	defer func() { _ = f.Cleanup() }() // does nothing after the rename
 	if err := a.extract(f, archive); err != nil {
 		return err
 	}
 	if _, err := openImage(f.Name()); err != nil {
-		return &ArchiveError{Archive: a, Err: fmt.Errorf("%s in it is no uncompressed Image for %s", a.Member, a.Arch)}
+		return &ArchiveError{Archive: a, Err: fmt.Errorf("%s is not an uncompressed Image for %s", a.Member, a.Arch)}
 	}
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
@@ -132,13 +132,13 @@ func (a Archive) extract(w io.Writer, archive io.Reader) error {
 		h, err := t.Next()
 		switch {
 		case errors.Is(err, io.EOF):
-			return &ArchiveError{Archive: a, Err: fmt.Errorf("%s is not in it", a.Member)}
+			return &ArchiveError{Archive: a, Err: fmt.Errorf("%s not found in the archive", a.Member)}
 		case err != nil:
 			return &ArchiveError{Archive: a, Err: err}
 		case path.Clean(h.Name) != a.Member:
 			continue
 		case h.Typeflag != tar.TypeReg || h.Size > maxArchiveKernel:
-			return &ArchiveError{Archive: a, Err: fmt.Errorf("%s in it is no file of at most %d bytes", a.Member, maxArchiveKernel)}
+			return &ArchiveError{Archive: a, Err: fmt.Errorf("%s is not a file of at most %d bytes", a.Member, maxArchiveKernel)}
 		}
 		in := &source{Reader: t}
 		_, err = io.Copy(w, in)
@@ -149,8 +149,8 @@ func (a Archive) extract(w io.Writer, archive io.Reader) error {
 	}
 }
 
-// source remembers whether it was reading that failed: a full disk is no fault of what
-// is copied to it.
+// source records errors of reading, to distinguish them from errors of writing such as a
+// full disk.
 type source struct {
 	io.Reader
 	err error
@@ -164,7 +164,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// FetchedBefore is the newest kernel that any version of this program has left in dir: it
-// boots machines where the wanted one cannot be fetched. Without one the error is
+// FetchedBefore returns the newest kernel that any version of this program has stored in
+// dir, as a fallback if the current one cannot be downloaded. Without one the error is
 // [fs.ErrNotExist].
 func FetchedBefore(dir string) (Kernel, error) { return newestImage(dir) }

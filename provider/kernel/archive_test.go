@@ -21,7 +21,7 @@ import (
 
 const member = "opt/kernels/vmlinux-6.18.15"
 
-// archived is an archive of files, given as name, content, name, content…
+// archived returns an archive of files, given as name, content, name, content…
 func archived(t testing.TB, files ...string) (Archive, []byte) {
 	t.Helper()
 	var packed bytes.Buffer
@@ -53,7 +53,7 @@ func archived(t testing.TB, files ...string) (Archive, []byte) {
 	}, data
 }
 
-// from hands out what is fetched, and counts how often.
+// from returns a download of data for [Archive.Fetch] that counts its calls.
 func from(data []byte, count *atomic.Int32) func(func(io.Reader) error) error {
 	return func(use func(io.Reader) error) error {
 		count.Add(1)
@@ -61,13 +61,13 @@ func from(data []byte, count *atomic.Int32) func(func(io.Reader) error) error {
 	}
 }
 
-func TestAKernelIsFetchedFromItsArchiveOnce(t *testing.T) {
+func TestAKernelIsDownloadedOnce(t *testing.T) {
 	image := string(arm64Image("6.18.15"))
 	for name, files := range map[string][]string{
-		"as it is named":      {"opt/other", "x", member, image},
-		"below a dot":         {"./opt/", "", "./" + member, image},
-		"beside its link":     {"opt/kernels/vmlinux.container", "-> vmlinux-6.18.15", member, image},
-		"larger than a block": {member, image + strings.Repeat("\x00", 3<<20)},
+		"under its exact name":     {"opt/other", "x", member, image},
+		"with a leading dot":       {"./opt/", "", "./" + member, image},
+		"beside a link to it":      {"opt/kernels/vmlinux.container", "-> vmlinux-6.18.15", member, image},
+		"larger than a zstd block": {member, image + strings.Repeat("\x00", 3<<20)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "kernels")
@@ -95,7 +95,7 @@ func TestAKernelIsFetchedFromItsArchiveOnce(t *testing.T) {
 	}
 }
 
-// wantFiles compares the folder's files, but for the lock.
+// wantFiles compares the names of the directory's files, without the lock.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -109,11 +109,11 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 		}
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
-		t.Errorf("in the folder are %q, want %q", got, want)
+		t.Errorf("the directory has %q, want %q", got, want)
 	}
 }
 
-func TestArchivesOfNoUseLeaveNothing(t *testing.T) {
+func TestUnusableArchivesLeaveNothing(t *testing.T) {
 	image := string(arm64Image("6.18.15"))
 	whole, data := archived(t, member, image+strings.Repeat("abc", 100_000))
 	archive := func(files ...string) []byte { _, data := archived(t, files...); return data }
@@ -121,14 +121,14 @@ func TestArchivesOfNoUseLeaveNothing(t *testing.T) {
 		data []byte
 		says string
 	}{
-		"without the kernel":       {archive("opt/other", image), member + " is not in it"},
-		"with a link in its place": {archive(member, "-> ../../etc/passwd"), "is no file of at most"},
-		"with another file":        {archive(member, "hello"), "is no uncompressed Image for arm64"},
-		"with a packed kernel":     {archive(member, string(gzipped(t, []byte(image)))), "is no uncompressed Image"},
-		"for other processors":     {archive(member, string(bzImage("6.18.15", nil))), "is no uncompressed Image"},
-		"cut off":                  {data[:len(data)-20], "archive " + whole.URL},
-		"of another kind":          {[]byte("PK\x03\x04"), "archive " + whole.URL},
-		"empty":                    {nil, "is not in it"},
+		"without the kernel":       {archive("opt/other", image), member + " not found in the archive"},
+		"with a link in its place": {archive(member, "-> ../../etc/passwd"), "is not a file of at most"},
+		"with another file":        {archive(member, "hello"), "is not an uncompressed Image for arm64"},
+		"with a packed kernel":     {archive(member, string(gzipped(t, []byte(image)))), "is not an uncompressed Image"},
+		"for other processors":     {archive(member, string(bzImage("6.18.15", nil))), "is not an uncompressed Image"},
+		"truncated":                {data[:len(data)-20], "archive " + whole.URL},
+		"in another format":        {[]byte("PK\x03\x04"), "archive " + whole.URL},
+		"empty":                    {nil, "not found in the archive"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -148,9 +148,9 @@ func TestAFetchThatEndsEarlyLeavesNothing(t *testing.T) {
 	a, data := archived(t, member, string(arm64Image("6.18.15"))+strings.Repeat("abc", 1_000_000))
 	stopped := errors.New("interrupted")
 	tests := map[string]func(use func(io.Reader) error) error{
-		"before the archive is there": func(func(io.Reader) error) error { return stopped },
+		"before the archive is complete": func(func(io.Reader) error) error { return stopped },
 		"while it is read": func(use func(io.Reader) error) error {
-			return use(io.MultiReader(bytes.NewReader(data[:len(data)/2]), failing{stopped}))
+			return use(io.MultiReader(bytes.NewReader(data[:len(data)/2]), failingStream{stopped}))
 		},
 	}
 	for name, with := range tests {
@@ -169,7 +169,7 @@ func TestAFetchThatEndsEarlyLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := a.In(dir); err == nil {
-			t.Error("half a kernel was found")
+			t.Error("an incomplete kernel was found")
 		}
 		if _, err := FetchedBefore(dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("FetchedBefore = %v", err)
@@ -181,20 +181,20 @@ func TestAFetchThatEndsEarlyLeavesNothing(t *testing.T) {
 		wantFiles(t, dir, filepath.Base(a.path(dir)))
 	})
 	t.Run("by a full disk", func(t *testing.T) {
-		err := a.extract(failing{syscall.ENOSPC}, bytes.NewReader(data))
+		err := a.extract(failingStream{syscall.ENOSPC}, bytes.NewReader(data))
 		var useless *ArchiveError
 		if !errors.Is(err, syscall.ENOSPC) || errors.As(err, &useless) {
-			t.Errorf("extract = %v: the archive is not to blame", err)
+			t.Errorf("extract = %v, want an error that does not blame the archive", err)
 		}
 	})
 }
 
-type failing struct{ err error }
+type failingStream struct{ err error }
 
-func (f failing) Read([]byte) (int, error)  { return 0, f.err }
-func (f failing) Write([]byte) (int, error) { return 0, f.err }
+func (f failingStream) Read([]byte) (int, error)  { return 0, f.err }
+func (f failingStream) Write([]byte) (int, error) { return 0, f.err }
 
-func TestADamagedKernelIsFetchedAnew(t *testing.T) {
+func TestADamagedKernelIsDownloadedAgain(t *testing.T) {
 	dir := t.TempDir()
 	a, data := archived(t, member, string(arm64Image("6.18.15")))
 	if err := os.WriteFile(a.path(dir), nil, 0o600); err != nil {
@@ -209,7 +209,7 @@ func TestADamagedKernelIsFetchedAnew(t *testing.T) {
 	}
 }
 
-func TestTheNewestOfEarlierKernelsIsKnown(t *testing.T) {
+func TestFetchedBeforeReturnsTheNewestKernel(t *testing.T) {
 	dir := write(t, map[string]string{
 		"0123-vmlinux-6.9.1": string(arm64Image("6.9.1")), "4567-vmlinux-6.12.2": string(arm64Image("6.12.2")),
 		"89ab-vmlinux-6.20": "", "cdef-vmlinuz-6.20": string(bzImage("6.20", nil)),
@@ -231,7 +231,7 @@ func FuzzArchive(f *testing.F) {
 		err := a.extract(&out, bytes.NewReader(data))
 		var useless *ArchiveError
 		if err != nil && !errors.As(err, &useless) {
-			t.Errorf("extract = %v, which is no ArchiveError", err)
+			t.Errorf("extract = %v, want an ArchiveError", err)
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// bzImage makes an x86 image with the given release and compressed payload.
+// bzImage returns an x86 image with the given release and compressed payload.
 func bzImage(release string, payload []byte) []byte {
 	const sectors = 4
 	image := make([]byte, (sectors+1)*512)
@@ -24,14 +24,14 @@ func bzImage(release string, payload []byte) []byte {
 	return append(image, payload...)
 }
 
-// arm64Image makes an arm64 image with the given release.
+// arm64Image returns an arm64 image with the given release.
 func arm64Image(release string) []byte {
 	image := make([]byte, 4096)
 	copy(image[arm64MagicOffset:], arm64Magic)
 	return append(image, "Linux version "+release+" (builder@example)\x00"...)
 }
 
-// vmlinux makes an ELF executable for x86 with the given text and ELF notes in it.
+// vmlinux returns an ELF executable for x86 with the given text and ELF notes.
 func vmlinux(text string, notes []byte) []byte {
 	const headers = 64 + 56
 	b := make([]byte, headers)
@@ -52,7 +52,7 @@ func vmlinux(text string, notes []byte) []byte {
 	return append(b, text...)
 }
 
-// note makes one ELF note.
+// note returns one ELF note.
 func note(owner string, kind uint32, desc string) []byte {
 	var b []byte
 	le := binary.LittleEndian
@@ -79,7 +79,7 @@ func gzipped(t testing.TB, data []byte) []byte {
 	return b.Bytes()
 }
 
-// write makes files beneath a new folder and returns the folder.
+// write creates files in a new directory and returns the directory.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -95,7 +95,7 @@ func write(t *testing.T, files map[string]string) string {
 	return root
 }
 
-// complete is a modules.dep with all that a machine needs.
+// complete is a modules.dep with all modules that a machine needs.
 var complete = strings.Join([]string{
 	"kernel/virtio_ring.ko:",
 	"kernel/virtio.ko: kernel/virtio_ring.ko",

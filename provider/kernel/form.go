@@ -9,15 +9,15 @@ import (
 	"os"
 )
 
-// Form is how a kernel is packed. Boot loaders differ in which they take.
+// Form is the format of a kernel image. Boot loaders differ in the forms that they accept.
 type Form uint8
 
 // Forms of a kernel.
 const (
 	BzImage      Form = iota // x86: unpacks itself
 	Image                    // arm64: uncompressed
-	GzippedImage             // arm64: as distributions install it
-	Vmlinux                  // ELF, as linked
+	GzippedImage             // arm64: installed by distributions
+	Vmlinux                  // ELF, as the linker writes it
 	numForms
 )
 
@@ -28,8 +28,8 @@ func (f Form) String() string {
 	return fmt.Sprintf("Form(%d)", uint8(f))
 }
 
-// FormOf looks at the beginning of the kernel at path. What begins like none is a
-// [NotKernelError]; a whole look is [Open]'s.
+// FormOf returns the form of the kernel at path, or a [NotKernelError]. It only reads the
+// beginning of the file; [Open] reads more.
 func FormOf(path string) (Form, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -48,7 +48,7 @@ func FormOf(path string) (Form, error) {
 	return form, nil
 }
 
-// formOf tells the form of an image by its first bytes, of which x86HeaderEnd are enough.
+// formOf returns the form of an image from its first x86HeaderEnd bytes.
 func formOf(head []byte) (form Form, ok bool) {
 	switch {
 	case isBzImage(head):

@@ -41,7 +41,7 @@ func TestFormOf(t *testing.T) {
 	}
 }
 
-func TestFormOfWhatIsNoKernel(t *testing.T) {
+func TestFormOfOtherFiles(t *testing.T) {
 	for name, text := range map[string]string{"text": "#!/bin/sh\necho hello\n", "nothing": ""} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "kernel")
@@ -55,6 +55,6 @@ func TestFormOfWhatIsNoKernel(t *testing.T) {
 		})
 	}
 	if _, err := FormOf(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("FormOf = %v, want that there is no file", err)
+		t.Errorf("FormOf = %v, want an error that the file does not exist", err)
 	}
 }

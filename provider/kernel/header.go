@@ -10,10 +10,10 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// errNotKernel says that a file is in none of the forms that parseHeader knows.
+// errNotKernel reports a file in none of the forms that parseHeader knows.
 var errNotKernel = errors.New("not a kernel")
 
-// header is what an image tells about itself.
+// header is the information in an image's header.
 type header struct {
 	release string
 	arch    string
@@ -23,10 +23,10 @@ type header struct {
 const (
 	x86BootFlag      = 0x1fe // 0xaa55
 	x86Magic         = 0x202 // "HdrS"
-	x86Version       = 0x20e // where the version text is, less 0x200
+	x86Version       = 0x20e // offset of the version text, minus 0x200
 	x86XLoadFlags    = 0x236 // bit 0: has a 64-bit entry point
 	x86HeaderEnd     = 0x238
-	x86VersionLength = 256 // more than any version text has
+	x86VersionLength = 256 // longer than any version text
 )
 
 // arm64Magic is at offset 0x38 of an Image, see Documentation/arm64/booting.rst.
@@ -35,7 +35,7 @@ const (
 	arm64MagicOffset = 0x38
 )
 
-// parseHeader recognises the form of an image and reads its release and architecture.
+// parseHeader detects the form of an image and reads its release and architecture.
 func parseHeader(r *io.SectionReader) (header, error) {
 	head := make([]byte, x86HeaderEnd)
 	n, err := r.ReadAt(head, 0)
@@ -95,7 +95,7 @@ func parseELF(r *io.SectionReader) (header, error) {
 		return header{}, errNotKernel
 	}
 	var h header
-	switch f.Machine { // those that a driver may run
+	switch f.Machine { // architectures that a driver may run
 	case elf.EM_X86_64:
 		h.arch = "amd64"
 	case elf.EM_AARCH64:
@@ -129,8 +129,8 @@ func parseGzip(r *io.SectionReader) (header, error) {
 	return header{release, "arm64"}, nil
 }
 
-// scanRelease finds the banner that every kernel prints first ("Linux version
-// 6.1.0 (…"). It answers "" when there is none.
+// scanRelease finds the release in the banner that every kernel prints first ("Linux
+// version 6.1.0 (…"). It returns "" if there is none.
 func scanRelease(r io.Reader) (string, error) {
 	banner := []byte("Linux version ")
 	const keep = 128 // longer than banner and release

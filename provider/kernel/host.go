@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Host returns the newest kernel of this host that can boot a machine: of the
-// architecture (as Go spells it), readable, with its modules. Newest is by version, for
-// the file times only say when a package was installed. Without one the error is a
+// Host returns the newest kernel of this host that can boot a machine: it has the
+// architecture (as Go spells it), is readable and has its modules. It compares versions, as
+// file times only say when a package was installed. Without such a kernel the error is a
 // [NoKernelError].
 func Host(arch string) (Kernel, error) { return hostIn("/", arch) }
 
@@ -17,7 +17,7 @@ func hostIn(root, arch string) (Kernel, error) {
 	k, rejected := newest(candidates(root), func(path string) (Kernel, error) {
 		k, err := openIn(root, path)
 		if err == nil {
-			err = k.fit(arch)
+			err = k.checkFit(arch)
 		}
 		return k, err
 	})
@@ -27,8 +27,8 @@ func hostIn(root, arch string) (Kernel, error) {
 	return k, nil
 }
 
-// newest opens kernels and returns the one of the newest release, and why others were
-// passed over. Without any its path is empty.
+// newest opens kernels and returns the one with the newest release, and the errors of
+// kernels that it skipped. If there is none, the path of best is empty.
 func newest(paths []string, open func(path string) (Kernel, error)) (best Kernel, rejected []error) {
 	for _, path := range paths {
 		k, err := open(path)
@@ -42,8 +42,8 @@ func newest(paths []string, open func(path string) (Kernel, error)) (best Kernel
 	return best, rejected
 }
 
-// candidates lists the kernels that distributions installed: most keep them in /boot,
-// Fedora and Arch also beside the modules, where they are readable.
+// candidates lists the kernels that distributions install: most keep them in /boot, Fedora
+// and Arch also beside the modules, where they are readable.
 func candidates(root string) []string {
 	var all []string
 	for _, pattern := range []string{"boot/vmlinuz-*", "lib/modules/*/vmlinuz", "usr/lib/modules/*/vmlinuz"} {
@@ -56,10 +56,10 @@ func candidates(root string) []string {
 	return all
 }
 
-// fit tells whether k, found on the host, can boot a machine here.
-func (k Kernel) fit(arch string) error {
+// checkFit returns an error unless k, a kernel of the host, can boot a machine.
+func (k Kernel) checkFit(arch string) error {
 	if k.Arch != arch {
-		return errors.New(k.Path + " is for " + k.Arch + ", not for " + arch)
+		return errors.New("kernel " + k.Path + " is for " + k.Arch + ", not for " + arch)
 	}
 	if k.ModuleTree == "" {
 		return &NoModulesError{Path: k.Path, Release: k.Release}
@@ -68,7 +68,7 @@ func (k Kernel) fit(arch string) error {
 	return err
 }
 
-// compareReleases orders kernel releases as people count: 6.1.0-9 before 6.1.0-10,
+// compareReleases compares kernel releases by their numbers: 6.1.0-9 is before 6.1.0-10,
 // 6.5-rc2 before 6.5.
 func compareReleases(a, b string) int {
 	x, y := releaseParts(a), releaseParts(b)
@@ -80,7 +80,7 @@ func compareReleases(a, b string) int {
 	return 0
 }
 
-// releaseParts cuts a release into its numbers and words.
+// releaseParts splits a release into its numbers and words.
 func releaseParts(s string) []string {
 	var parts []string
 	for s != "" {
@@ -119,8 +119,8 @@ func comparePart(a, b string) int {
 	return cmp.Compare(a, b)
 }
 
-// partRank puts a release candidate before the end of the release, and that before
-// a further word or number.
+// partRank orders a release candidate before the end of the release, and that before
+// further words and numbers.
 func partRank(part string) int {
 	switch {
 	case part == "rc", strings.HasPrefix(part, "~"):

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestHostTakesTheNewestUsableKernel(t *testing.T) {
+func TestHostReturnsTheNewestUsableKernel(t *testing.T) {
 	image := func(release string) string { return string(bzImage(release, nil)) }
 	tests := map[string]struct {
 		files map[string]string
@@ -22,28 +22,28 @@ func TestHostTakesTheNewestUsableKernel(t *testing.T) {
 			},
 			want: "boot/vmlinuz-6.1.0-10",
 		},
-		"a kernel whose modules are gone is passed over": {
+		"a kernel without its modules is skipped": {
 			files: map[string]string{
 				"boot/vmlinuz-6.1.0": image("6.1.0"), "lib/modules/6.1.0/modules.dep": complete,
 				"boot/vmlinuz-6.9.0": image("6.9.0"),
 			},
 			want: "boot/vmlinuz-6.1.0",
 		},
-		"a kernel without virtiofs is passed over": {
+		"a kernel without virtiofs is skipped": {
 			files: map[string]string{
 				"boot/vmlinuz-6.1.0": image("6.1.0"), "lib/modules/6.1.0/modules.dep": complete,
 				"boot/vmlinuz-6.9.0": image("6.9.0"), "lib/modules/6.9.0/modules.dep": strings.ReplaceAll(complete, "virtiofs.ko:", "other.ko:"),
 			},
 			want: "boot/vmlinuz-6.1.0",
 		},
-		"a kernel of another architecture is passed over": {
+		"a kernel of another architecture is skipped": {
 			files: map[string]string{
 				"boot/vmlinuz-6.1.0": image("6.1.0"), "lib/modules/6.1.0/modules.dep": complete,
 				"boot/vmlinuz-6.9.0": string(arm64Image("6.9.0")), "lib/modules/6.9.0/modules.dep": complete,
 			},
 			want: "boot/vmlinuz-6.1.0",
 		},
-		"the release is the image's, whatever its name": {
+		"the release comes from the image, not from its name": {
 			files: map[string]string{"boot/vmlinuz-linux": image("6.12.1-arch1-1"), "lib/modules/6.12.1-arch1-1/modules.dep": complete},
 			want:  "boot/vmlinuz-linux",
 		},
@@ -73,7 +73,7 @@ func TestHostWithoutKernelSaysWhatToInstall(t *testing.T) {
 	}{
 		"none at all":     {message: "no Linux kernel for amd64 on this host"},
 		"without modules": {files: map[string]string{"boot/vmlinuz-6.9.0": string(bzImage("6.9.0", nil))}, message: "no module tree"},
-		"of no use":       {files: map[string]string{"boot/vmlinuz-old": "text"}, message: "vmlinuz-old is not a Linux kernel"},
+		"not a kernel":    {files: map[string]string{"boot/vmlinuz-old": "text"}, message: "vmlinuz-old is not a Linux kernel"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -90,19 +90,19 @@ func TestHostWithoutKernelSaysWhatToInstall(t *testing.T) {
 			}
 			foreign := &NoKernelError{Arch: "riscv64", Rejected: none.Rejected}
 			if !strings.Contains(foreign.Error(), "riscv64") || !strings.Contains(foreign.Remedy(), "linux-image-cloud-riscv64") || strings.Contains(foreign.Remedy(), "apt install") {
-				t.Errorf("for another processor: %v; %s", foreign, foreign.Remedy())
+				t.Errorf("for another architecture: %v; %s", foreign, foreign.Remedy())
 			}
 		})
 	}
-	t.Run("unreadable ones are the better hint", func(t *testing.T) {
+	t.Run("the hint prefers unreadable kernels", func(t *testing.T) {
 		err := &NoKernelError{Arch: runtime.GOARCH, Rejected: []error{&NotKernelError{Path: "/boot/a"}, &UnreadableError{Path: "/boot/b"}}}
 		if !strings.Contains(err.Remedy(), "chmod a+r /boot/b") {
-			t.Errorf("remedy %q does not open /boot/b", err.Remedy())
+			t.Errorf("remedy %q does not make /boot/b readable", err.Remedy())
 		}
 	})
 }
 
-func TestReleasesAreOrderedAsPeopleCount(t *testing.T) {
+func TestCompareReleases(t *testing.T) {
 	ordered := []string{
 		"5.15.0", "6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "6.1.10", "6.5-rc2", "6.5.0-rc10", "6.5.0", "6.5.0-1", "6.12.1-arch1-1", "10.0",
 	}

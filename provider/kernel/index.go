@@ -13,11 +13,11 @@ import (
 	"strings"
 )
 
-// tree is the index that depmod left in a module tree.
+// tree is the index of a module tree, which depmod writes.
 type tree struct {
 	modules map[string]module
 	builtin map[string]bool
-	before  map[string][]string // soft dependencies, to load first if they exist
+	before  map[string][]string // soft dependencies to load first if they exist
 	aliases map[string]string   // exact aliases only, such as "crc32c"
 }
 
@@ -26,14 +26,14 @@ type module struct {
 	deps []string // files
 }
 
-// has tells whether the kernel has the module in either way.
+// has reports whether the kernel has the module, built in or as a file.
 func (t tree) has(name string) bool {
 	name = moduleName(name)
 	_, ok := t.modules[name]
 	return ok || t.builtin[name]
 }
 
-// find gives the module that a soft dependency means, which may be an alias, or "".
+// find returns the module that a soft dependency, possibly an alias, refers to, or "".
 func (t tree) find(name string) string {
 	if t.has(name) {
 		return name
@@ -44,8 +44,8 @@ func (t tree) find(name string) string {
 	return ""
 }
 
-// moduleName is the name that the kernel knows a module file by: no folder, no
-// suffix, and the dashes of file names as underscores.
+// moduleName returns the kernel's name of a module file: without directory and suffix, and
+// with underscores instead of dashes.
 func moduleName(file string) string {
 	base, _, _ := strings.Cut(path.Base(file), ".ko")
 	return strings.ReplaceAll(base, "-", "_")
@@ -133,7 +133,7 @@ func parseSoftdep(r io.Reader) (map[string][]string, error) {
 }
 
 // parseAlias reads the aliases without wildcards from modules.alias: "alias crc32c
-// crc32c_generic". The first of several wins; any of them will do.
+// crc32c_generic". The first of several wins; any of them would do.
 func parseAlias(r io.Reader) (map[string]string, error) {
 	aliases := map[string]string{}
 	err := eachLine(r, func(line string) error {

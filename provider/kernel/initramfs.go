@@ -19,22 +19,22 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-// InitramfsOptions is what one boot's initramfs holds.
+// InitramfsOptions describes the initramfs of one boot.
 type InitramfsOptions struct {
 	Agent   []byte     // required: the static program that becomes /init
-	Boot    guest.Boot // written to guest.BootPath; it holds private keys
-	Kernel  Kernel     // whose modules are taken
-	Modules []string   // as Kernel.Modules gives them; their dependencies are added
+	Boot    guest.Boot // written to guest.BootPath; contains private keys
+	Kernel  Kernel     // source of the modules
+	Modules []string   // from Kernel.Modules; Initramfs adds their dependencies
 }
 
-// Initramfs writes the root file system that the kernel starts from: a cpio archive
-// in the "newc" form of the kernel's Documentation/driver-api/early-userspace.
+// Initramfs writes the root file system that the kernel starts from: a cpio archive in the
+// "newc" format of the kernel's Documentation/driver-api/early-userspace.
 //
-// It is not compressed: it goes from our memory to the guest's, where unpacking an
-// archive would cost more than copying it. Modules are unpacked here for the same
-// reason, and so that the guest's kernel need not know their compression. The same
-// options give the same bytes. /dev/console is not in it because the small archive
-// inside every kernel has it already.
+// The archive is not compressed: it goes from the host's memory to the guest's, and
+// unpacking it there would cost more than copying it. Initramfs unpacks modules for the
+// same reason, and so that the guest's kernel need not support their compression. The same
+// options give the same bytes. /dev/console is missing because the small archive inside
+// every kernel has it.
 func Initramfs(w io.Writer, o InitramfsOptions) error {
 	if len(o.Agent) == 0 {
 		return errors.New("kernel: InitramfsOptions.Agent is required")
@@ -73,14 +73,15 @@ func Initramfs(w io.Writer, o InitramfsOptions) error {
 	return nil
 }
 
-// archive keeps the first error, so that a list of members reads as a list.
+// archive writes a cpio archive. It keeps the first error, so that callers need not check
+// each member.
 type archive struct {
 	w    *cpio.Writer
 	dirs map[string]bool
 	err  error
 }
 
-// mkdir adds a folder and those above it, once each.
+// mkdir adds a directory and its parents, once each.
 func (a *archive) mkdir(dir string) {
 	if a.dirs[dir] {
 		return

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// appleDefault is the link by which Apple's container names the kernel that it boots.
+// appleDefault is the link to the kernel that Apple's container boots.
 const appleDefault = "default.kernel-arm64"
 
-// AppleFolder is where Apple's container keeps its kernels, beneath a user's home.
+// AppleFolder is the directory of Apple's container for its kernels, below a user's home.
 const AppleFolder = "Library/Application Support/com.apple.container/kernels"
 
-// Installed is the kernel that Apple's container, which is for Apple silicon alone, has in
-// its folder dir: the one it boots by default, else the newest. Without one that
-// Virtualization.framework could boot the error is [fs.ErrNotExist].
+// Installed returns the kernel that Apple's container, which only runs on Apple silicon,
+// has in its directory dir: the one that it boots by default, else the newest. Without one
+// that Virtualization.framework can boot the error is [fs.ErrNotExist].
 func Installed(dir string) (Kernel, error) {
 	if k, err := openImage(filepath.Join(dir, appleDefault)); err == nil {
 		return k, nil
@@ -23,8 +23,8 @@ func Installed(dir string) (Kernel, error) {
 	return newestImage(dir)
 }
 
-// newestImage is the newest of a folder's kernels, as [newest] knows it, or else
-// [fs.ErrNotExist]. A folder that is not there has none.
+// newestImage returns the newest kernel in a directory, or else [fs.ErrNotExist]. The
+// directory may be missing.
 func newestImage(dir string) (Kernel, error) {
 	entries, _ := os.ReadDir(dir)
 	var paths []string
@@ -40,9 +40,8 @@ func newestImage(dir string) (Kernel, error) {
 	return k, nil
 }
 
-// openImage opens a kernel that is an uncompressed Image, as Virtualization.framework
-// needs it on arm64, which alone has such. Links are followed, so that its path says which
-// it is.
+// openImage opens a kernel that is an uncompressed Image, the arm64 form that
+// Virtualization.framework needs. It follows links, so that the path names the kernel.
 func openImage(path string) (Kernel, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {

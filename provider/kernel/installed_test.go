@@ -9,26 +9,26 @@ import (
 	"testing"
 )
 
-func TestInstalledKernelOfApplesContainerIsFound(t *testing.T) {
+func TestInstalledFindsTheKernelOfApplesContainer(t *testing.T) {
 	image := func(release string) string { return string(arm64Image(release)) }
 	tests := map[string]struct {
 		files map[string]string
-		link  string // where default.kernel-arm64 points to
+		link  string // target of default.kernel-arm64
 		want  string
 	}{
-		"the default, though it is not the newest": {
+		"the default, even if it is not the newest": {
 			files: map[string]string{"vmlinux-6.18.5-177": image("6.18.5"), "vmlinux-6.18.15-186": image("6.18.15")},
 			link:  "vmlinux-6.18.5-177", want: "vmlinux-6.18.5-177",
 		},
-		"the newest, when there is no default": {
+		"the newest, if there is no default": {
 			files: map[string]string{"vmlinux-6.18.5-177": image("6.18.5"), "vmlinux-6.18.15-186": image("6.18.15"), "README": "hello"},
 			want:  "vmlinux-6.18.15-186",
 		},
-		"the newest, when the default is gone": {
+		"the newest, if the default is missing": {
 			files: map[string]string{"vmlinux-6.18.5-177": image("6.18.5")},
 			link:  "vmlinux-6.18.15-186", want: "vmlinux-6.18.5-177",
 		},
-		"the newest of those that boot": {
+		"the newest of the bootable ones": {
 			files: map[string]string{
 				"vmlinux-6.18.5-177": image("6.18.5"), "vmlinuz-6.19": string(gzipped(t, arm64Image("6.19"))),
 				"bzImage-6.20": string(bzImage("6.20", nil)), "folder/vmlinux-6.21": image("6.21"),
@@ -59,11 +59,11 @@ func TestInstalledKernelOfApplesContainerIsFound(t *testing.T) {
 	}
 }
 
-func TestAFolderWithoutAKernelThatMacsBootHasNone(t *testing.T) {
+func TestInstalledWithoutABootableKernel(t *testing.T) {
 	for name, dir := range map[string]string{
-		"nothing installed":       filepath.Join(t.TempDir(), "none"),
-		"for another processor":   write(t, map[string]string{"vmlinux": string(vmlinux("Linux version 6.1 (gcc)", nil))}),
-		"of no use in the folder": write(t, map[string]string{"notes": "hello"}),
+		"nothing installed":          filepath.Join(t.TempDir(), "none"),
+		"for another architecture":   write(t, map[string]string{"vmlinux": string(vmlinux("Linux version 6.1 (gcc)", nil))}),
+		"no kernel in the directory": write(t, map[string]string{"notes": "hello"}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if k, err := Installed(dir); !errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +73,7 @@ func TestAFolderWithoutAKernelThatMacsBootHasNone(t *testing.T) {
 	}
 }
 
-func TestMacsWithoutADefaultKernelLearnWhatToName(t *testing.T) {
+func TestNoDefaultErrorSaysWhichKernelToSet(t *testing.T) {
 	none := &NoDefaultError{Arch: "amd64"}
 	if text := none.Error(); !strings.Contains(text, "amd64 machines on macOS") {
 		t.Errorf("error is %q", text)
@@ -83,7 +83,7 @@ func TestMacsWithoutADefaultKernelLearnWhatToName(t *testing.T) {
 	}
 }
 
-func TestAnotherFormOfKernelIsNamedWithTheOneToHave(t *testing.T) {
+func TestFormErrorNamesBothForms(t *testing.T) {
 	dir := write(t, map[string]string{"vmlinuz": string(gzipped(t, arm64Image("6.19")))})
 	var form *FormError
 	if _, err := openImage(filepath.Join(dir, "vmlinuz")); !errors.As(err, &form) || !strings.Contains(form.Error(), "a gzipped Image") || !strings.Contains(form.Remedy(), "gunzip") {

@@ -1,11 +1,10 @@
-// Package kernel finds the Linux kernel a machine boots and makes its initramfs.
+// Package kernel finds the Linux kernel that a machine boots and writes its initramfs.
 //
-// A machine's disk comes from a container image, which has neither kernel nor boot
-// loader. Both are lent by the host: a kernel that it has installed, and an
-// initramfs of our agent with the few modules it needs to reach the disk. The
-// initramfs differs with every boot (it carries the boot's settings and keys), so it
-// is written anew each time, which takes milliseconds; there is no image builder to
-// run on the host and none to keep in step with its kernel.
+// A machine's disk comes from a container image, which has neither a kernel nor a boot
+// loader. So a machine boots an installed kernel of the host with an initramfs that
+// contains the agent and the few modules that it needs to reach the disk. The initramfs
+// holds the settings and keys of one boot, so it is written for each boot, which takes
+// milliseconds. No tool on the host has to build it or keep it in step with the kernel.
 package kernel
 
 import (
@@ -23,18 +22,18 @@ import (
 // Kernel is a kernel image and the modules that belong to it.
 type Kernel struct {
 	Path       string // of the image
-	Release    string // what uname -r will say, "6.1.0-56-cloud-amd64"; empty when the image does not tell
-	ModuleTree string // "…/lib/modules/<Release>"; empty: none, all is built in
+	Release    string // output of uname -r, "6.1.0-56-cloud-amd64"; empty if unknown
+	ModuleTree string // "…/lib/modules/<Release>"; empty if there is none: all is built in
 	Arch       string // as Go spells it: "amd64", "arm64"
 }
 
-// Open looks at the image at path and finds its module tree, beside it or in the
-// host's own places. It knows bzImage, ELF vmlinux, and arm64's Image, plain or
-// gzipped; anything else is a [NotKernelError]. An image whose permissions keep us
-// out is an [UnreadableError].
+// Open reads the header of the image at path and finds its module tree, beside the image or
+// in the host's usual directories. It supports bzImage, ELF vmlinux, and arm64's Image,
+// plain or gzipped. The error is a [NotKernelError] for anything else and an
+// [UnreadableError] for an image without permission to read it.
 func Open(path string) (Kernel, error) { return openIn("/", path) }
 
-// openIn is Open with the host's root folder as a parameter.
+// openIn is Open with the host's root directory as a parameter.
 func openIn(root, path string) (Kernel, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -73,13 +72,13 @@ func readImage(path string) (header, error) {
 	return parseHeader(io.NewSectionReader(f, 0, info.Size()))
 }
 
-// releaseName keeps a release read from a foreign file from wandering through the
-// file system when it becomes part of a path.
+// releaseName matches valid releases. A release from an untrusted file becomes part of a
+// path, so it must not contain "/" or "..".
 var releaseName = regexp.MustCompile(`^[0-9][A-Za-z0-9._+~-]*$`)
 
-// moduleTree returns the first folder that is a module tree of release. Beside the
-// image come the places where a kernel's build, a package unpacked by hand and a
-// distribution put it.
+// moduleTree returns the first directory that is a module tree of release, or "". It looks
+// beside the image and where a kernel's build, a package unpacked by hand and a
+// distribution put the tree.
 func moduleTree(root, path, release string) string {
 	if !releaseName.MatchString(release) {
 		return ""
@@ -102,7 +101,7 @@ func moduleTree(root, path, release string) string {
 	return ""
 }
 
-// Digest is the SHA-256 of the image, in hexadecimal.
+// Digest returns the SHA-256 of the image, in hexadecimal.
 func (k Kernel) Digest() (string, error) {
 	f, err := os.Open(k.Path)
 	if err != nil {

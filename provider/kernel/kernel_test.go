@@ -11,20 +11,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestOpenRecognisesImages(t *testing.T) {
+func TestOpenDetectsForms(t *testing.T) {
 	tests := map[string]struct {
 		image []byte
 		want  Kernel
 	}{
-		"bzImage tells its release in the boot sector": {
+		"release in the boot sector of a bzImage": {
 			image: bzImage("6.1.0-56-cloud-amd64", nil),
 			want:  Kernel{Release: "6.1.0-56-cloud-amd64", Arch: "amd64"},
 		},
-		"vmlinux tells its release by its banner": {
+		"release in the banner of a vmlinux": {
 			image: vmlinux("Linux version %s\x00Linux version 6.18.15 (gcc)\x00", nil),
 			want:  Kernel{Release: "6.18.15", Arch: "amd64"},
 		},
-		"a banner across two reads is found": {
+		"a banner across two reads": {
 			image: vmlinux(string(make([]byte, 1<<20-130))+"Linux version 6.6.1 (gcc)", nil),
 			want:  Kernel{Release: "6.6.1", Arch: "amd64"},
 		},
@@ -52,7 +52,7 @@ func TestOpenRecognisesImages(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesOtherFiles(t *testing.T) {
+func TestOpenRejectsOtherFiles(t *testing.T) {
 	tests := map[string]string{
 		"empty":               "",
 		"text":                "#!/bin/sh\necho hello\n",
@@ -71,20 +71,20 @@ func TestOpenRefusesOtherFiles(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a folder", func(t *testing.T) {
+	t.Run("a directory", func(t *testing.T) {
 		var notKernel *NotKernelError
 		if _, err := Open(t.TempDir()); !errors.As(err, &notKernel) {
 			t.Errorf("Open = %v, want a NotKernelError", err)
 		}
 	})
-	t.Run("nothing", func(t *testing.T) {
+	t.Run("a missing file", func(t *testing.T) {
 		if _, err := Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("Open = %v, want ErrNotExist", err)
 		}
 	})
 }
 
-func TestOpenSaysHowToReachAnUnreadableKernel(t *testing.T) {
+func TestOpenSaysHowToMakeAKernelReadable(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root reads every file; CI also runs the tests as an ordinary user")
 	}
@@ -123,7 +123,7 @@ func TestModuleTreeIsFound(t *testing.T) {
 			}
 		})
 	}
-	t.Run("never outside by way of the release", func(t *testing.T) {
+	t.Run("a release never leads outside", func(t *testing.T) {
 		root := write(t, map[string]string{"k/vmlinuz": string(bzImage("../../etc", nil)), "etc/modules.dep": ""})
 		k, err := openIn(root, filepath.Join(root, "k/vmlinuz"))
 		if err != nil || k.ModuleTree != "" {
@@ -148,7 +148,7 @@ func FuzzParseHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, image []byte) {
 		h, err := parseHeader(io.NewSectionReader(bytes.NewReader(image), 0, int64(len(image))))
 		if err == nil && h.arch == "" {
-			t.Error("a kernel of no architecture")
+			t.Error("a kernel without an architecture")
 		}
 	})
 }

@@ -1,18 +1,19 @@
 package kernel
 
-// Needs is what a machine will use of its kernel beyond disk, console and agent.
+// Needs are the features of its kernel that a machine uses in addition to disk, console and
+// agent.
 type Needs struct {
 	Shares  bool // virtiofs
 	Network bool
 	Nested  bool // /dev/kvm inside
-	Vsock   bool // the agent is dialled over vsock
-	Rosetta bool // programs of another processor are registered with their translator
+	Vsock   bool // the host connects to the agent over vsock
+	Rosetta bool // binfmt_misc runs programs of another architecture with Rosetta
 }
 
-// Modules names the modules that a machine with these needs loads before its root is
-// mounted, or a [MissingModuleError] if k cannot serve it. Those that merely improve
-// a machine (memory given back, entropy) are named only if k has them. A kernel
-// without a module tree is taken to have all built in and gets no names.
+// Modules returns the names of the modules that a machine with these needs loads before it
+// mounts its root, or a [MissingModuleError] if k lacks one. Optional modules (balloon,
+// entropy) are included only if k has them. For a kernel without a module tree Modules
+// assumes that all modules are built in and returns none.
 func (k Kernel) Modules(n Needs) ([]string, error) {
 	if k.ModuleTree == "" {
 		return nil, nil
@@ -44,7 +45,7 @@ func (k Kernel) Modules(n Needs) ([]string, error) {
 	}
 	optional := []string{"virtio_balloon", "virtio_rng"}
 	if n.Nested {
-		optional = append(optional, "kvm_intel", "kvm_amd") // the processor decides, in the guest
+		optional = append(optional, "kvm_intel", "kvm_amd") // the guest loads the one for its processor
 	}
 	for _, name := range optional {
 		if t.has(name) {
@@ -58,8 +59,8 @@ func (k Kernel) missing(module string) error {
 	return &MissingModuleError{Module: module, Release: k.Release, Tree: k.ModuleTree}
 }
 
-// resolve returns the files of the named modules and of all that they depend on, in
-// loading order, as paths relative to the module tree. Built-in modules need none.
+// resolve returns the files of the named modules and their dependencies in loading order,
+// as paths relative to the module tree. Built-in modules have no file.
 func (k Kernel) resolve(names []string) ([]string, error) {
 	if k.ModuleTree == "" || len(names) == 0 {
 		return nil, nil

@@ -63,7 +63,7 @@ func TestResolveOrdersModulesForLoading(t *testing.T) {
 	}
 }
 
-func TestModulesNamesWhatAMachineNeeds(t *testing.T) {
+func TestModulesReturnsWhatAMachineNeeds(t *testing.T) {
 	tests := map[string]struct {
 		dep   string
 		needs Needs
@@ -105,7 +105,7 @@ func TestModulesNamesWhatAMachineNeeds(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nothing of a kernel that has all built in", func(t *testing.T) {
+	t.Run("none for a kernel that has all built in", func(t *testing.T) {
 		if got, err := (Kernel{}).Modules(Needs{Shares: true}); got != nil || err != nil {
 			t.Errorf("Modules = %v, %v, want none", got, err)
 		}
@@ -144,7 +144,7 @@ func TestAMissingModuleIsNamed(t *testing.T) {
 	})
 }
 
-func TestABrokenIndexIsAnErrorThatNamesIt(t *testing.T) {
+func TestTheErrorOfABrokenIndexNamesIt(t *testing.T) {
 	for name, dep := range map[string]string{"no colon": "a.ko\n", "outside the tree": "../../etc/passwd:\n", "absolute": "a.ko: /b.ko\n"} {
 		t.Run(name, func(t *testing.T) {
 			dir := write(t, map[string]string{"modules.dep": dep})
@@ -178,10 +178,10 @@ func FuzzParseSoftdepAndAlias(f *testing.F) {
 	f.Add("softdep ext4 pre: crc32c post: x\nalias crc32c crc32c_generic\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if before, err := parseSoftdep(strings.NewReader(text)); err == nil && before == nil {
-			t.Error("neither soft dependencies nor an error")
+			t.Error("got neither soft dependencies nor an error")
 		}
 		if aliases, err := parseAlias(strings.NewReader(text)); err == nil && aliases == nil {
-			t.Error("neither aliases nor an error")
+			t.Error("got neither aliases nor an error")
 		}
 	})
 }

@@ -19,7 +19,8 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// Where a bzImage keeps its compressed vmlinux, from Documentation/x86/boot.rst.
+// Offsets of the fields that locate the compressed vmlinux in a bzImage, from
+// Documentation/x86/boot.rst.
 const (
 	x86SetupSectors  = 0x1f1
 	x86PayloadOffset = 0x248 // from the end of the setup sectors
@@ -27,24 +28,24 @@ const (
 	x86PayloadHeader = 0x250
 )
 
-// maxVmlinux bounds what a damaged image can make us unpack.
+// maxVmlinux limits how much a damaged image can make us unpack, in bytes.
 const maxVmlinux = 1 << 30
 
-// keepUnpacked is how many unpacked kernels stay in a cache.
+// keepUnpacked is the number of unpacked kernels in a cache.
 const keepUnpacked = 4
 
-// errNotPacked says that an image holds no vmlinux that we could start directly.
-var errNotPacked = errors.New("no vmlinux inside that could be started directly")
+// errNotPacked reports an image without a vmlinux that can be started directly.
+var errNotPacked = errors.New("no vmlinux inside that can be started directly")
 
-// Unpack gives the path of the vmlinux inside the bzImage at path, unpacked once into
-// the folder dir. A virtual machine that starts it directly (by the kernel's PVH
-// entry) need not unpack it at every boot, which an emulated processor does slowly.
+// Unpack unpacks the vmlinux inside the bzImage at path into the directory dir, once, and
+// returns its path. A virtual machine that starts the vmlinux directly, through the kernel's
+// PVH entry, does not unpack it at every boot, which is slow on an emulated processor.
 //
-// It is an optimisation: an image that is no bzImage, is packed in a way we cannot
-// undo (xz with its x86 filter) or has no PVH entry is answered with path itself. An
-// error means that dir cannot be used.
+// Unpack is an optimisation: it returns path itself for an image that is not a bzImage, has
+// an unsupported compression (xz with its x86 filter) or lacks a PVH entry. An error means
+// that dir cannot be used.
 //
-// What it costs is the kernel's own address randomisation, which happens while it
+// The drawback is that the kernel does not randomise its addresses, which it does while it
 // unpacks itself.
 func Unpack(path, dir string) (string, error) {
 	digest, err := Kernel{Path: path}.Digest()
@@ -115,8 +116,8 @@ func extract(image []byte) ([]byte, error) {
 	return decompress(image[begin:end])
 }
 
-// decompress undoes the packing of a payload. Its last four bytes are the unpacked
-// size: of gzip's own making, or appended by the kernel's build.
+// decompress unpacks a payload. Its last four bytes are the unpacked size, from gzip itself
+// or appended by the kernel's build.
 func decompress(payload []byte) ([]byte, error) {
 	body, tail := payload[:len(payload)-4], payload[len(payload)-4:]
 	size := binary.LittleEndian.Uint32(tail)
@@ -154,7 +155,7 @@ func decompress(payload []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// xenPhys32Entry is the ELF note by which a vmlinux says where a PVH start enters it,
+// xenPhys32Entry is the type of the ELF note with the entry point of a PVH start:
 // XEN_ELFNOTE_PHYS32_ENTRY of the kernel's xen/interface/elfnote.h.
 const xenPhys32Entry = 18
 
@@ -175,8 +176,8 @@ func hasPVHEntry(vmlinux []byte) bool {
 	return false
 }
 
-// hasNote walks ELF notes: name size, description size, type, then both padded to
-// four bytes.
+// hasNote reports whether notes has a note of this owner and kind. An ELF note is: name
+// size, description size, type, then name and description, each padded to four bytes.
 func hasNote(notes []byte, owner string, kind uint32) bool {
 	for len(notes) >= 12 {
 		name := uint64(binary.LittleEndian.Uint32(notes))

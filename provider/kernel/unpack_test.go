@@ -13,7 +13,7 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// pvh is a vmlinux that can be started directly, ordinary one that cannot.
+// pvh is a vmlinux that can be started directly, ordinary is one that cannot.
 var (
 	pvh      = vmlinux("Linux version 6.1.0 (gcc)", append(note("Xen\x00", 6, "linux\x00"), note("Xen\x00", xenPhys32Entry, "12345678")...))
 	ordinary = vmlinux("Linux version 6.1.0 (gcc)", note("GNU\x00", xenPhys32Entry, "12345678"))
@@ -42,7 +42,7 @@ func TestUnpackFindsTheKernelInside(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !bytes.Equal(data, pvh) {
-					t.Errorf("%s: the kernel changed on the way", round)
+					t.Errorf("%s: the unpacked kernel differs", round)
 				}
 			}
 		})
@@ -84,7 +84,7 @@ func TestUnpackOnThisHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	if unpacked.Release != k.Release || unpacked.Arch != k.Arch {
-		t.Errorf("%s says it is %s for %s, want %s for %s", path, unpacked.Release, unpacked.Arch, k.Release, k.Arch)
+		t.Errorf("%s is %s for %s, want %s for %s", path, unpacked.Release, unpacked.Arch, k.Release, k.Arch)
 	}
 }
 
@@ -108,7 +108,7 @@ func TestUnpackKeepsTheLastUsed(t *testing.T) {
 	}
 	for i, path := range unpacked {
 		if _, err := os.Stat(path); (err == nil) != (i > 0) {
-			t.Errorf("kernel %d of %d: %v, want only the oldest gone", i, len(unpacked), err)
+			t.Errorf("kernel %d of %d: %v, want only the oldest removed", i, len(unpacked), err)
 		}
 	}
 }

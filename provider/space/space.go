@@ -54,8 +54,8 @@ func (e *FullError) Unwrap() error { return e.Err }
 
 // Remedy says what to free.
 func (e *FullError) Remedy() string {
-	return "free some space: \"stead df\" shows what uses it, \"stead image prune\" removes unused data (with --disks and --all " +
-		"also what can be created or pulled again), \"stead rm NAME\" removes a machine and its disk"
+	return "free disk space: \"stead df\" shows the usage, \"stead image prune\" removes unused files (with --disks and --all " +
+		"also disks and images that can be created or pulled again), \"stead rm NAME\" removes a machine and its disk"
 }
 
 // IsFull reports whether err means a full disk or an exhausted quota.

@@ -2,12 +2,12 @@ package transfer
 
 import "fmt"
 
-// BlobError reports a blob that cannot be used: tampered with, cut off, or not what
-// its description says.
+// BlobError reports a blob that cannot be used: unreadable, truncated, or different from
+// its descriptor.
 type BlobError struct {
 	Digest string
 	Source string // where it came from
-	Hint   string // the remedy; default: to try again
+	Hint   string // the remedy; default: retry
 	Err    error
 }
 
@@ -15,35 +15,35 @@ func (e *BlobError) Error() string {
 	return fmt.Sprintf("blob %s from %s: %v", e.Digest, e.Source, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *BlobError) Unwrap() error { return e.Err }
 
-// Remedy says what may help.
+// Remedy returns the hint, or says to retry.
 func (e *BlobError) Remedy() string {
 	if e.Hint != "" {
 		return e.Hint
 	}
-	return fmt.Sprintf("nothing of it was kept; retry, and if it stays so make the image in %s anew", e.Source)
+	return fmt.Sprintf("retry (no part of the blob was kept); if that fails too, build the image in %s again", e.Source)
 }
 
-// DownloadError reports a server that did not give a file.
+// DownloadError reports a failed download.
 type DownloadError struct {
 	URL    string
-	Status int // of HTTP; 0 when there was no answer
+	Status int // of HTTP; 0 if there was no answer
 	Err    error
 }
 
 func (e *DownloadError) Error() string {
 	if e.Status == 0 {
-		return fmt.Sprintf("%s cannot be fetched: %v", e.URL, e.Err)
+		return fmt.Sprintf("cannot download %s: %v", e.URL, e.Err)
 	}
-	return fmt.Sprintf("%s was not given (%d): %v", e.URL, e.Status, e.Err)
+	return fmt.Sprintf("cannot download %s (%d): %v", e.URL, e.Status, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *DownloadError) Unwrap() error { return e.Err }
 
-// Remedy is to try again.
+// Remedy says to try again.
 func (e *DownloadError) Remedy() string {
-	return "check that the server can be reached from here, then retry: what came so far is kept"
+	return "check that this host can reach the server, then retry; the download resumes where it stopped"
 }

@@ -70,7 +70,7 @@ func (f *FileSource) describe(ctx context.Context) (v1.Descriptor, error) {
 		size = sizeOf(res)
 	}
 	if size <= 0 || size > maxFile {
-		return v1.Descriptor{}, f.failed(fmt.Errorf("the server reports a size of %d bytes; want 1 to %d", size, int64(maxFile)))
+		return v1.Descriptor{}, f.failed(fmt.Errorf("the server reports a size of %d bytes, which must be between 1 and %d", size, int64(maxFile)))
 	}
 	return v1.Descriptor{Digest: f.digest, Size: size}, nil
 }

@@ -68,14 +68,14 @@ func beginsAt(res *http.Response, offset int64) bool {
 func CheckRedirect(q *http.Request, via []*http.Request) error {
 	const most = 10 // as net/http has it
 	if len(via) >= most {
-		return fmt.Errorf("the server redirects more than %d times", most)
+		return fmt.Errorf("more than %d redirects", most)
 	}
 	to, err := netip.ParseAddr(q.URL.Hostname())
 	if err != nil || q.URL.Hostname() == via[0].URL.Hostname() {
 		return nil
 	}
 	if to = to.Unmap(); to.IsPrivate() || to.IsLoopback() || to.IsLinkLocalUnicast() || to.IsUnspecified() {
-		return fmt.Errorf("the server redirects to %s, an address of the local network", to)
+		return fmt.Errorf("server redirects to %s, an address in a local network", to)
 	}
 	return nil
 }

@@ -23,14 +23,14 @@ type Source interface {
 // Resumer is a [Source] that can begin in the middle of a blob.
 type Resumer interface {
 	Source
-	// OpenFrom reads what d describes from an offset on, or from its beginning where the
-	// other side cannot; at says which.
+	// OpenFrom opens what d describes from offset on, or from the beginning if the other
+	// side does not support that. at is the offset of the first byte.
 	OpenFrom(ctx context.Context, d v1.Descriptor, offset int64) (rc io.ReadCloser, at int64, err error)
 }
 
-// partial is a blob on its way. Its file keeps what has come when the process ends,
-// however that happens. What is in it is trusted only when the whole blob is there and
-// has the right digest, so it needs no sync on the way.
+// partial is a blob that is being downloaded. Its file keeps the received bytes however
+// the process ends. They need no sync: they are trusted only when the blob is complete and
+// has the right digest.
 type partial struct {
 	want v1.Descriptor
 	file *os.File
@@ -58,7 +58,7 @@ func openPartial(ctx context.Context, path string, d v1.Descriptor) (*partial, e
 	return p, nil
 }
 
-// Write appends to what is there.
+// Write appends to the file.
 func (p *partial) Write(b []byte) (int, error) {
 	n, err := p.file.Write(b)
 	p.hash.Write(b[:n])
@@ -66,7 +66,7 @@ func (p *partial) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// reset forgets what is there.
+// reset truncates the file.
 func (p *partial) reset() error {
 	p.hash.Reset()
 	p.size = 0
@@ -74,7 +74,7 @@ func (p *partial) reset() error {
 	return errors.Join(err, p.file.Truncate(0))
 }
 
-// leave keeps what is there, if there is anything, for a later call.
+// leave closes the file and keeps it for a later call, unless it is empty.
 func (p *partial) leave() error {
 	if info, err := p.file.Stat(); err == nil && info.Size() == 0 {
 		return p.discard()
@@ -82,12 +82,12 @@ func (p *partial) leave() error {
 	return p.file.Close()
 }
 
-// discard ends with nothing kept.
+// discard closes and removes the file.
 func (p *partial) discard() error {
 	return errors.Join(p.file.Close(), os.Remove(p.file.Name()))
 }
 
-// finish gives the whole blob its name.
+// finish syncs the complete blob and renames it to path.
 func (p *partial) finish(path string) error {
 	err := errors.Join(p.file.Sync(), p.file.Close())
 	if err == nil {
@@ -99,9 +99,9 @@ func (p *partial) finish(path string) error {
 	return err
 }
 
-// Receive brings the blob that d describes to path, through the file part. What src has
-// sent when it stops stays in part if src can resume; what turns out wrong does not. The
-// caller sees to it that no other process receives the same blob.
+// Receive copies the blob that d describes to path, by way of the file part. If src stops
+// early, Receive keeps the received part for a source that can resume. It does not keep
+// wrong content. The caller keeps other processes from receiving the same blob.
 func Receive(ctx context.Context, src Source, d v1.Descriptor, part, path string, m *Meter) error {
 	p, err := openPartial(ctx, part, d)
 	if err != nil {
@@ -122,16 +122,16 @@ func Receive(ctx context.Context, src Source, d v1.Descriptor, part, path string
 		case space.IsFull(err) || begun == 0:
 			return errors.Join(err, p.discard())
 		}
-		// The part that was kept may be what is wrong. This happens once: the next
-		// filling begins at 0.
+		// The part that an earlier call has kept may be wrong: start again, once. The next
+		// call of fill begins at 0.
 		if err := p.reset(); err != nil {
 			return errors.Join(err, p.discard())
 		}
 	}
 }
 
-// fill appends what src has of the blob, one byte too many at most, and tells how much
-// of it was there before.
+// fill appends the rest of the blob, at most one byte too many. It returns the size that
+// the file had before.
 func (p *partial) fill(ctx context.Context, src Source, m *Meter) (begun int64, err error) {
 	if p.size == p.want.Size {
 		return p.size, nil
@@ -152,7 +152,7 @@ func (p *partial) fill(ctx context.Context, src Source, m *Meter) (begun int64, 
 	if err != nil {
 		e := &BlobError{Digest: p.want.Digest.String(), Source: src.String(), Err: err}
 		if _, ok := src.(Resumer); ok {
-			e.Hint = "retry: what was received is kept"
+			e.Hint = "retry; the download resumes where it stopped"
 		}
 		return begun, e
 	}
@@ -174,11 +174,11 @@ func Verify(d v1.Descriptor, n int64, h hash.Hash, src Source) error {
 	got := fmt.Sprintf("%x", h.Sum(nil))
 	switch {
 	case n < d.Size:
-		why = fmt.Errorf("cut off: %d bytes of %d", n, d.Size)
+		why = fmt.Errorf("truncated: %d bytes of %d", n, d.Size)
 	case n > d.Size:
-		why = fmt.Errorf("longer than the %d bytes it should have", d.Size)
+		why = fmt.Errorf("longer than the expected %d bytes", d.Size)
 	case got != d.Digest.Hex:
-		why = fmt.Errorf("its content has the digest %s:%s", d.Digest.Algorithm, got)
+		why = fmt.Errorf("the content has the digest %s:%s", d.Digest.Algorithm, got)
 	default:
 		return nil
 	}

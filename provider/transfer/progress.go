@@ -9,10 +9,10 @@ import (
 	"sync"
 )
 
-// Action is what an [Event] is about.
+// Action is the kind of work that an [Event] reports.
 type Action string
 
-// Actions that take long enough to be shown.
+// Actions that take long enough to show progress.
 const (
 	ActionPull  Action = "pull"  // a blob comes into the store
 	ActionKeep  Action = "keep"  // a blob was there already
@@ -20,7 +20,7 @@ const (
 	ActionBuild Action = "build" // a builder makes an image
 )
 
-// Event reports how far something is.
+// Event reports the progress of one action.
 type Event struct {
 	ID             string // a blob's short digest, "disk", or the builder's name
 	Action         Action
@@ -29,10 +29,10 @@ type Event struct {
 	Done           bool   // the last event of this ID
 }
 
-// Progress receives events, one at a time. It may be nil where it is a parameter.
+// Progress receives events, one at a time. A nil Progress as a parameter is allowed.
 type Progress func(Event)
 
-// step is how many bytes make a new event worthwhile.
+// step is the number of bytes between two events.
 const step = 1 << 20
 
 // Serial returns p, safe to call from several goroutines. It accepts nil.

@@ -13,24 +13,24 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// transientError marks a failure that may be gone a moment later.
+// transientError marks a failure that a retry may resolve.
 type transientError struct{ error }
 
 func (e transientError) Unwrap() error { return e.error }
 
-// Policy says how often and how patiently something is tried.
+// Policy says how often to retry and how long to wait.
 type Policy struct {
 	Tries int
-	Wait  time.Duration // before the second try; three times as long before each next
-	Stall time.Duration // a transfer that brings nothing for so long has failed
+	Wait  time.Duration // before the second try; tripled before each further one
+	Stall time.Duration // a transfer without data for this long has failed
 }
 
 // DefaultPolicy is for servers on the internet.
 var DefaultPolicy = Policy{Tries: 4, Wait: 300 * time.Millisecond, Stall: time.Minute}
 
-var errStalled = errors.New("the server stopped sending")
+var errStalled = errors.New("the server stopped sending data")
 
-// Do calls f until it succeeds, fails for good, or has failed too often.
+// Do calls f until it succeeds, fails permanently, or has failed too often.
 func (p Policy) Do(ctx context.Context, f func() error) error {
 	wait := p.Wait
 	for try := 1; ; try++ {
@@ -39,7 +39,7 @@ func (p Policy) Do(ctx context.Context, f func() error) error {
 		if err == nil || !errors.As(err, &t) || try == p.Tries || ctx.Err() != nil {
 			return err
 		}
-		// Jitter keeps parallel pulls from coming back all at once.
+		// Jitter keeps parallel pulls from retrying all at once.
 		select {
 		case <-ctx.Done():
 			return err
@@ -49,8 +49,8 @@ func (p Policy) Do(ctx context.Context, f func() error) error {
 	}
 }
 
-// classify marks err when it may pass. Whatever ends a connection early may; an answer
-// like 401 or 404 will be the same the next time.
+// classify marks err as transient if a retry may help. It may for anything that ends a
+// connection early, but not for an answer such as 401 or 404.
 func classify(err error) error {
 	var status *transport.Error
 	if errors.As(err, &status) {
@@ -80,7 +80,7 @@ func classify(err error) error {
 	return err
 }
 
-// Watchdog cancels a context when it is not fed.
+// Watchdog cancels a context unless data keeps coming.
 type Watchdog struct {
 	ctx    context.Context // see Context
 	cancel context.CancelCauseFunc

@@ -1,8 +1,8 @@
-// Command ocilayout makes an OCI image layout out of a root file system tarball.
+// Command ocilayout creates an OCI image layout from a root file system tarball.
 //
-// The examples and the VM tests need images where no registry and no container
-// engine is in reach. Debian's own tools end at a tarball; this is the missing step.
-// The same tarball always gives the same digest.
+// The examples and the VM tests need images without a registry and a container engine.
+// Debian's tools create a tarball; this command does the missing step. The same tarball
+// always gives the same digest.
 package main
 
 import (
@@ -53,12 +53,12 @@ func (l *list) Set(s string) error {
 
 func main() {
 	var o options
-	flag.StringVar(&o.dir, "o", "", "layout `folder`; an existing one gets another image")
+	flag.StringVar(&o.dir, "o", "", "layout `directory`; the image is added to an existing layout")
 	flag.StringVar(&o.tag, "tag", "latest", "`name` of the image in the layout")
-	flag.Var(&o.env, "env", "`KEY=VALUE` of the image's environment; may be repeated")
+	flag.Var(&o.env, "env", "`KEY=VALUE` for the image's environment; may be repeated")
 	flag.StringVar(&o.stopSignal, "stop-signal", "", "`signal` that makes the image's init shut down")
-	flag.StringVar(&o.arch, "arch", runtime.GOARCH, "`processor` of the image, as Go spells it")
-	flag.BoolVar(&o.zstd, "zstd", false, "compress by zstd, which unpacks far faster than gzip but is too new for some tools")
+	flag.StringVar(&o.arch, "arch", runtime.GOARCH, "`architecture` of the image, as Go spells it")
+	flag.BoolVar(&o.zstd, "zstd", false, "compress with zstd, which unpacks far faster than gzip but is too new for some tools")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: ocilayout -o DIR [flags] ROOTFS.tar[.gz|.zst]\n")
 		flag.PrintDefaults()
@@ -75,7 +75,7 @@ func main() {
 	}
 }
 
-// run adds the image to the layout, in the place of one that has the same tag.
+// run adds the image to the layout and replaces one with the same tag.
 func run(o options) error {
 	work, err := os.MkdirTemp("", "ocilayout-")
 	if err != nil {
@@ -105,7 +105,7 @@ func run(o options) error {
 	return put(path, img, o)
 }
 
-// put writes img and names it, in the place of what had the name.
+// put writes img and gives it the tag, which it takes from an image that had it.
 func put(path layout.Path, img v1.Image, o options) error {
 	if err := path.WriteImage(img); err != nil {
 		return err
@@ -130,7 +130,7 @@ func put(path layout.Path, img v1.Image, o options) error {
 	})
 }
 
-// epoch is the time reproducible builds ask for, else newest.
+// epoch returns the time in SOURCE_DATE_EPOCH, for reproducible builds, or else newest.
 // See https://reproducible-builds.org/specs/source-date-epoch/.
 func epoch(newest time.Time) (time.Time, error) {
 	s, ok := os.LookupEnv("SOURCE_DATE_EPOCH")
@@ -139,12 +139,12 @@ func epoch(newest time.Time) (time.Time, error) {
 	}
 	sec, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH is %q: want seconds since 1970", s)
+		return time.Time{}, fmt.Errorf("invalid SOURCE_DATE_EPOCH %q: must be seconds since 1970", s)
 	}
 	return time.Unix(sec, 0).UTC(), nil
 }
 
-// build makes an image of one layer.
+// build returns an image of one layer.
 func build(blob string, created time.Time, o options) (v1.Image, error) {
 	mediaType := types.OCILayer
 	if o.zstd {
@@ -174,7 +174,7 @@ func build(blob string, created time.Time, o options) (v1.Image, error) {
 	return mutate.ConfigFile(img, cf)
 }
 
-// compress writes the root file system to dst and reports the newest time in it.
+// compress writes the compressed root file system to dst and returns its newest time.
 func compress(dst string, o options) (newest time.Time, err error) {
 	in, err := os.Open(o.rootfs)
 	if err != nil {
@@ -210,13 +210,14 @@ func compress(dst string, o options) (newest time.Time, err error) {
 			newest = h.ModTime
 		}
 	}
-	if _, err := io.Copy(io.Discard, tee); err != nil { // the padding behind the last entry
+	if _, err := io.Copy(io.Discard, tee); err != nil { // the padding after the last entry
 		return newest, err
 	}
 	return newest, zw.Close()
 }
 
-// uncompressed looks at the first bytes: RFC 1952 §2.3.1 and RFC 8878 §3.1.1.
+// uncompressed returns a reader of the uncompressed content. It detects the compression by
+// the first bytes: RFC 1952 §2.3.1 and RFC 8878 §3.1.1.
 func uncompressed(r *bufio.Reader) (io.Reader, error) {
 	magic, _ := r.Peek(4)
 	switch {

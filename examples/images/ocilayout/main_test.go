@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// rootfs is a small root file system as a tar.
+// rootfs returns a small root file system as a tar.
 func rootfs(t *testing.T) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -33,7 +33,7 @@ func rootfs(t *testing.T) []byte {
 	return buf.Bytes()
 }
 
-// packings are what a root file system may come in.
+// packings returns a root file system in all supported compressions.
 func packings(t *testing.T) map[string][]byte {
 	t.Helper()
 	raw := rootfs(t)
@@ -53,7 +53,7 @@ func packings(t *testing.T) map[string][]byte {
 	return map[string][]byte{"tar": raw, "tar.gz": gz.Bytes(), "tar.zst": zst.Bytes()}
 }
 
-func TestEqualInputMakesEqualImages(t *testing.T) {
+func TestEqualInputGivesEqualImages(t *testing.T) {
 	for _, useZstd := range []bool{false, true} {
 		digests := map[v1.Hash]bool{}
 		for ending, raw := range packings(t) {
@@ -77,7 +77,7 @@ func TestEqualInputMakesEqualImages(t *testing.T) {
 				t.Fatal(err)
 			}
 			digests[d] = true
-			if !useZstd { // the validator knows gzip only
+			if !useZstd { // the validator only supports gzip
 				if err := validate.Image(img); err != nil {
 					t.Error(err)
 				}
@@ -85,7 +85,7 @@ func TestEqualInputMakesEqualImages(t *testing.T) {
 			checkImage(t, img)
 		}
 		if len(digests) != 1 {
-			t.Errorf("zstd %v: one root file system has made %d images", useZstd, len(digests))
+			t.Errorf("zstd %v: one root file system gave %d images", useZstd, len(digests))
 		}
 	}
 }
@@ -121,27 +121,27 @@ func checkImage(t *testing.T, img v1.Image) {
 	}
 }
 
-func TestTheEpochCanBeGiven(t *testing.T) {
+func TestEpochFromEnvironment(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1000000000")
 	if at, err := epoch(time.Now()); err != nil || at.Unix() != 1000000000 {
 		t.Errorf("got %v, %v", at, err)
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "today")
 	if _, err := epoch(time.Now()); err == nil {
-		t.Error("a word is no time")
+		t.Error("want an error for a word")
 	}
 }
 
-func TestWhatIsNoTarballIsRefused(t *testing.T) {
+func TestOtherFilesAreRejected(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "junk")
 	if err := os.WriteFile(file, bytes.Repeat([]byte("junk"), 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	layout := filepath.Join(t.TempDir(), "layout")
 	if err := run(options{dir: layout, tag: "x", rootfs: file}); err == nil {
-		t.Error("junk has made an image")
+		t.Error("junk was accepted as an image")
 	}
 	if _, err := os.Stat(layout); err == nil {
-		t.Error("a layout is left")
+		t.Error("a layout was left behind")
 	}
 }
