@@ -135,10 +135,10 @@ func (d *decoder) build(b *hclsyntax.Block) *Build {
 }
 
 // moved reads a moved block.
-func (d *decoder) moved(b *hclsyntax.Block) Moved {
+func (d *decoder) moved(b *hclsyntax.Block) Move {
 	const what = "A moved block"
 	d.refuseLabels(b)
-	m := Moved{Pos: d.position(b)}
+	m := Move{Pos: d.position(b)}
 	decodeBody(d, what, movedAttributes, b.Body, &m)
 	d.refuseBlocks(what, names(movedAttributes), b.Body)
 	for _, a := range movedAttributes {

@@ -24,11 +24,11 @@ type Project struct {
 	Dir      string    // absolute directory of the file, symbolic links resolved
 	File     string    // absolute path of the file
 	Machines []Machine // sorted by name
-	Moved    []Moved   // in the order of the file
+	Moved    []Move   // in the order of the file
 }
 
-// Moved is a moved block: it renames a machine.
-type Moved struct {
+// Move is a moved block: it renames a machine.
+type Move struct {
 	From, To string // machines' names
 	Pos      Position
 }

@@ -137,7 +137,7 @@ moved {
 	if d := cmp.Diff(want, p.Machines); d != "" {
 		t.Errorf("machines mismatch (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]Moved{{From: "www", To: "web", Pos: Position{"machines.hcl", 18}}}, p.Moved); d != "" {
+	if d := cmp.Diff([]Move{{From: "www", To: "web", Pos: Position{"machines.hcl", 18}}}, p.Moved); d != "" {
 		t.Errorf("moved mismatch (-want +got):\n%s", d)
 	}
 }

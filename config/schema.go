@@ -76,9 +76,9 @@ var lifecycleAttributes = []attribute[Lifecycle]{
 	},
 }
 
-var movedAttributes = []attribute[Moved]{
-	{form{"from", "a string", `"old-name"`}, func(d *decoder, m *Moved, a argument) { m.From = d.reference(a) }},
-	{form{"to", "a string", `"new-name"`}, func(d *decoder, m *Moved, a argument) { m.To = d.reference(a) }},
+var movedAttributes = []attribute[Move]{
+	{form{"from", "a string", `"old-name"`}, func(d *decoder, m *Move, a argument) { m.From = d.reference(a) }},
+	{form{"to", "a string", `"new-name"`}, func(d *decoder, m *Move, a argument) { m.To = d.reference(a) }},
 }
 
 var buildAttributes = []attribute[Build]{

@@ -9,8 +9,8 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// Declared is a machine for [Write], with comments.
-type Declared struct {
+// Declaration is a machine for [Write], with comments.
+type Declaration struct {
 	Machine
 	Comments []string // written above the block, one line each
 }
@@ -18,7 +18,7 @@ type Declared struct {
 // Write writes machines in the form of a project file, one block each, in the given order.
 // It omits arguments that are not set. [Load] reads the same machines from it, wherever the
 // file is, because their paths are absolute.
-func Write(w io.Writer, machines []Declared) error {
+func Write(w io.Writer, machines []Declaration) error {
 	file := hclwrite.NewEmptyFile()
 	for i, m := range machines {
 		if i > 0 {

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var writtenMachines = []Declared{
+var writtenMachines = []Declaration{
 	{Machine: Machine{Name: "bare", Image: "debian:12"}},
 	{
 		Comments: []string{"made by hand\non two lines", "} tricks ${x} \x1b[31m"},
@@ -67,7 +67,7 @@ func TestEveryAttributeIsWritten(t *testing.T) {
 func TestLoadReadsWhatWriteWrites(t *testing.T) {
 	text := rapid.SampledFrom([]string{"x", "a b", `"`, `\`, "${a}", "%{if}", "$${", "#", "é", "\n", "\t", "/*", "<<E"})
 	rapid.Check(t, func(t *rapid.T) {
-		var machines []Declared
+		var machines []Declaration
 		for i := range rapid.IntRange(0, 3).Draw(t, "machines") {
 			m := Machine{
 				Name: fmt.Sprintf("m%d", i), CPUs: rapid.IntRange(0, 8).Draw(t, "cpus"),
@@ -91,7 +91,7 @@ func TestLoadReadsWhatWriteWrites(t *testing.T) {
 			} else {
 				m.Image = rapid.SampledFrom([]string{"debian:12", "oci:/srv/a b:x", "docker-archive:/${x}.tar"}).Draw(t, "image")
 			}
-			machines = append(machines, Declared{Machine: m, Comments: rapid.SliceOfN(text, 0, 2).Draw(t, "comments")})
+			machines = append(machines, Declaration{Machine: m, Comments: rapid.SliceOfN(text, 0, 2).Draw(t, "comments")})
 		}
 		var b bytes.Buffer
 		if err := Write(&b, machines); err != nil {

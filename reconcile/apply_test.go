@@ -35,7 +35,7 @@ func spec(id string) machine.Spec {
 func situation(h *reconciletest.Host, specs ...machine.Spec) reconcile.Situation {
 	s := reconcile.Situation{Owner: acme, Have: h.Machines(), Applied: h.Applied()}
 	for _, want := range specs {
-		s.Want = append(s.Want, reconcile.Wanted{Spec: want})
+		s.Want = append(s.Want, reconcile.Goal{Spec: want})
 	}
 	return s
 }

@@ -12,8 +12,8 @@ import (
 // it, so that a project which adopts the machine has nothing to change. Of the defaults
 // Settings, Platform, User and Digest are needed. What a file cannot say is in the
 // comments, each a sentence. A broken machine cannot be declared: it is not known.
-func Declare(m machine.Machine, d Defaults) config.Declared {
-	out := config.Declared{Machine: config.Machine{
+func Declare(m machine.Machine, d Defaults) config.Declaration {
+	out := config.Declaration{Machine: config.Machine{
 		Name: m.ID, Image: m.Image, Kernel: m.Kernel, Virtualization: m.Virtualization, Services: m.Services,
 		Stopped: !active(&m), Lifecycle: config.Lifecycle{PreventDestroy: m.PreventDestroy},
 	}}

@@ -25,7 +25,7 @@ type fataler interface {
 // declared is the project that machines are declared in.
 func declared(t fataler, dir string, d reconcile.Defaults, machines ...machine.Machine) (*config.Project, string) {
 	t.Helper()
-	var list []config.Declared
+	var list []config.Declaration
 	for _, m := range machines {
 		list = append(list, reconcile.Declare(m, d))
 	}

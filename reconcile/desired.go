@@ -37,10 +37,10 @@ func OwnerOf(p *config.Project) machine.Owner {
 
 // Desired completes a project's machines with what the host adds, sorted by ID.
 // Its error joins one for each machine whose image cannot be resolved.
-func Desired(p *config.Project, d Defaults) ([]Wanted, error) {
+func Desired(p *config.Project, d Defaults) ([]Goal, error) {
 	answers := map[string]answer{}
 	before := MovedOf(p)
-	wanted := make([]Wanted, 0, len(p.Machines))
+	wanted := make([]Goal, 0, len(p.Machines))
 	var errs []error
 	for _, m := range p.Machines {
 		have := d.found(m.Name, before[m.Name], OwnerOf(p))
@@ -49,7 +49,7 @@ func Desired(p *config.Project, d Defaults) ([]Wanted, error) {
 			errs = append(errs, fmt.Errorf("%s: image of machine %q: %w", m.Pos, m.Name, a.err))
 			continue
 		}
-		wanted = append(wanted, Wanted{
+		wanted = append(wanted, Goal{
 			Spec: machine.Spec{
 				ID: m.Name, Image: a.reference, Digest: cmp.Or(builtDigest(have, a), a.digest), Build: a.build,
 				Platform: d.platform(m), User: d.User, Owner: OwnerOf(p),
@@ -61,7 +61,7 @@ func Desired(p *config.Project, d Defaults) ([]Wanted, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return sorted(wanted, func(w Wanted) string { return w.ID }), nil
+	return sorted(wanted, func(w Goal) string { return w.ID }), nil
 }
 
 // MovedOf are the names that a project's machines had before, by their new ones.

@@ -40,7 +40,7 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := defaults()
-	want := []reconcile.Wanted{
+	want := []reconcile.Goal{
 		{Spec: machine.Spec{ID: "bare", Image: "debian:12", Digest: "sha256:of debian:12 for linux/amd64", Platform: d.Platform, User: d.User, Owner: acme, Settings: d.Settings}},
 		{
 			Spec: machine.Spec{
@@ -178,7 +178,7 @@ func TestAMovedMachineKeepsWhatItsFileLeavesOut(t *testing.T) {
 	p := &config.Project{
 		Name: "acme", File: "/acme/machines.hcl",
 		Machines: []config.Machine{{Name: "box", Build: &config.Build{Context: "/acme"}}},
-		Moved:    []config.Moved{{From: "dev", To: "box"}},
+		Moved:    []config.Move{{From: "dev", To: "box"}},
 	}
 	dev := machine.Machine{Spec: spec("dev"), State: machine.Stopped}
 	dev.Disk, dev.Image, dev.Digest = 128<<30, "local/build:1", "sha256:0"

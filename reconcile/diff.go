@@ -26,7 +26,7 @@ func Diff(s Situation) (Plan, error) {
 	}
 	plan := Plan{Drift: s.drift(have, targets)}
 	var errs []error
-	for _, w := range sorted(s.Want, func(w Wanted) string { return w.ID }) {
+	for _, w := range sorted(s.Want, func(w Goal) string { return w.ID }) {
 		m := have[w.ID]
 		delete(have, w.ID)
 		if targets != nil && !targets[w.ID] {
@@ -64,7 +64,7 @@ func Diff(s Situation) (Plan, error) {
 }
 
 // checkNames refuses a plan for machines that are neither wanted nor there.
-func (s *Situation) checkNames(have found) error {
+func (s *Situation) checkNames(have inventory) error {
 	var unknown []string
 	for _, id := range slices.Concat(s.Target, s.Replace) {
 		m := have[id]
@@ -152,7 +152,7 @@ func deletion(m *machine.Machine) Change {
 }
 
 // compare plans the change of one existing machine.
-func (s *Situation) compare(c *Change, w *Wanted, have *machine.Machine) {
+func (s *Situation) compare(c *Change, w *Goal, have *machine.Machine) {
 	want := w.Spec
 	if w.KeepImage && have.Digest != "" {
 		want.Image, want.Digest, want.Build = have.Image, have.Digest, nil

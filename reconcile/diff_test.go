@@ -37,7 +37,7 @@ func spec(id string, edits ...func(*machine.Spec)) machine.Spec {
 func situation(specs []machine.Spec, have []machine.Machine) Situation {
 	s := Situation{Owner: acme, Have: have}
 	for _, want := range specs {
-		s.Want = append(s.Want, Wanted{Spec: want})
+		s.Want = append(s.Want, Goal{Spec: want})
 	}
 	return s
 }

@@ -15,7 +15,7 @@ type Drift struct {
 }
 
 // drift compares what was found with what the last apply has left.
-func (s *Situation) drift(have found, targets map[string]bool) []Drift {
+func (s *Situation) drift(have inventory, targets map[string]bool) []Drift {
 	var drifts []Drift
 	for _, id := range sortedKeys(s.Applied) {
 		w, applied := s.wanted(id), s.Applied[id]
@@ -42,7 +42,7 @@ func (s *Situation) drift(have found, targets map[string]bool) []Drift {
 
 // drifted tells how a machine that is there differs from how it was left, where it is not
 // as wanted.
-func drifted(applied *machine.Applied, w *Wanted, m *machine.Machine) (what string, attrs []AttrChange) {
+func drifted(applied *machine.Baseline, w *Goal, m *machine.Machine) (what string, attrs []AttrChange) {
 	switch {
 	case !applied.Created.IsZero() && !m.Created.Equal(applied.Created):
 		what = "was made anew"
@@ -63,7 +63,7 @@ func drifted(applied *machine.Applied, w *Wanted, m *machine.Machine) (what stri
 
 // driftOnly tells whether the change would not be planned had nobody touched the machine
 // since the last apply.
-func (s *Situation) driftOnly(c *Change, w *Wanted) bool {
+func (s *Situation) driftOnly(c *Change, w *Goal) bool {
 	applied, ok := s.Applied[w.ID]
 	if !ok || c.Action == None || c.From != "" {
 		return false

@@ -61,8 +61,8 @@ func drawMachine(t *rapid.T, id string, owner machine.Owner) machine.Machine {
 }
 
 // drawWanted is a machine of acme that may come after machines of lesser names.
-func drawWanted(t *rapid.T, id string) reconcile.Wanted {
-	w := reconcile.Wanted{
+func drawWanted(t *rapid.T, id string) reconcile.Goal {
+	w := reconcile.Goal{
 		Spec:      drawSpec(t, id, acme),
 		Stopped:   rapid.Bool().Draw(t, "stopped"),
 		KeepImage: rapid.Bool().Draw(t, "keep image"),
@@ -76,7 +76,7 @@ func drawWanted(t *rapid.T, id string) reconcile.Wanted {
 }
 
 // world is a host and a project that wants some of its names.
-func drawWorld(t *rapid.T) (want []reconcile.Wanted, have []machine.Machine) {
+func drawWorld(t *rapid.T) (want []reconcile.Goal, have []machine.Machine) {
 	for _, id := range ids {
 		switch rapid.SampledFrom([]string{"wanted", "found", "both", "somebody else's", "absent"}).Draw(t, id) {
 		case "wanted":
@@ -93,7 +93,7 @@ func drawWorld(t *rapid.T) (want []reconcile.Wanted, have []machine.Machine) {
 	return want, have
 }
 
-func diff(t *rapid.T, want []reconcile.Wanted, have []machine.Machine) reconcile.Plan {
+func diff(t *rapid.T, want []reconcile.Goal, have []machine.Machine) reconcile.Plan {
 	plan, err := reconcile.Diff(reconcile.Situation{Owner: acme, Want: want, Have: have})
 	if err != nil {
 		t.Fatal(err)
@@ -232,10 +232,10 @@ func TestWhatWasAppliedDecidesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Applied = map[string]machine.Applied{}
+		s.Applied = map[string]machine.Baseline{}
 		for _, id := range ids {
 			if rapid.Bool().Draw(t, "applied") {
-				s.Applied[id] = machine.Applied{Spec: drawSpec(t, id, acme), Stopped: rapid.Bool().Draw(t, "stopped")}
+				s.Applied[id] = machine.Baseline{Spec: drawSpec(t, id, acme), Stopped: rapid.Bool().Draw(t, "stopped")}
 			}
 		}
 		with, err := reconcile.Diff(s)

@@ -15,9 +15,9 @@ import (
 // so that another form is refused and not translated.
 const savedVersion = 1
 
-// Saved is a plan that was made earlier: all that it was made of, except for the host,
+// SavedPlan is a plan that was made earlier: all that it was made of, except for the host,
 // and what came out.
-type Saved struct {
+type SavedPlan struct {
 	Version   int
 	Situation Situation // without Have and Applied
 	Changes   []Change
@@ -26,12 +26,12 @@ type Saved struct {
 // Save encodes a plan and what it was made of.
 func Save(s Situation, p Plan) ([]byte, error) {
 	s.Have, s.Applied = nil, nil
-	return json.MarshalIndent(Saved{Version: savedVersion, Situation: s, Changes: p.Changes}, "", "  ")
+	return json.MarshalIndent(SavedPlan{Version: savedVersion, Situation: s, Changes: p.Changes}, "", "  ")
 }
 
 // LoadSaved decodes what [Save] encoded. The name is for messages.
-func LoadSaved(name string, data []byte) (*Saved, error) {
-	var s Saved
+func LoadSaved(name string, data []byte) (*SavedPlan, error) {
+	var s SavedPlan
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("%s is no saved plan: %w", name, err)
 	}
@@ -55,7 +55,7 @@ func (e *StaleError) Remedy() string {
 
 // Fresh plans again for the host as it is now. A [*StaleError] says that something else
 // came out than what was saved.
-func (s *Saved) Fresh(have []machine.Machine, applied map[string]machine.Applied) (Plan, error) {
+func (s *SavedPlan) Fresh(have []machine.Machine, applied map[string]machine.Baseline) (Plan, error) {
 	now := s.Situation
 	now.Have, now.Applied = have, applied
 	plan, err := Diff(now)

@@ -6,8 +6,8 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// Wanted is a machine as a project wants it.
-type Wanted struct {
+// Goal is a machine as a project wants it.
+type Goal struct {
 	machine.Spec
 	Stopped   bool     // it exists and does not run
 	KeepImage bool     // another image makes no other machine of it
@@ -17,9 +17,9 @@ type Wanted struct {
 // Situation is all that a plan depends on.
 type Situation struct {
 	Owner     machine.Owner              // who plans
-	Want      []Wanted                   // every machine of the project
+	Want      []Goal                   // every machine of the project
 	Have      []machine.Machine          // every machine of the host
-	Applied   map[string]machine.Applied // by ID, how the owner's last apply left its machines
+	Applied   map[string]machine.Baseline // by ID, how the owner's last apply left its machines
 	Moved     map[string]string          // names that machines had before, by their new ones
 	FileOrder []string                   // IDs of Want as they stand in the file; no plan depends on it
 
@@ -28,11 +28,11 @@ type Situation struct {
 	NoRestart bool     // leave restarts pending
 }
 
-// found is what the host has, by ID and under the new names of what has moved.
-type found map[string]*machine.Machine
+// inventory is what the host has, by ID and under the new names of what has moved.
+type inventory map[string]*machine.Machine
 
-func (s *Situation) found() (found, error) {
-	f := found{}
+func (s *Situation) found() (inventory, error) {
+	f := inventory{}
 	for _, m := range s.Have {
 		if m.State != machine.Absent {
 			f[m.ID] = &m
@@ -63,7 +63,7 @@ func (s *Situation) ours(m *machine.Machine) bool {
 }
 
 // wanted finds a machine by its ID.
-func (s *Situation) wanted(id string) *Wanted {
+func (s *Situation) wanted(id string) *Goal {
 	for i := range s.Want {
 		if s.Want[i].ID == id {
 			return &s.Want[i]
@@ -120,7 +120,7 @@ func (s *Situation) order(p *Plan) {
 		changes[p.Changes[i].ID] = &p.Changes[i]
 	}
 	down := func(c *Change) bool { return c.Action == Stop || c.Action == Delete }
-	for _, w := range sorted(s.Want, func(w Wanted) string { return w.ID }) {
+	for _, w := range sorted(s.Want, func(w Goal) string { return w.ID }) {
 		for _, on := range slices.Sorted(slices.Values(w.After)) {
 			first, then := changes[on], changes[w.ID]
 			if first == nil || then == nil || s.wanted(on) == nil {

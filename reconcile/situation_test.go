@@ -12,20 +12,20 @@ import (
 )
 
 // wish is a wanted machine of acme.
-func wish(s machine.Spec, edits ...func(*Wanted)) Wanted {
-	w := Wanted{Spec: s}
+func wish(s machine.Spec, edits ...func(*Goal)) Goal {
+	w := Goal{Spec: s}
 	for _, edit := range edits {
 		edit(&w)
 	}
 	return w
 }
 
-func off(w *Wanted)           { w.Stopped = true }
-func keepImage(w *Wanted)     { w.KeepImage = true }
-func protected(w *Wanted)     { w.PreventDestroy = true }
+func off(w *Goal)           { w.Stopped = true }
+func keepImage(w *Goal)     { w.KeepImage = true }
+func protected(w *Goal)     { w.PreventDestroy = true }
 func protect(s *machine.Spec) { s.PreventDestroy = true }
-func after(ids ...string) func(*Wanted) {
-	return func(w *Wanted) { w.After = ids }
+func after(ids ...string) func(*Goal) {
+	return func(w *Goal) { w.After = ids }
 }
 
 // plans is what is planned, a line for each change that does something.
@@ -43,7 +43,7 @@ func TestDiffOfAMachineThatIsNotToRun(t *testing.T) {
 	dev := spec("dev")
 	booting := in(machine.Booting, running(dev))
 	tests := map[string]struct {
-		want   Wanted
+		want   Goal
 		have   []machine.Machine
 		action Action
 		attrs  string
@@ -69,7 +69,7 @@ func TestDiffOfAMachineThatIsNotToRun(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			plan, err := Diff(Situation{Owner: acme, Want: []Wanted{tt.want}, Have: tt.have})
+			plan, err := Diff(Situation{Owner: acme, Want: []Goal{tt.want}, Have: tt.have})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +92,7 @@ func TestAKeptImageMakesNoOtherMachine(t *testing.T) {
 	dev := spec("dev")
 	other := spec("dev", image("debian:13"), digest("2"))
 	tests := map[string]struct {
-		want Wanted
+		want Goal
 		have []machine.Machine
 		plan []string
 		made string // the digest that the change is about
@@ -106,7 +106,7 @@ func TestAKeptImageMakesNoOtherMachine(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			plan, err := Diff(Situation{Owner: acme, Want: []Wanted{tt.want}, Have: tt.have})
+			plan, err := Diff(Situation{Owner: acme, Want: []Goal{tt.want}, Have: tt.have})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,13 +126,13 @@ func TestADiskThatMustNotBeLostStopsThePlan(t *testing.T) {
 		s       Situation
 		allowed bool
 	}{
-		"a replacement is refused":                  {s: Situation{Want: []Wanted{wish(spec("dev", digest("2")), protected)}, Have: []machine.Machine{guarded}}},
-		"one that was asked for, too":               {s: Situation{Want: []Wanted{wish(spec("dev"), protected)}, Have: []machine.Machine{guarded}, Replace: []string{"dev"}}},
+		"a replacement is refused":                  {s: Situation{Want: []Goal{wish(spec("dev", digest("2")), protected)}, Have: []machine.Machine{guarded}}},
+		"one that was asked for, too":               {s: Situation{Want: []Goal{wish(spec("dev"), protected)}, Have: []machine.Machine{guarded}, Replace: []string{"dev"}}},
 		"and so is a machine that left the file":    {s: Situation{Have: []machine.Machine{guarded}}},
-		"the file may take the protection away":     {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", digest("2")))}, Have: []machine.Machine{guarded}}},
-		"and may give it while the machine is kept": {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev"), protected)}, Have: []machine.Machine{running(spec("dev"))}}},
-		"a restart loses nothing":                   {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", cpus(4)), protected)}, Have: []machine.Machine{guarded}}},
-		"another target is none of its business":    {allowed: true, s: Situation{Want: []Wanted{wish(spec("dev", digest("2")), protected), wish(spec("web"))}, Have: []machine.Machine{guarded}, Target: []string{"web"}}},
+		"the file may take the protection away":     {allowed: true, s: Situation{Want: []Goal{wish(spec("dev", digest("2")))}, Have: []machine.Machine{guarded}}},
+		"and may give it while the machine is kept": {allowed: true, s: Situation{Want: []Goal{wish(spec("dev"), protected)}, Have: []machine.Machine{running(spec("dev"))}}},
+		"a restart loses nothing":                   {allowed: true, s: Situation{Want: []Goal{wish(spec("dev", cpus(4)), protected)}, Have: []machine.Machine{guarded}}},
+		"another target is none of its business":    {allowed: true, s: Situation{Want: []Goal{wish(spec("dev", digest("2")), protected), wish(spec("web"))}, Have: []machine.Machine{guarded}, Target: []string{"web"}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestADiskThatMustNotBeLostStopsThePlan(t *testing.T) {
 }
 
 func TestAPlanCanBeLimited(t *testing.T) {
-	want := []Wanted{
+	want := []Goal{
 		wish(spec("db", cpus(4))), wish(spec("web", cpus(4)), after("db")), wish(spec("lab", cpus(4))),
 	}
 	have := []machine.Machine{running(spec("db")), running(spec("web")), running(spec("lab")), running(spec("old"))}
@@ -216,7 +216,7 @@ func TestARestartThatWaitsIsNotPlannedAgainAndAgain(t *testing.T) {
 }
 
 func TestMachinesComeUpAfterWhatTheyNeedAndGoDownBeforeIt(t *testing.T) {
-	want := []Wanted{wish(spec("db")), wish(spec("api"), after("db")), wish(spec("web"), after("api", "db"))}
+	want := []Goal{wish(spec("db")), wish(spec("api"), after("db")), wish(spec("web"), after("api", "db"))}
 	have := []machine.Machine{running(spec("db")), running(spec("api")), running(spec("web"))}
 	orders := func(p Plan) map[string][]string {
 		m := map[string][]string{}
@@ -260,7 +260,7 @@ func TestDriftIsWhatSomebodyElseDid(t *testing.T) {
 	other := born(running(dev))
 	other.Created = made.Add(time.Hour)
 	tests := map[string]struct {
-		want  Wanted
+		want  Goal
 		have  []machine.Machine
 		drift string // of dev
 		only  bool   // the change is for the drift alone
@@ -279,8 +279,8 @@ func TestDriftIsWhatSomebodyElseDid(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			plan, err := Diff(Situation{
-				Owner: acme, Want: []Wanted{tt.want}, Have: tt.have,
-				Applied: map[string]machine.Applied{"dev": {Spec: dev, Created: made}, "gone": {Spec: spec("gone")}},
+				Owner: acme, Want: []Goal{tt.want}, Have: tt.have,
+				Applied: map[string]machine.Baseline{"dev": {Spec: dev, Created: made}, "gone": {Spec: spec("gone")}},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -306,7 +306,7 @@ func TestDriftIsWhatSomebodyElseDid(t *testing.T) {
 
 func TestUpAndDownDoNotWaitForEachOther(t *testing.T) {
 	// a goes down and needs b, which comes up and needs c, which goes down.
-	want := []Wanted{wish(spec("a"), off, after("b", "c")), wish(spec("b"), after("c")), wish(spec("c"), off)}
+	want := []Goal{wish(spec("a"), off, after("b", "c")), wish(spec("b"), after("c")), wish(spec("c"), off)}
 	plan, err := Diff(Situation{Owner: acme, Want: want, Have: []machine.Machine{running(spec("a")), stopped(spec("b")), running(spec("c"))}})
 	if err != nil {
 		t.Fatal(err)

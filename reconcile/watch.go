@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Watched is a project on a host, as [Watch] keeps it. Its methods are never called at
+// Project is a project on a host, as [Watch] keeps it. Its methods are never called at
 // the same time.
-type Watched interface {
+type Project interface {
 	// Look reads the project file and looks at the host, and plans.
 	Look(ctx context.Context) (Plan, error)
 	// Apply carries out a plan, in which nothing loses data, and shows that to people.
@@ -60,7 +60,7 @@ const (
 // What has failed is tried again, ever more rarely, and at once when a file has changed.
 //
 // Its error is that of a change which the end of ctx cut short.
-func Watch(ctx context.Context, w Watched, o WatchOptions) error {
+func Watch(ctx context.Context, w Project, o WatchOptions) error {
 	o.Quiet, o.Delay = cmp.Or(o.Quiet, DefaultQuiet), cmp.Or(o.Delay, DefaultDelay)
 	l := &watch{w: w, o: o, tries: tries{}, told: map[string]bool{}}
 	for {
@@ -76,7 +76,7 @@ func Watch(ctx context.Context, w Watched, o WatchOptions) error {
 
 // watch is one run of Watch.
 type watch struct {
-	w     Watched
+	w     Project
 	o     WatchOptions
 	tries tries           // of each machine
 	told  map[string]bool // what is known to wait for a person

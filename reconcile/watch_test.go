@@ -20,7 +20,7 @@ import (
 // noted in said.
 type watched struct {
 	host *reconciletest.Host
-	want []reconcile.Wanted
+	want []reconcile.Goal
 	err  error // of the project file
 
 	mu    sync.Mutex // timers order nothing: the race detector wants it said
@@ -122,29 +122,29 @@ func (r *watching) heard(want ...string) {
 }
 
 // declaredMachine is a wanted one, changed by edits.
-func declaredMachine(id string, edits ...func(*reconcile.Wanted)) reconcile.Wanted {
-	w := reconcile.Wanted{Spec: spec(id)}
+func declaredMachine(id string, edits ...func(*reconcile.Goal)) reconcile.Goal {
+	w := reconcile.Goal{Spec: spec(id)}
 	for _, edit := range edits {
 		edit(&w)
 	}
 	return w
 }
 
-func withCPUs(n int) func(*reconcile.Wanted) { return func(w *reconcile.Wanted) { w.CPUs = n } }
+func withCPUs(n int) func(*reconcile.Goal) { return func(w *reconcile.Goal) { w.CPUs = n } }
 
-func withDigest(d string) func(*reconcile.Wanted) { return func(w *reconcile.Wanted) { w.Digest = d } }
+func withDigest(d string) func(*reconcile.Goal) { return func(w *reconcile.Goal) { w.Digest = d } }
 
-func after(id string) func(*reconcile.Wanted) {
-	return func(w *reconcile.Wanted) { w.After = append(w.After, id) }
+func after(id string) func(*reconcile.Goal) {
+	return func(w *reconcile.Goal) { w.After = append(w.After, id) }
 }
 
 func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("db"), declaredMachine("dev")}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("db"), declaredMachine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create db create dev")
 
-		w.want = []reconcile.Wanted{declaredMachine("db", withDigest("sha256:2")), declaredMachine("dev", withCPUs(4))}
+		w.want = []reconcile.Goal{declaredMachine("db", withDigest("sha256:2")), declaredMachine("dev", withCPUs(4))}
 		r.saved()
 		r.heard("waits replace db", "applies restart dev")
 
@@ -153,14 +153,14 @@ func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
 		r.pass(time.Hour)
 		r.heard()
 
-		w.want = []reconcile.Wanted{declaredMachine("db", withDigest("sha256:2"))}
+		w.want = []reconcile.Goal{declaredMachine("db", withDigest("sha256:2"))}
 		r.saved()
 		r.heard("waits delete dev")
 		if got := w.host.Machines()[0].Digest; got != "sha256:1" {
 			t.Errorf("the machine was replaced: it has %s", got)
 		}
 
-		w.want = []reconcile.Wanted{declaredMachine("db"), declaredMachine("dev", withCPUs(4))}
+		w.want = []reconcile.Goal{declaredMachine("db"), declaredMachine("dev", withCPUs(4))}
 		r.saved()
 		r.heard()
 		w.want = w.want[:1]
@@ -171,11 +171,11 @@ func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
 
 func TestMachinesWaitWithTheOnesTheyDependOnUnlessTheyRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("db"), declaredMachine("api", after("db"))}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("db"), declaredMachine("api", after("db"))}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create api create db")
 
-		w.want = []reconcile.Wanted{
+		w.want = []reconcile.Goal{
 			declaredMachine("db", withDigest("sha256:2")), declaredMachine("api", after("db"), withCPUs(4)),
 			declaredMachine("web", after("db")), declaredMachine("web-test", after("web")), declaredMachine("tools"),
 		}
@@ -187,7 +187,7 @@ func TestMachinesWaitWithTheOnesTheyDependOnUnlessTheyRun(t *testing.T) {
 func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
 	for repair, want := range map[bool]string{false: "waits start dev", true: "applies start dev"} {
 		synctest.Test(t, func(t *testing.T) {
-			w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev")}}
+			w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 			r := watch(t, w, reconcile.WatchOptions{RepairDrift: repair})
 			r.heard("applies create dev")
 			r.pass(time.Minute)
@@ -198,7 +198,7 @@ func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
 			r.heard()
 
 			// What the file asks for is done, whatever else has happened.
-			w.want = []reconcile.Wanted{declaredMachine("dev", withCPUs(4))}
+			w.want = []reconcile.Goal{declaredMachine("dev", withCPUs(4))}
 			r.saved()
 			if m := w.host.Machines()[0]; m.State != machine.Running || m.Booted.CPUs != 4 {
 				t.Errorf("dev is %v with %+v", m.State, m.Booted)
@@ -211,7 +211,7 @@ func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dev := declaredMachine("dev")
 		found := machine.Machine{Spec: dev.Spec, State: machine.Running, Booted: &dev.Settings}
-		w := &watched{host: reconciletest.New(found), want: []reconcile.Wanted{dev}}
+		w := &watched{host: reconciletest.New(found), want: []reconcile.Goal{dev}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard()
 		_ = w.host.Stop(t.Context(), "dev")
@@ -221,7 +221,7 @@ func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
 		// Somebody configures it, and then writes that down.
 		_ = w.host.Configure(t.Context(), declaredMachine("dev", withCPUs(4)).Spec, nil)
 		_ = w.host.Start(t.Context(), "dev")
-		w.want = []reconcile.Wanted{declaredMachine("dev", withCPUs(4))}
+		w.want = []reconcile.Goal{declaredMachine("dev", withCPUs(4))}
 		r.saved()
 		r.heard()
 		_ = w.host.Configure(t.Context(), dev.Spec, nil)
@@ -232,7 +232,7 @@ func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
 
 func TestABrokenFileIsShownOnceAndKeepsTheMachines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev")}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create dev")
 
@@ -291,7 +291,7 @@ func TestTheEndOfAWatchLeavesTheRunningStepWhole(t *testing.T) {
 			t.Errorf("an idle watch ends with %v", err)
 		}
 
-		w = &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev")}}
+		w = &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 		started := make(chan struct{})
 		w.host.Fail = func(op, _ string) error {
 			if op == "create" {

@@ -15,7 +15,7 @@ import (
 func TestAFailureIsTriedAgainEverMoreRarelyAndWhenAFileHasChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refuse := true
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev"), declaredMachine("web")}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev"), declaredMachine("web")}}
 		w.host.Fail = func(op, id string) error {
 			if refuse && op == "check" && id == "dev" {
 				return errDisturbed
@@ -51,7 +51,7 @@ func TestAFailureIsTriedAgainEverMoreRarelyAndWhenAFileHasChanged(t *testing.T) 
 
 func TestNotesThatCannotBeTakenAreTriedEverMoreRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev")}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 		w.host.Fail = func(op, _ string) error {
 			if op == "note" {
 				return errDisturbed
@@ -68,7 +68,7 @@ func TestNotesThatCannotBeTakenAreTriedEverMoreRarely(t *testing.T) {
 
 func TestAMachineThatDoesNotStayIsPutBackEverMoreRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Wanted{declaredMachine("dev")}}
+		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{RepairDrift: true})
 		r.pass(time.Minute)
 		r.taken()

@@ -94,7 +94,7 @@ func (a *app) importMachines(ctx context.Context, o importOptions) error {
 	if err != nil && len(machines) == 0 {
 		return err
 	}
-	var declared []config.Declared
+	var declared []config.Declaration
 	for _, m := range machines {
 		block := reconcile.Declare(m, d)
 		block.Stopped = block.Stopped && !o.apple // a machine that is imported is meant to be used
@@ -177,7 +177,7 @@ func (a *app) importApple(ctx context.Context, p *local.Provider, o importOption
 }
 
 // writeProject writes machines to a file that must be new, or to standard output.
-func (a *app) writeProject(file string, machines []config.Declared) error {
+func (a *app) writeProject(file string, machines []config.Declaration) error {
 	if file == "" {
 		return config.Write(a.out, machines)
 	}

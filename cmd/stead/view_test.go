@@ -36,8 +36,8 @@ func disturbed() (reconcile.Situation, *reconciletest.Host) {
 	}
 	return reconcile.Situation{
 		Owner: owner, Have: h.Machines(),
-		Want:    []reconcile.Wanted{{Spec: api}, {Spec: db}, {Spec: spec("web", 1), After: []string{"db"}}},
-		Applied: map[string]machine.Applied{"api": {Spec: api}},
+		Want:    []reconcile.Goal{{Spec: api}, {Spec: db}, {Spec: spec("web", 1), After: []string{"db"}}},
+		Applied: map[string]machine.Baseline{"api": {Spec: api}},
 	}, h
 }
 

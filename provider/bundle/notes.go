@@ -63,13 +63,13 @@ func (n Notes) path(id string) string { return filepath.Join(n.dir(), id+".json"
 
 // Applied returns how the last apply left the machines, by ID. It is empty for a project
 // that was never applied.
-func (n Notes) Applied() (map[string]machine.Applied, error) {
+func (n Notes) Applied() (map[string]machine.Baseline, error) {
 	dir := n.dir()
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	applied := make(map[string]machine.Applied, len(entries))
+	applied := make(map[string]machine.Baseline, len(entries))
 	var unusable error
 	for _, e := range entries {
 		id, ok := strings.CutSuffix(e.Name(), ".json")
@@ -92,9 +92,9 @@ func (n Notes) Applied() (map[string]machine.Applied, error) {
 	return applied, nil
 }
 
-func (m *appliedMachine) applied(o machine.Owner, id string) (machine.Applied, error) {
+func (m *appliedMachine) applied(o machine.Owner, id string) (machine.Baseline, error) {
 	settings, err := m.Settings.settings()
-	return machine.Applied{
+	return machine.Baseline{
 		Spec: machine.Spec{
 			ID: id, Image: m.Image.Reference, Digest: m.Image.Digest, Platform: m.Platform,
 			User:  machine.User{Name: m.User.Username, UID: m.User.UID, GID: m.User.GID},

@@ -13,11 +13,11 @@ import (
 type Wire struct {
 	Message string  `json:"error"`
 	Remedy  string  `json:"remedy,omitempty"`
-	Types   []Typed `json:"types,omitempty"` // of the chain, outermost first
+	Types   []Cause `json:"types,omitempty"` // of the chain, outermost first
 }
 
-// Typed is one error of a chain whose type is not private to its package.
-type Typed struct {
+// Cause is one error of a chain whose type is not private to its package.
+type Cause struct {
 	Code   string                     `json:"code"` // package and type: "kernel.NotFetchedError"
 	Fields map[string]json.RawMessage `json:"fields,omitempty"`
 }
@@ -58,12 +58,12 @@ var errorType = reflect.TypeFor[error]()
 
 // typed describes err if it is a pointer to an exported struct. Fields that are errors
 // keep their text.
-func typed(err error) (Typed, bool) {
+func typed(err error) (Cause, bool) {
 	v := reflect.ValueOf(err)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct || !exported(v.Type().Elem()) {
-		return Typed{}, false
+		return Cause{}, false
 	}
-	t := Typed{Code: v.Type().Elem().String(), Fields: map[string]json.RawMessage{}}
+	t := Cause{Code: v.Type().Elem().String(), Fields: map[string]json.RawMessage{}}
 	for i := range v.Elem().NumField() {
 		field, value := v.Elem().Type().Field(i), v.Elem().Field(i)
 		if !field.IsExported() {
@@ -115,7 +115,7 @@ func (e *Error) As(target any) bool {
 
 // fill sets the fields of a struct from those that t carries. What does not fit stays
 // zero.
-func (t Typed) fill(v reflect.Value) {
+func (t Cause) fill(v reflect.Value) {
 	for i := range v.NumField() {
 		text, ok := t.Fields[v.Type().Field(i).Name]
 		if !ok || !v.Field(i).CanSet() {

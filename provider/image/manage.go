@@ -79,10 +79,10 @@ func (s *Store) entry(ctx context.Context, d v1.Descriptor) (Entry, error) {
 // first 12 digits are enough), and frees what [Store.Prune] frees. Machines created from
 // the image are not affected: they have disks of their own. Remove waits until no other
 // process uses the store.
-func (s *Store) Remove(ctx context.Context, name string) (Pruned, error) {
+func (s *Store) Remove(ctx context.Context, name string) (PruneResult, error) {
 	match, err := matcher(name)
 	if err != nil {
-		return Pruned{}, err
+		return PruneResult{}, err
 	}
 	return s.Prune(ctx, PruneOptions{Unwanted: func(entries []Entry) ([]Entry, error) {
 		entries = slices.DeleteFunc(entries, func(e Entry) bool { return !match(e) })

@@ -23,8 +23,8 @@ type PruneOptions struct {
 	DryRun bool
 }
 
-// Pruned reports what was removed.
-type Pruned struct {
+// PruneResult reports what was removed.
+type PruneResult struct {
 	Images []Entry
 	Files  int
 	Freed  int64 // allocated bytes; blocks shared with a machine's disk stay allocated
@@ -34,19 +34,19 @@ type Pruned struct {
 // pulls, leftovers of killed processes, and cached disks of another format or of a removed
 // image. It waits until no other process uses the store. Machines are not affected: they
 // have disks of their own.
-func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
+func (s *Store) Prune(ctx context.Context, o PruneOptions) (PruneResult, error) {
 	leave, err := s.enterAlone(ctx)
 	if err != nil {
-		return Pruned{}, err
+		return PruneResult{}, err
 	}
 	defer leave()
 	index, err := s.index()
 	if err != nil {
-		return Pruned{}, err
+		return PruneResult{}, err
 	}
-	p := Pruned{}
+	p := PruneResult{}
 	if p.Images, err = s.selectUnwanted(ctx, index.Manifests, o); err != nil {
-		return Pruned{}, err
+		return PruneResult{}, err
 	}
 	forget := func(ds []v1.Descriptor) []v1.Descriptor {
 		return slices.DeleteFunc(slices.Clone(ds), func(d v1.Descriptor) bool {
@@ -63,7 +63,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 }
 
 // free removes the images from the index and then the files.
-func (s *Store) free(ctx context.Context, p *Pruned, forget func([]v1.Descriptor) []v1.Descriptor, files []storedFile) error {
+func (s *Store) free(ctx context.Context, p *PruneResult, forget func([]v1.Descriptor) []v1.Descriptor, files []storedFile) error {
 	var full error
 	if len(p.Images) > 0 {
 		if full = s.change(ctx, forget); full != nil && !space.IsFull(full) {
@@ -85,7 +85,7 @@ func (s *Store) free(ctx context.Context, p *Pruned, forget func([]v1.Descriptor
 	return s.clearLocks()
 }
 
-func (p *Pruned) count(files []storedFile) {
+func (p *PruneResult) count(files []storedFile) {
 	for _, f := range files {
 		p.Files++
 		p.Freed += f.Real

@@ -59,18 +59,18 @@ func inMemory(t *testing.T) (string, error) {
 
 // change is one machine before and after, as its project wants it.
 type change struct {
-	before, after func(w *reconcile.Wanted) // nil: the project has no such machine
+	before, after func(w *reconcile.Goal) // nil: the project has no such machine
 	spoil         func(w *world)            // what somebody does in between
 	moved         string                    // the name afterwards
 }
 
-func running(*reconcile.Wanted)   {}
-func stopped(w *reconcile.Wanted) { w.Stopped = true }
-func larger(w *reconcile.Wanted)  { w.CPUs, w.Disk = 2, 128*mib }
-func another(w *reconcile.Wanted) { w.Image = "local/tiny:2" }
+func running(*reconcile.Goal)   {}
+func stopped(w *reconcile.Goal) { w.Stopped = true }
+func larger(w *reconcile.Goal)  { w.CPUs, w.Disk = 2, 128*mib }
+func another(w *reconcile.Goal) { w.Image = "local/tiny:2" }
 
-func stoppedAnd(f func(w *reconcile.Wanted)) func(w *reconcile.Wanted) {
-	return func(w *reconcile.Wanted) { f(w); stopped(w) }
+func stoppedAnd(f func(w *reconcile.Goal)) func(w *reconcile.Goal) {
+	return func(w *reconcile.Goal) { f(w); stopped(w) }
 }
 
 func unreadable(file func(*local.Provider, string) string) func(*world) {
@@ -81,7 +81,7 @@ var changes = map[string]change{
 	"create":                        {after: running},
 	"create, to be stopped":         {after: stopped},
 	"reconfigure":                   {before: stopped, after: stoppedAnd(larger)},
-	"update":                        {before: running, after: func(w *reconcile.Wanted) { w.Services = []string{"x"} }},
+	"update":                        {before: running, after: func(w *reconcile.Goal) { w.Services = []string{"x"} }},
 	"restart":                       {before: running, after: larger},
 	"start":                         {before: stopped, after: running},
 	"stop, and settings":            {before: running, after: stoppedAnd(larger)},
@@ -96,14 +96,14 @@ var changes = map[string]change{
 }
 
 // wants is the project with one machine, or none.
-func (w *world) wants(id string, as func(*reconcile.Wanted)) errand {
+func (w *world) wants(id string, as func(*reconcile.Goal)) errand {
 	if as == nil {
 		return errand{}
 	}
-	want := reconcile.Wanted{Spec: w.spec(id)}
+	want := reconcile.Goal{Spec: w.spec(id)}
 	as(&want)
 	want.Digest = w.digests[want.Image]
-	return errand{Want: []reconcile.Wanted{want}}
+	return errand{Want: []reconcile.Goal{want}}
 }
 
 func TestAnApplyThatIsKilledAtAnyBoundaryOfItsStepsIsContinuedByTheNext(t *testing.T) {
@@ -229,7 +229,7 @@ const largest = 80 * mib
 // draw changes what the project wants.
 func (w *world) draw(random *rand.Rand, e errand) errand {
 	next := errand{Moved: map[string]string{}}
-	old := map[string]reconcile.Wanted{}
+	old := map[string]reconcile.Goal{}
 	for _, m := range e.Want {
 		old[m.ID] = m
 	}
@@ -246,7 +246,7 @@ func (w *world) draw(random *rand.Rand, e errand) errand {
 			continue
 		}
 		if !there {
-			m = reconcile.Wanted{Spec: w.spec(id)}
+			m = reconcile.Goal{Spec: w.spec(id)}
 		}
 		m.Stopped = random.Intn(2) == 0
 		m.CPUs = 1 + random.Intn(2)
@@ -269,7 +269,7 @@ func (w *world) disturb(random *rand.Rand, e errand) {
 		w.powerLoss()
 	case 1:
 		id := []string{"a", "b", "c", "d"}[random.Intn(4)]
-		i := slices.IndexFunc(e.Want, func(m reconcile.Wanted) bool { return m.ID == id || e.Moved[m.ID] == id })
+		i := slices.IndexFunc(e.Want, func(m reconcile.Goal) bool { return m.ID == id || e.Moved[m.ID] == id })
 		file := w.p.SettingsOf(id)
 		if random.Intn(2) == 0 && i >= 0 {
 			file = w.p.RecordOf(id) // without it nobody knows whose it is: it must be wanted

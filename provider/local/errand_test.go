@@ -19,7 +19,7 @@ var acme = machine.Owner{Project: "acme", File: "/acme/machines.hcl"}
 // errand is what an apply is about.
 type errand struct {
 	Home  string
-	Want  []reconcile.Wanted
+	Want  []reconcile.Goal
 	Moved map[string]string
 
 	// StopAt is the event, counted from 1, at which it says so and waits to be killed. It

@@ -80,8 +80,8 @@ type Spec struct {
 	PreventDestroy bool // its disk must not be lost by a plan
 }
 
-// Applied is how a project's last apply left a machine.
-type Applied struct {
+// Baseline is how a project's last apply left a machine.
+type Baseline struct {
 	Spec
 	Stopped bool
 	Created time.Time // of the machine

@@ -51,7 +51,7 @@ type PruneOptions struct {
 
 // Prune frees what nothing needs: in the store of images, and directories of machines that
 // killed commands left half-made or half-removed. It never touches a machine's disk.
-func (m *Meter) Prune(ctx context.Context, o PruneOptions) (image.Pruned, error) {
+func (m *Meter) Prune(ctx context.Context, o PruneOptions) (image.PruneResult, error) {
 	approved := map[string]bool{}
 	for _, e := range o.Images {
 		approved[e.Reference+" "+e.Digest] = true

@@ -22,13 +22,13 @@ type Host struct {
 
 	mu       sync.Mutex
 	machines map[string]machine.Machine
-	applied  map[string]machine.Applied
+	applied  map[string]machine.Baseline
 	calls    []string
 }
 
 // New returns a host with the given machines.
 func New(machines ...machine.Machine) *Host {
-	h := &Host{machines: map[string]machine.Machine{}, applied: map[string]machine.Applied{}}
+	h := &Host{machines: map[string]machine.Machine{}, applied: map[string]machine.Baseline{}}
 	for _, m := range machines {
 		h.machines[m.ID] = m
 	}
@@ -47,7 +47,7 @@ func (h *Host) Machines() []machine.Machine {
 }
 
 // Applied is what was noted of the machines of an owner.
-func (h *Host) Applied() map[string]machine.Applied {
+func (h *Host) Applied() map[string]machine.Baseline {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.applied)
@@ -208,7 +208,7 @@ func (h *Host) Note(_ context.Context, id string, s *machine.Spec, stopped bool)
 		delete(h.applied, id)
 		return nil
 	}
-	h.applied[id] = machine.Applied{Spec: *s, Stopped: stopped, Created: h.machines[id].Created}
+	h.applied[id] = machine.Baseline{Spec: *s, Stopped: stopped, Created: h.machines[id].Created}
 	return nil
 }
 

@@ -20,7 +20,7 @@ type Host interface {
 	// what tags mean now. Found is the caller's to fill in.
 	Defaults(ctx context.Context, owner machine.Owner, pull bool) (reconcile.Defaults, error)
 	// Applied is how the owner's last apply left its machines, by ID.
-	Applied(owner machine.Owner) (map[string]machine.Applied, error)
+	Applied(owner machine.Owner) (map[string]machine.Baseline, error)
 	// Provider changes the owner's machines, and reports downloads and the like to
 	// progress, which returns the listener of one machine.
 	Provider(owner machine.Owner, progress func(id string) transfer.Progress) reconcile.Provider
@@ -73,7 +73,7 @@ func (h localHost) Defaults(ctx context.Context, owner machine.Owner, pull bool)
 	}, err
 }
 
-func (h localHost) Applied(owner machine.Owner) (map[string]machine.Applied, error) {
+func (h localHost) Applied(owner machine.Owner) (map[string]machine.Baseline, error) {
 	return h.local.Bundles.Notes(owner).Applied()
 }
 

@@ -88,7 +88,7 @@ func (pr *Project) Owner() machine.Owner { return reconcile.OwnerOf(pr.Project) 
 // Declares reports whether the file declares a machine, by its name or its former one.
 func (pr *Project) Declares(id string) bool {
 	return slices.ContainsFunc(pr.Machines, func(m config.Machine) bool { return m.Name == id }) ||
-		slices.ContainsFunc(pr.Moved, func(m config.Moved) bool { return m.From == id })
+		slices.ContainsFunc(pr.Moved, func(m config.Move) bool { return m.From == id })
 }
 
 // Find returns the machine that was found under a name, nil when there is none.
@@ -135,7 +135,7 @@ func (pr *Project) Situation(ctx context.Context, o Options) (reconcile.Situatio
 func (pr *Project) TeardownSituation(o Options) reconcile.Situation {
 	s := reconcile.Situation{Owner: pr.Owner(), Have: pr.Found, Target: o.Target}
 	for _, m := range pr.Machines {
-		s.Want = append(s.Want, reconcile.Wanted{Spec: machine.Spec{ID: m.Name}, After: m.DependsOn})
+		s.Want = append(s.Want, reconcile.Goal{Spec: machine.Spec{ID: m.Name}, After: m.DependsOn})
 	}
 	return s
 }
