@@ -24,7 +24,7 @@ type Project struct {
 	Dir      string    // absolute directory of the file, symbolic links resolved
 	File     string    // absolute path of the file
 	Machines []Machine // sorted by name
-	Moved    []Move   // in the order of the file
+	Moved    []Move    // in the order of the file
 }
 
 // Move is a moved block: it renames a machine.

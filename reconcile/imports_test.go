@@ -1,75 +1,118 @@
 package reconcile_test
 
 import (
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"path"
-	"path/filepath"
-	"strconv"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
 
-const module = "github.com/stead-vm/stead"
+const module = "github.com/stead-vm/stead/"
 
-// forbidden says which packages must not import which others. Packages of the
-// module are named by their folder; "/..." means what is beneath too.
-var forbidden = []struct {
-	from    []string // empty: every package
-	except  []string
-	imports []string
+// rule says which packages must not use which others, and why. Packages of the module are
+// named by their directory; "/..." includes what is beneath, "/*" is only what is beneath.
+type rule struct {
+	from    []string // empty: every package of the module
+	except  []string // of from
+	imports []string // must not be imported directly
+	reach   []string // must not be reached by any chain of imports
+	allow   []string // of imports and reach
 	because string
-}{
+}
+
+// values are the packages that hold values only: everybody may use them.
+var values = []string{"provider/machine", "provider/size", "provider/platform"}
+
+// parts are what machines are made of, below the domain.
+var parts = []string{
+	"provider/image/...", "provider/ext4/...", "provider/kernel/...", "provider/hypervisor/...", "provider/share/...",
+	"provider/supervisor/...", "provider/guest/...", "provider/build/...", "provider/transfer/...", "provider/durable",
+	"provider/space", "provider/size", "provider/platform", "provider/poll", "provider/fault", "provider/doctor",
+}
+
+// domain are the packages that know what a machine is.
+var domain = []string{
+	"provider/machine", "provider/bundle", "provider/boot", "provider/local", "provider/apple", "provider/usage", "provider/host",
+	"provider/lock",
+}
+
+// networkClients reach other computers.
+var networkClients = []string{"golang.org/x/crypto/ssh/...", "github.com/google/go-containerregistry/pkg/v1/remote/..."}
+
+var rules = []rule{
 	{
 		from:    []string{"config/..."},
-		imports: []string{"provider/...", "reconcile/...", "cmd/..."},
-		because: "a project file is read without knowing what becomes of it",
-	},
-	{
-		from:    []string{"provider/..."},
-		imports: []string{"config/...", "reconcile/...", "cmd/..."},
-		because: "a machine is kept without knowing who wants it and why",
-	},
-	{
-		from:    []string{"provider/..."},
-		except:  []string{"provider"},
-		imports: []string{"provider"},
-		because: "what machines are made of is usable and testable without the domain",
+		reach:   append([]string{"provider/...", "reconcile/...", "cmd/...", "os/exec", "net/http"}, networkClients...),
+		allow:   []string{"provider/size", "provider/platform"},
+		because: "reading a project file starts nothing and knows no machine",
 	},
 	{
 		from:    []string{"reconcile/..."},
-		imports: []string{"provider/*", "cmd/..."},
-		because: "the engine knows machines as values; how a host makes them is behind its interface",
+		reach:   append([]string{"provider/...", "cmd/...", "os/exec", "net/http"}, networkClients...),
+		allow:   values,
+		because: "planning is pure; how a provider makes machines is behind its interface",
+	},
+	{
+		from:    []string{"provider/..."},
+		reach:   []string{"config/...", "reconcile/...", "cmd/..."},
+		because: "a provider does to one machine what it is told",
+	},
+	{
+		from:    values,
+		imports: []string{"os", "os/exec", "io", "io/fs", "net", "net/http", "syscall"},
+		because: "values do no I/O, so that a second provider needs nothing of this one",
+	},
+	{
+		from:    []string{"provider/machine"},
+		reach:   []string{"provider/..."},
+		allow:   values,
+		because: "a second provider implements the engine's interface from these values alone",
+	},
+	{
+		from:    parts,
+		reach:   domain,
+		because: "what machines are made of is usable and testable without the domain",
+	},
+	{
+		from:    []string{"provider/bundle", "provider/lock", "provider/usage", "provider/apple"},
+		reach:   []string{"provider/hypervisor/...", "provider/supervisor/...", "provider/boot", "provider/local"},
+		because: "what is on disk can be read and changed without a hypervisor",
+	},
+	{
+		from:    []string{"cmd/stead-agent", "provider/guest/..."},
+		except:  []string{"provider/guest/embedded"},
+		reach:   []string{"provider/..."},
+		allow:   []string{"provider/guest/...", "provider/fault", "provider/poll", "provider/durable"},
+		because: "the agent is in every initramfs and has to stay small",
+	},
+	{
+		from:    []string{"cmd/stead/project"},
+		reach:   []string{"github.com/spf13/cobra", "github.com/charmbracelet/...", "github.com/vbauerster/mpb/...", "flag"},
+		because: "what the project commands do is tested without a terminal",
 	},
 	{
 		from:    []string{"schemas/..."},
-		imports: []string{"config/...", "provider/...", "reconcile/...", "cmd/..."},
-		because: "everything may import the schemas",
+		reach:   []string{"config/...", "provider/...", "reconcile/...", "cmd/..."},
+		because: "everybody may use the schemas",
 	},
 	{
-		except:  []string{"provider/hypervisor/...", "provider"},
+		except:  []string{"provider/hypervisor/...", "provider/local"},
 		imports: []string{"provider/hypervisor/*"},
 		because: "a driver is chosen in one place; everybody else knows the interface",
-	},
-	{
-		from: []string{"cmd/stead-agent/...", "provider/guest/..."},
-		imports: []string{
-			"provider", "provider/image/...", "provider/ext4/...", "provider/kernel/...", "provider/hypervisor/...",
-			"provider/share/...", "provider/supervisor/...", "provider/network/...",
-		},
-		because: "the agent is in every initramfs and has to stay small",
 	},
 	{
 		imports: []string{"reconcile/reconciletest", "provider/share/vhostuser/vhosttest", "provider/share/vhostuser/vsocktest"},
 		because: "it is for tests",
 	},
 	{
-		except: []string{"cmd/..."},
-		imports: []string{
-			"github.com/spf13/cobra", "github.com/charmbracelet/...", "github.com/vbauerster/mpb/...", "flag",
-		},
-		because: "only commands talk to people",
+		except:  []string{"cmd/stead"},
+		imports: []string{"github.com/spf13/cobra", "github.com/charmbracelet/...", "github.com/vbauerster/mpb/...", "flag"},
+		because: "only commands talk to users",
 	},
 	{
 		except:  []string{"config/..."},
@@ -79,22 +122,27 @@ var forbidden = []struct {
 	{
 		except:  []string{"provider/guest/..."},
 		imports: []string{"github.com/vishvananda/netlink", "github.com/insomniacslk/dhcp/..."},
-		because: "network cards are set up inside the guest; the host's are not ours",
+		because: "network cards are set up inside the guest; the host's stay as they are",
 	},
 	{
 		except:  []string{"provider/hypervisor/vz/..."},
 		imports: []string{"github.com/Code-Hex/vz/..."},
-		because: "macOS' framework is one driver",
+		because: "Virtualization.framework is one driver",
 	},
 	{
 		except:  []string{"provider/share/..."},
 		imports: []string{"github.com/hanwen/go-fuse/..."},
-		because: "the file protocol is one package's",
+		because: "one package speaks the file protocol",
+	},
+	{
+		except:  []string{"provider/lock", "provider/image", "provider/kernel", "provider/hypervisor/qemu"},
+		imports: []string{"github.com/gofrs/flock"},
+		because: "locks of machines and projects are taken in one place; caches have their own",
 	},
 	{
 		except:  []string{"reconcile/follow"},
 		imports: []string{"github.com/fsnotify/..."},
-		because: "what systems tell of files, and what they do not, is one package's matter",
+		because: "one package knows what systems report of files, and what they do not",
 	},
 	{
 		from:    []string{"reconcile/follow"},
@@ -102,29 +150,121 @@ var forbidden = []struct {
 		because: "files change whatever they are for",
 	},
 	{
+		except:  []string{"provider/size", "cmd/stead"}, // the latter for durations
+		imports: []string{"github.com/docker/go-units"},
+		because: "sizes are read and printed in one place",
+	},
+	{
+		except:  []string{"provider/share/...", "provider/guest/...", "provider/ext4/...", "provider/hypervisor/..."},
 		imports: []string{"unsafe"},
-		except:  []string{"provider/share/...", "provider/guest/...", "provider/ext4/...", "provider/hypervisor/...", "provider/network/...", "provider"},
 		because: "only what talks to a kernel or a device needs it",
 	},
 }
 
-// The folders are the architecture: this is where it is enforced, for the files
-// of every platform.
+// maxPackages bounds what the engine compiles outside of the standard library.
+const maxPackages = 45
+
+// The directories are the architecture. This is where it is enforced, for both systems.
 func TestForbiddenImports(t *testing.T) {
-	imports := importsOfModule(t, "..")
-	if len(imports) < 3 {
-		t.Fatalf("only %d packages were found", len(imports))
-	}
-	for _, rule := range forbidden {
-		for from, list := range imports {
-			if len(rule.from) > 0 && !matchesAny(rule.from, from) || matchesAny(rule.except, from) {
-				continue
+	for _, system := range []string{"linux", "darwin"} {
+		t.Run(system, func(t *testing.T) {
+			graph := importGraph(t, system)
+			for _, r := range rules {
+				r.check(t, graph)
 			}
-			for target, file := range list {
-				if target != from && matchesAny(rule.imports, target) {
-					t.Errorf("%s imports %s: %s", file, target, rule.because)
+			outside := 0
+			for pkg := range reachable(graph, module+"reconcile") {
+				if host, _, ok := strings.Cut(pkg, "/"); ok && strings.Contains(host, ".") && !strings.HasPrefix(pkg, module) {
+					outside++
 				}
 			}
+			if outside == 0 || outside > maxPackages {
+				t.Errorf("reconcile reaches %d packages outside of the standard library, want at most %d", outside, maxPackages)
+			}
+		})
+	}
+}
+
+func (r rule) check(t *testing.T, graph map[string][]string) {
+	t.Helper()
+	matched := false
+	for from := range graph {
+		name, ours := strings.CutPrefix(from, module)
+		if !ours || len(r.from) > 0 && !matchesAny(r.from, name) || matchesAny(r.except, name) {
+			continue
+		}
+		matched = true
+		for _, target := range graph[from] {
+			if r.forbids(r.imports, target, name) {
+				t.Errorf("%s imports %s: %s", name, target, r.because)
+			}
+		}
+		if len(r.reach) == 0 {
+			continue
+		}
+		for target, via := range reachable(graph, from) {
+			if r.forbids(r.reach, target, name) {
+				t.Errorf("%s reaches %s (by %s): %s", name, target, strings.Join(via, " -> "), r.because)
+			}
+		}
+	}
+	if !matched {
+		t.Errorf("no package is meant by the rule %q", r.because)
+	}
+}
+
+func (r rule) forbids(patterns []string, target, from string) bool {
+	target = strings.TrimPrefix(target, module)
+	// A package may use what is in its own tree.
+	if target == from || len(r.from) > 0 && matchesAny(r.from, target) {
+		return false
+	}
+	return matchesAny(patterns, target) && !matchesAny(r.allow, target)
+}
+
+// reachable returns all that a package imports, directly or not, each with a chain of
+// imports that leads to it.
+func reachable(graph map[string][]string, from string) map[string][]string {
+	found := map[string][]string{}
+	queue := []string{from}
+	for len(queue) > 0 {
+		pkg := queue[0]
+		queue = queue[1:]
+		for _, target := range graph[pkg] {
+			if _, seen := found[target]; !seen {
+				found[target] = append(slices.Clone(found[pkg]), strings.TrimPrefix(target, module))
+				queue = append(queue, target)
+			}
+		}
+	}
+	return found
+}
+
+// importGraph lists what each package of the program imports on a system, tests apart.
+func importGraph(t *testing.T, system string) map[string][]string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-deps", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=1")
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &complaint)
+	}
+	graph := map[string][]string{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var pkg struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&pkg); errors.Is(err, io.EOF) {
+			return graph
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(pkg.ImportPath, module+".ci/") && !strings.HasPrefix(pkg.ImportPath, module+"examples/") {
+			graph[pkg.ImportPath] = pkg.Imports
 		}
 	}
 }
@@ -150,7 +290,7 @@ func TestPatternsOfTheForbiddenImports(t *testing.T) {
 	}
 }
 
-// matchesAny tells whether a package fits one of the patterns.
+// matchesAny reports whether a package matches one of the patterns.
 func matchesAny(patterns []string, pkg string) bool {
 	for _, p := range patterns {
 		if tree, ok := strings.CutSuffix(p, "/..."); ok {
@@ -166,51 +306,4 @@ func matchesAny(patterns []string, pkg string) bool {
 		}
 	}
 	return false
-}
-
-// importsOfModule reads what each folder's files import, tests apart: the import
-// and a file that has it. Packages of the module are named by their folder.
-func importsOfModule(t *testing.T, root string) map[string]map[string]string {
-	t.Helper()
-	found := map[string]map[string]string{}
-	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := d.Name()
-		if d.IsDir() {
-			if file != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "bin" || name == "examples") {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			return nil
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, file)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		folder := path.Dir(rel)
-		if found[folder] == nil {
-			found[folder] = map[string]string{}
-		}
-		for _, spec := range parsed.Imports {
-			target, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			found[folder][strings.TrimPrefix(target, module+"/")] = rel
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
 }

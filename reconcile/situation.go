@@ -16,12 +16,12 @@ type Goal struct {
 
 // Situation is all that a plan depends on.
 type Situation struct {
-	Owner     machine.Owner              // who plans
-	Want      []Goal                   // every machine of the project
-	Have      []machine.Machine          // every machine of the host
+	Owner     machine.Owner               // who plans
+	Want      []Goal                      // every machine of the project
+	Have      []machine.Machine           // every machine of the host
 	Applied   map[string]machine.Baseline // by ID, how the owner's last apply left its machines
-	Moved     map[string]string          // names that machines had before, by their new ones
-	FileOrder []string                   // IDs of Want as they stand in the file; no plan depends on it
+	Moved     map[string]string           // names that machines had before, by their new ones
+	FileOrder []string                    // IDs of Want as they stand in the file; no plan depends on it
 
 	Target    []string // plan these only, and what they depend on; empty: all
 	Replace   []string // make these anew, whatever they are

@@ -20,9 +20,9 @@ func wish(s machine.Spec, edits ...func(*Goal)) Goal {
 	return w
 }
 
-func off(w *Goal)           { w.Stopped = true }
-func keepImage(w *Goal)     { w.KeepImage = true }
-func protected(w *Goal)     { w.PreventDestroy = true }
+func off(w *Goal)             { w.Stopped = true }
+func keepImage(w *Goal)       { w.KeepImage = true }
+func protected(w *Goal)       { w.PreventDestroy = true }
 func protect(s *machine.Spec) { s.PreventDestroy = true }
 func after(ids ...string) func(*Goal) {
 	return func(w *Goal) { w.After = ids }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/docker/go-units"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // LayerError reports a layer that cannot be read or an entry that ext4 cannot store.
@@ -34,7 +34,7 @@ type NoSpaceError struct {
 // Error names both sizes.
 func (e *NoSpaceError) Error() string {
 	return fmt.Sprintf("a disk of %s is too small for this image, which needs at least %s",
-		units.BytesSize(float64(e.Size)), units.BytesSize(float64(e.Need)))
+		size.Setting(e.Size), size.Measured(e.Need))
 }
 
 // Remedy names a sufficient size.

@@ -116,7 +116,7 @@ func TestNoSpaceNamesASufficientSize(t *testing.T) {
 			if !errors.As(err, &ns) {
 				t.Fatalf("got %v, want a NoSpaceError", err)
 			}
-			if !strings.Contains(ns.Remedy(), "or more") || !strings.Contains(err.Error(), "64MiB is too small") {
+			if !strings.Contains(ns.Remedy(), "or more") || !strings.Contains(err.Error(), "a disk of 64M is too small") {
 				t.Errorf("got %v (%s)", err, ns.Remedy())
 			}
 			if err := writeDisk(disk, ns.Need, layer); err != nil {
