@@ -1,6 +1,10 @@
 package main
 
 import (
+	"os"
+
+	"github.com/stead-vm/stead/provider/fault"
+
 	"github.com/spf13/cobra"
 
 	"github.com/stead-vm/stead/provider/share"
@@ -20,7 +24,11 @@ func newServeShareCmd(a *app) *cobra.Command {
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Log = a.logger()
-			return share.Serve(cmd.Context(), o)
+			err := share.Serve(cmd.Context(), o)
+			if err != nil {
+				_ = fault.Write(os.NewFile(share.ReportFD, "report"), err) // the supervisor may be gone
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&o.Dir, "dir", "", "directory to serve")

@@ -6,6 +6,7 @@ package fault
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"reflect"
 )
 
@@ -82,6 +83,21 @@ func typed(err error) (Cause, bool) {
 
 func exported(t reflect.Type) bool {
 	return t.Name() != "" && t.Name()[0] >= 'A' && t.Name()[0] <= 'Z'
+}
+
+// Write reports err to w, for [Read] at the other end.
+func Write(w io.Writer, err error) error { return json.NewEncoder(w).Encode(ToWire(err)) }
+
+// maxReport bounds what Read accepts, in bytes.
+const maxReport = 1 << 20
+
+// Read returns the error that Write reported, nil if there is none.
+func Read(r io.Reader) error {
+	var w Wire
+	if err := json.NewDecoder(io.LimitReader(r, maxReport)).Decode(&w); err != nil || w.Message == "" {
+		return nil
+	}
+	return w.Err()
 }
 
 // Error is an error of another process.

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/stead-vm/stead/provider/poll"
+
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stead-vm/stead/provider/guest/jsonhttp"
@@ -40,39 +42,36 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// BootError holds the agent's reason why the machine cannot become ready.
-type BootError struct{ Message string }
+// BootError reports that a machine cannot become ready.
+type BootError struct{ Err error } // what the agent reported
 
-func (e *BootError) Error() string { return "the machine cannot become ready: " + e.Message }
+func (e *BootError) Error() string { return "the machine cannot become ready: " + e.Err.Error() }
+
+// Unwrap returns what the agent reported.
+func (e *BootError) Unwrap() error { return e.Err }
 
 // retryEvery is the pause between attempts to reach an agent that does not listen yet.
 const retryEvery = 20 * time.Millisecond
 
 // WaitReady waits until the machine is ready. It returns a [BootError] if the machine
 // cannot become ready. If ctx ends, the error includes that of the last attempt.
-func (c *Client) WaitReady(ctx context.Context) (Status, error) {
-	seen := errors.New("the agent has not answered")
-	for {
-		var s Status
+func (c *Client) WaitReady(ctx context.Context) (s Status, err error) {
+	err = poll.Loop{Every: retryEvery}.Until(ctx, func(ctx context.Context) error {
+		s = Status{}
 		err := c.peer.Call(ctx, http.MethodGet, "/v1/status?wait=ready", nil, &s)
 		switch {
-		case err == nil && s.Error != "":
-			return s, &BootError{s.Error}
+		case err == nil && s.Fault != nil:
+			return poll.Final(&BootError{s.Fault.Err()})
 		case err == nil && s.Ready:
-			return s, nil
+			return nil
 		case err == nil:
-			err = errors.New("the agent answers, but has not started init")
+			return errors.New("the agent answers, but has not started init")
+		case ctx.Err() != nil: // an attempt that was cut short says nothing about the agent
+			return errors.New("the agent has not answered")
 		}
-		// The error of an attempt that ctx cut short says nothing about the agent.
-		if ctx.Err() == nil {
-			seen = err
-		}
-		select {
-		case <-ctx.Done():
-			return s, fmt.Errorf("%w (last attempt: %w)", context.Cause(ctx), seen)
-		case <-time.After(retryEvery):
-		}
-	}
+		return err
+	})
+	return s, err
 }
 
 // SetClock sets the guest's clock.

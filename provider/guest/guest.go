@@ -5,7 +5,11 @@
 // speaks SSH.
 package guest
 
-import "time"
+import (
+	"time"
+
+	"github.com/stead-vm/stead/provider/fault"
+)
 
 // Ports of the agent.
 const (
@@ -92,12 +96,12 @@ const (
 
 // Status is the answer to GET /v1/status.
 type Status struct {
-	Ready     bool   `json:"ready"`               // the user exists and init was started
-	Init      string `json:"init"`                // "systemd", "openrc", "busybox", "sysvinit", "agent" (image without one), "unknown"
-	InitState string `json:"initState,omitempty"` // systemd: starting, running, degraded, …; OpenRC: the runlevel
-	Error     string `json:"error,omitempty"`     // why the machine cannot become ready
-	Address   string `json:"address,omitempty"`   // IP address of the network card
-	Hello     Hello  `json:"hello"`
+	Ready     bool        `json:"ready"`               // the user exists and init was started
+	Init      string      `json:"init"`                // "systemd", "openrc", "busybox", "sysvinit", "agent" (image without one), "unknown"
+	InitState string      `json:"initState,omitempty"` // systemd: starting, running, degraded, …; OpenRC: the runlevel
+	Fault     *fault.Wire `json:"fault,omitempty"`     // why the machine cannot become ready
+	Address   string      `json:"address,omitempty"`   // IP address of the network card
+	Hello     Hello       `json:"hello"`
 }
 
 // Hello identifies the agent and its boot.

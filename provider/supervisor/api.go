@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -101,7 +102,7 @@ func (s *supervisor) handler() http.Handler {
 		}
 		// Wait until the list of this boot has been applied.
 		if st := s.await(r.Context(), WaitServices); st.State != StateRunning {
-			jsonhttp.Fail(w, http.StatusConflict, "the machine is "+st.State)
+			jsonhttp.Fail(w, http.StatusConflict, errors.New("the machine is "+st.State))
 			return
 		}
 		s.mu.Lock()

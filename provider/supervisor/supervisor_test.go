@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stead-vm/stead/provider/fault"
+
 	"github.com/stead-vm/stead/provider/doctor"
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/jsonhttp"
@@ -216,7 +218,7 @@ func startSupervisor(t *testing.T, d *fakeDriver, services ...string) *testSuper
 		})
 		close(r.err)
 	}()
-	if d.startErr == nil && d.guestStatus.Error == "" {
+	if d.startErr == nil && d.guestStatus.Fault == nil {
 		select {
 		case <-ready:
 		case err := <-r.err:
@@ -314,10 +316,15 @@ func TestCrashEndsTheSupervisorWithItsCause(t *testing.T) {
 
 func TestGuestThatCannotBecomeReadySaysWhy(t *testing.T) {
 	d := newDriver(t)
-	d.guestStatus = guest.Status{Error: "no root device"}
+	d.guestStatus = guest.Status{Fault: &fault.Wire{Message: "no root device", Remedy: "plug it in"}}
 	r := startSupervisor(t, d)
-	if err := <-r.err; err == nil || !strings.Contains(err.Error(), "no root device") {
+	err := <-r.err
+	if err == nil || !strings.Contains(err.Error(), "no root device") {
 		t.Errorf("Run ended with %v", err)
+	}
+	var advice interface{ Remedy() string }
+	if !errors.As(err, &advice) || advice.Remedy() != "plug it in" {
+		t.Errorf("the agent's remedy is lost: %v", advice)
 	}
 	if v := <-d.started; !slices.Contains(v.asked(), "kill") {
 		t.Errorf("the machine was left running")

@@ -4,11 +4,14 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/stead-vm/stead/provider/fault"
 
 	"golang.org/x/sys/unix"
 
@@ -51,10 +54,14 @@ func newControl(log *slog.Logger, init string) *control {
 }
 
 // settle marks the machine as ready, or records why it cannot become ready. Call it once.
-func (c *control) settle(problem string) {
+func (c *control) settle(problem error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.status.Ready, c.status.Error = problem == "", problem
+	c.status.Ready = problem == nil
+	if problem != nil {
+		w := fault.ToWire(problem)
+		c.status.Fault = &w
+	}
 	close(c.settled)
 }
 
@@ -78,7 +85,7 @@ func (c *control) handler() http.Handler {
 		mux.HandleFunc("POST /v1/shutdown", c.postShutdown)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		jsonhttp.Fail(w, http.StatusNotFound, "this agent does not support "+r.Method+" "+r.URL.Path)
+		jsonhttp.Fail(w, http.StatusNotFound, fmt.Errorf("this agent does not support %s %s", r.Method, r.URL.Path))
 	})
 	return http.MaxBytesHandler(mux, 1<<20)
 }
@@ -121,7 +128,7 @@ func (c *control) putServices(w http.ResponseWriter, r *http.Request) {
 	}
 	states, err := c.services.Apply(r.Context(), body.Want)
 	if err != nil {
-		jsonhttp.Fail(w, http.StatusInternalServerError, err.Error())
+		jsonhttp.Fail(w, http.StatusInternalServerError, err)
 		return
 	}
 	jsonhttp.Answer(w, states)

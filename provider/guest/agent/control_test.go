@@ -36,7 +36,7 @@ func TestWaitReadyReturnsWhenInitHasStarted(t *testing.T) {
 	if s, err := client.Status(t.Context()); err != nil || s.Ready {
 		t.Errorf("before: %+v, %v", s, err)
 	}
-	time.AfterFunc(5*time.Millisecond, func() { c.settle("") })
+	time.AfterFunc(5*time.Millisecond, func() { c.settle(nil) })
 	s, err := client.WaitReady(t.Context())
 	if err != nil || !s.Ready || s.Init != "systemd" || s.InitState != "starting" || s.Hello.Release == "" || s.Hello.BootID == "" {
 		t.Errorf("after: %+v, %v", s, err)
@@ -45,10 +45,10 @@ func TestWaitReadyReturnsWhenInitHasStarted(t *testing.T) {
 
 func TestWaitReadyReturnsWhyAMachineCannotBoot(t *testing.T) {
 	c := newControl(quiet(), "")
-	c.settle("root: no disk")
+	c.settle(errors.New("root: no disk"))
 	_, err := host(t, c).WaitReady(t.Context())
 	var boot *guest.BootError
-	if !errors.As(err, &boot) || boot.Message != "root: no disk" {
+	if !errors.As(err, &boot) || boot.Err.Error() != "root: no disk" {
 		t.Errorf("WaitReady = %v", err)
 	}
 }
@@ -118,7 +118,7 @@ func TestControlCallsServicesAndShutdown(t *testing.T) {
 
 func TestProbeAnswersStatusOnly(t *testing.T) {
 	c := newControl(quiet(), "")
-	c.settle("")
+	c.settle(nil)
 	client := host(t, c)
 	if s, err := client.WaitReady(t.Context()); err != nil || !s.Ready {
 		t.Errorf("WaitReady = %+v, %v", s, err)

@@ -122,10 +122,11 @@ func (c *control) awaitInit(init initsys.Init, problem string, taking chan<- str
 	if problem == "" {
 		problem = string(failure)
 	}
-	c.settle(problem)
 	if problem != "" {
+		c.settle(errors.New(problem))
 		return
 	}
+	c.settle(nil)
 	ctx, cancel := context.WithTimeout(context.Background(), initDeadline)
 	defer cancel()
 	if err := init.Await(ctx); err != nil {
@@ -171,14 +172,14 @@ func serveHTTP(c *control) server {
 // serveProbe serves the status from the initramfs until the host ends the machine.
 func serveProbe(log *slog.Logger) {
 	c := newControl(log, "")
-	c.settle("")
+	c.settle(nil)
 	serveForever(log, c)
 }
 
 // serveFailure serves why the machine cannot boot until the host ends the machine.
 func serveFailure(log *slog.Logger, why error) {
 	c := newControl(log, "")
-	c.settle(why.Error())
+	c.settle(why)
 	serveForever(log, c)
 }
 

@@ -10,15 +10,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/stead-vm/stead/provider/fault"
 )
 
 // maxBody bounds the body of a request or an answer, in bytes.
 const maxBody = 1 << 20
-
-// Error is the JSON body of every answer that is not 2xx.
-type Error struct {
-	Message string `json:"error"`
-}
 
 // Answer writes body as the answer.
 func Answer(w http.ResponseWriter, body any) {
@@ -26,18 +23,18 @@ func Answer(w http.ResponseWriter, body any) {
 	_ = json.NewEncoder(w).Encode(body) // fails only if the client is gone
 }
 
-// Fail answers with an error.
-func Fail(w http.ResponseWriter, status int, message string) {
+// Fail answers with an error, which keeps its type and remedy on the other side.
+func Fail(w http.ResponseWriter, status int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(Error{Message: message}) // as above
+	_ = json.NewEncoder(w).Encode(fault.ToWire(err)) // fails only if the client is gone
 }
 
 // Decode reads the request's body into v. If that fails, it answers with the error and
 // returns false.
 func Decode(w http.ResponseWriter, r *http.Request, v any) bool {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(v); err != nil {
-		Fail(w, http.StatusBadRequest, "invalid body: "+err.Error())
+		Fail(w, http.StatusBadRequest, fmt.Errorf("invalid body: %w", err))
 		return false
 	}
 	return true
@@ -73,11 +70,11 @@ func (p Peer) Call(ctx context.Context, method, path string, body, answer any) e
 		return fmt.Errorf("read the %s's answer: %w", p.Name, err)
 	}
 	if res.StatusCode/100 != 2 {
-		var e Error
-		if json.Unmarshal(out, &e) != nil || e.Message == "" {
-			e.Message = res.Status
+		var answered fault.Wire
+		if json.Unmarshal(out, &answered) != nil || answered.Message == "" {
+			answered = fault.Wire{Message: res.Status}
 		}
-		return fmt.Errorf("the %s refused %s %s: %s", p.Name, method, path, e.Message)
+		return fmt.Errorf("the %s refused %s %s: %w", p.Name, method, path, answered.Err())
 	}
 	if answer == nil {
 		return nil

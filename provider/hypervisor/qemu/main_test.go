@@ -58,7 +58,7 @@ func shareCommand(s hypervisor.Share, socket string) *exec.Cmd {
 
 // dieAsParent starts a child, prints its process ID, and dies without cleaning up.
 func dieAsParent() error {
-	p, err := startProcess("sleep", exec.Command("sleep", "1000"))
+	p, err := startProcess("sleep", exec.Command("sleep", "1000"), nil)
 	if err != nil {
 		return err
 	}

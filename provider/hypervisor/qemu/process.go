@@ -3,6 +3,7 @@
 package qemu
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/stead-vm/stead/provider/fault"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,11 +23,15 @@ type process struct {
 	cmd    *exec.Cmd
 	stderr tail
 	done   chan struct{}
-	err    error // of Wait; read it after done is closed
+
+	// To be read after done is closed.
+	err      error // of Wait
+	reported error // what the process itself reported; may be nil
 }
 
-// startProcess starts cmd. The kernel kills it when this process dies.
-func startProcess(name string, cmd *exec.Cmd) (*process, error) {
+// startProcess starts cmd. The kernel kills it when this process dies. What the process
+// writes to report, which may be nil, becomes its error; startProcess takes and closes it.
+func startProcess(name string, cmd *exec.Cmd, report *os.File) (*process, error) {
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
 	cmd.Stderr = &p.stderr
 	// A process group of its own, so that a terminal's Ctrl-C does not reach it.
@@ -40,13 +47,26 @@ func startProcess(name string, cmd *exec.Cmd) (*process, error) {
 		started <- err
 		if err == nil {
 			p.err = cmd.Wait()
+			p.reported = readReport(report)
 			close(p.done)
 		}
 	}()
 	if err := <-started; err != nil {
+		if report != nil {
+			report.Close()
+		}
 		return nil, p.failure(err)
 	}
 	return p, nil
+}
+
+// readReport returns the error that an ended process has written to report.
+func readReport(report *os.File) error {
+	if report == nil {
+		return nil
+	}
+	defer report.Close()
+	return fault.Read(report)
 }
 
 // kill ends the process and waits for it.
@@ -55,8 +75,12 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// failure returns err with the end of the process's standard error.
+// failure returns the error that the process reported, else err with the end of its
+// standard error. Call it only when the process has ended.
 func (p *process) failure(err error) error {
+	if p.reported != nil {
+		return fmt.Errorf("%s: %w", p.name, p.reported)
+	}
 	return &ProcessError{Process: p.name, Args: p.cmd.Args, Stderr: p.stderr.String(), Err: err}
 }
 

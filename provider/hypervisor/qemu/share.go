@@ -42,7 +42,14 @@ func startShare(ctx context.Context, command shareCommandFunc, s hypervisor.Shar
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
-	p, err := startProcess("the file server for "+s.Path, command(s, socket))
+	cmd := command(s, socket)
+	report, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs) // share.ReportFD
+	p, err := startProcess("the file server for "+s.Path, cmd, report)
+	theirs.Close()
 	if err != nil {
 		return nil, nil, err
 	}

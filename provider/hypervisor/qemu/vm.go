@@ -54,7 +54,7 @@ func startVM(ctx context.Context, binary string, h hardware, o Options) (_ *vm, 
 	}
 	cmd := exec.Command(binary, arguments(h)...)
 	cmd.ExtraFiles = inherited
-	if v.process, err = startProcess("QEMU", cmd); err != nil {
+	if v.process, err = startProcess("QEMU", cmd, nil); err != nil {
 		return nil, err
 	}
 	inherited.close()

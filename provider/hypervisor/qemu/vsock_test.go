@@ -108,7 +108,7 @@ func TestDamagedSettingsAreReportedOverVsock(t *testing.T) {
 	})
 	_, err := m.client.WaitReady(m.ctx)
 	var told *guest.BootError
-	if !errors.As(err, &told) || !strings.Contains(told.Message, "this boot's settings are damaged") {
+	if !errors.As(err, &told) || !strings.Contains(told.Err.Error(), "this boot's settings are damaged") {
 		t.Errorf("WaitReady = %v", err)
 	}
 }
