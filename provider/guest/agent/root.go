@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/stead-vm/stead/provider/poll"
 
 	"golang.org/x/sys/unix"
 
@@ -29,12 +32,12 @@ const (
 
 // await polls until a driver has created something.
 func await(what string, found func() bool) error {
-	for end := time.Now().Add(deviceWait); !found(); time.Sleep(devicePoll) {
-		if time.Now().After(end) {
-			return fmt.Errorf("%s did not appear within %s", what, deviceWait)
+	return poll.Loop{Every: devicePoll, Limit: deviceWait}.Until(context.Background(), func(context.Context) error {
+		if !found() {
+			return errors.New(what + " did not appear")
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // rootOptions makes the file system discard freed blocks in the background after each

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/stead-vm/stead/provider/poll"
+
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
@@ -63,20 +65,26 @@ func startShare(ctx context.Context, command shareCommandFunc, s hypervisor.Shar
 
 // connect waits until the process listens.
 func (p *process) connect(ctx context.Context, socket string) (*os.File, error) {
-	for {
-		conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
-		if err == nil {
-			defer conn.Close()
-			return conn.File()
-		}
+	var conn *net.UnixConn
+	err := poll.Loop{Every: shareRetry}.Until(ctx, func(context.Context) (err error) {
+		conn, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 		select {
 		case <-p.done:
-			return nil, p.failure(exitError(p.err))
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s: %w (last attempt: %w)", p.name, context.Cause(ctx), err)
-		case <-time.After(shareRetry):
+			if err != nil {
+				return poll.Final(p.failure(exitError(p.err)))
+			}
+		default:
 		}
+		return err
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%s: %w", p.name, err)
+		}
+		return nil, err
 	}
+	defer conn.Close()
+	return conn.File()
 }
 
 // loss returns why the server ended, or nil if it ended with its machine. The two end at

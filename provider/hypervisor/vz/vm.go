@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stead-vm/stead/provider/poll"
+
 	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/provider/hypervisor/console"
 )
@@ -87,23 +89,22 @@ func (v *vm) reason(err error) hypervisor.Exit {
 
 // Dial implements [hypervisor.VM].
 func (v *vm) Dial(ctx context.Context, port uint32) (net.Conn, error) {
-	for {
-		conn, err := v.attempt(ctx, port)
-		if err == nil {
-			return conn, nil
-		}
+	var conn net.Conn
+	err := poll.Loop{Every: v.pace.retry}.Until(ctx, func(ctx context.Context) (err error) {
+		conn, err = v.attempt(ctx, port)
 		select {
 		case <-v.done:
-			return nil, fmt.Errorf("the machine ended: %w", net.ErrClosed)
+			if err != nil {
+				return poll.Final(fmt.Errorf("the machine ended: %w", net.ErrClosed))
+			}
 		default:
 		}
-		select {
-		case <-v.done:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w (last attempt: %w)", context.Cause(ctx), err)
-		case <-time.After(v.pace.retry):
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return conn, nil
 }
 
 // errNoAnswer is the error of an attempt that timed out.

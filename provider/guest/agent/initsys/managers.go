@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/stead-vm/stead/provider/poll"
 )
 
-// poll is the pause between two checks for something that an init creates at its start.
-const poll = 5 * time.Millisecond
+// pollEvery is the pause between two checks for something that an init creates at its start.
+const pollEvery = 5 * time.Millisecond
 
 // command runs one of the init's tools.
 func command(ctx context.Context, name string, args ...string) ([]byte, error) {
@@ -49,16 +51,14 @@ func commandEnv(ctx context.Context, env []string, name string, args ...string) 
 }
 
 func waitForFile(ctx context.Context, path, what string) error {
-	for {
-		if _, err := os.Stat(path); err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
-		case <-time.After(poll):
-		}
+	err := poll.Loop{Every: pollEvery}.Until(ctx, func(context.Context) error {
+		_, err := os.Stat(path)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
+	return nil
 }
 
 type systemd struct{}
@@ -125,18 +125,14 @@ type openrc struct{}
 // ready waits until OpenRC has reached its runlevel: services that are started earlier
 // would run twice.
 func (openrc) ready(ctx context.Context) error {
-	for {
+	return poll.Loop{Every: pollEvery}.Until(ctx, func(context.Context) error {
 		if level, err := os.ReadFile("/run/openrc/softlevel"); err == nil && strings.TrimSpace(string(level)) != "" {
 			if _, err := os.Stat("/run/openrc/rc.starting"); err != nil {
 				return nil
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("OpenRC has not reached its runlevel: %w", context.Cause(ctx))
-		case <-time.After(poll):
-		}
-	}
+		return errors.New("OpenRC has not reached its runlevel")
+	})
 }
 
 func (m openrc) enable(ctx context.Context, name string) error {
