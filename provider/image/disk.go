@@ -63,15 +63,11 @@ func diskPrefix(h v1.Hash, format int) string { return fmt.Sprintf("%s-v%d-", h.
 // convert writes a disk to a temporary file. It renames the file to path when the disk is
 // complete and every layer has the digest that the image's config says.
 func (s *Store) convert(ctx context.Context, f sourceImage, path string, size int64, progress transfer.Progress) error {
-	_, c, err := s.documents(ctx, storeSource{s}, f.desc)
-	if err != nil {
-		return err
-	}
 	meter := &transfer.Meter{Event: transfer.Event{ID: "disk", Action: transfer.ActionDisk, Total: f.Size}, Report: progress}
 	layers := make([]Layer, len(f.manifest.Layers))
 	checks := make([]*check, len(layers))
 	for i, d := range f.manifest.Layers {
-		checks[i] = &check{store: s, blob: d, want: c.RootFS.DiffIDs[i], meter: meter}
+		checks[i] = &check{store: s, blob: d, want: f.config.RootFS.DiffIDs[i], meter: meter}
 	}
 	out, err := renameio.NewPendingFile(path,
 		renameio.WithTempDir(s.tmpDir()), renameio.WithStaticPermissions(0o600))

@@ -40,6 +40,7 @@ type sourceImage struct {
 	src      source
 	desc     v1.Descriptor
 	manifest *v1.Manifest
+	config   *v1.ConfigFile
 }
 
 // openSource opens the place that r points to.
@@ -148,7 +149,7 @@ func (s *Store) load(ctx context.Context, src source, reference string, d v1.Des
 	if !img.Platform.Satisfies(want) {
 		return sourceImage{}, &PlatformError{Reference: reference, Want: want, Have: []platform.Platform{img.Platform}}
 	}
-	return sourceImage{Image: img, src: src, desc: d, manifest: m}, nil
+	return sourceImage{Image: img, src: src, desc: d, manifest: m, config: c}, nil
 }
 
 // documents reads an image's manifest and config.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // tree is the index of a module tree, which depmod writes.
@@ -49,6 +50,22 @@ func (t tree) find(name string) string {
 func moduleName(file string) string {
 	base, _, _ := strings.Cut(path.Base(file), ".ko")
 	return strings.ReplaceAll(base, "-", "_")
+}
+
+// lazyTree is a tree that is read once, when it is first needed: an index has megabytes.
+type lazyTree struct {
+	once sync.Once
+	tree tree
+	err  error
+}
+
+// tree returns the index of the kernel's module tree.
+func (k Kernel) tree() (tree, error) {
+	if k.index == nil {
+		return readTree(k.ModuleTree)
+	}
+	k.index.once.Do(func() { k.index.tree, k.index.err = readTree(k.ModuleTree) })
+	return k.index.tree, k.index.err
 }
 
 func readTree(dir string) (tree, error) {

@@ -25,6 +25,8 @@ type Kernel struct {
 	Release    string // output of uname -r, "6.1.0-56-cloud-amd64"; empty if unknown
 	ModuleTree string // "…/lib/modules/<Release>"; empty if there is none: all is built in
 	Arch       string // as Go spells it: "amd64", "arm64"
+
+	index *lazyTree // of ModuleTree, shared by copies; nil: read at each use
 }
 
 // Open reads the header of the image at path and finds its module tree, beside the image or
@@ -53,6 +55,7 @@ func openIn(root, path string) (Kernel, error) {
 		Release:    h.release,
 		ModuleTree: moduleTree(root, path, h.release),
 		Arch:       h.arch,
+		index:      &lazyTree{},
 	}, nil
 }
 

@@ -18,7 +18,7 @@ func (k Kernel) Modules(n Needs) ([]string, error) {
 	if k.ModuleTree == "" {
 		return nil, nil
 	}
-	t, err := readTree(k.ModuleTree)
+	t, err := k.tree()
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (k Kernel) resolve(names []string) ([]string, error) {
 	if k.ModuleTree == "" || len(names) == 0 {
 		return nil, nil
 	}
-	t, err := readTree(k.ModuleTree)
+	t, err := k.tree()
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,8 @@ func TestAMachineThatIsNotThePlannedOneIsLeftAlone(t *testing.T) {
 		meanwhile func(r *bundle.Record)
 		says      string
 	}{
-		"made anew":              {func(r *bundle.Record) { r.CreatedDate = r.CreatedDate.Add(time.Second) }, "made anew"},
-		"made of another image":  {func(r *bundle.Record) { r.Configuration.Image.Digest = "sha256:other" }, "made anew"},
+		"made anew":              {func(r *bundle.Record) { r.CreatedDate = r.CreatedDate.Add(time.Second) }, "was created again"},
+		"made of another image":  {func(r *bundle.Record) { r.Configuration.Image.Digest = "sha256:other" }, "was created again"},
 		"taken over":             {func(r *bundle.Record) { r.Stead.Project = "q" }, "taken over by project q"},
 		"taken over by a person": {func(r *bundle.Record) { r.Stead.Project, r.Stead.File = "", "" }, "changed"},
 	}

@@ -34,12 +34,18 @@ const (
 type HeldError struct {
 	What string // "machine dev is being changed", "/acme/machines.hcl is being watched"
 	By   Holder // the zero Holder where it is unknown
-	Err  error  // why the wait ended
+	Err  error  // why the wait ended; nil: there was none
 }
 
-func (e *HeldError) Error() string { return fmt.Sprintf("%s by %s: %v", e.What, e.By, e.Err) }
+func (e *HeldError) Error() string {
+	text := fmt.Sprintf("%s by %s", e.What, e.By)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
 
-// Unwrap returns why the wait ended.
+// Unwrap returns why the wait ended, if there was one.
 func (e *HeldError) Unwrap() error { return e.Err }
 
 // Remedy says how to wait.
@@ -95,7 +101,7 @@ func (l *Locker) acquire(ctx context.Context, f File, doing string, limit time.D
 // wait waits for the holder of f.
 func (l *Locker) wait(ctx context.Context, f File, fl *flock.Flock, limit time.Duration) error {
 	if limit == NoWait {
-		return &HeldError{What: f.What, By: f.holder(), Err: errors.New("not waiting for it")}
+		return &HeldError{What: f.What, By: f.holder()}
 	}
 	l.Log.Warn("waiting for " + f.holder().String())
 	ok, err := await(ctx, fl, limit)
