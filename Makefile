@@ -39,7 +39,7 @@ demo: deps build ## Make a machine from nothing and be in it
 test: test-deps lint unit vm ## Run every test and the linters
 
 bench: bench-deps build images ## Measure, side by side with what one would do by hand
-	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 60m -p 1 ./cmd/stead ./provider
+	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 60m -p 1 ./cmd/stead ./provider/local
 
 install: build ## Install to $(PREFIX)/bin, on macOS signed for virtualization
 	install -d $(DESTDIR)$(PREFIX)/bin
@@ -103,4 +103,4 @@ unit: agents
 
 vm: agents images
 	STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 30m -parallel 2 -run TestMachines/$(RUN) ./cmd/stead
-	[ -n "$(RUN)" ] || STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 10m -run 'Translat' ./provider
+	[ -n "$(RUN)" ] || STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 10m -run 'Translat' ./provider/local

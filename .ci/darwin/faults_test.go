@@ -19,8 +19,8 @@ import (
 const (
 	driver  = "provider/hypervisor/vz/driver_darwin.go"
 	devices = "provider/hypervisor/vz/devices_darwin.go"
-	chosen  = "provider/driver_darwin.go"
-	logout  = "provider/logout_darwin_test.go"
+	chosen  = "provider/local/driver_darwin.go"
+	logout  = "provider/host/logout_darwin_test.go"
 )
 
 // fault is one mistake in one file.

@@ -19,8 +19,8 @@ func newPlanCmd(a *app) *cobra.Command {
 		Long: "Show what apply would change, and what was changed outside of machines.hcl since the last\n" +
 			"apply. Changes and builds nothing. docs/planning.md describes every action.",
 		Example: "stead plan\n" +
-			"stead plan --detailed-exitcode    # exit code 2 if something would change\n" +
-			"stead plan -o plan.bin            # save the plan for \"stead apply plan.bin\"",
+			"# exit with 2 if something would change\nstead plan --detailed-exitcode\n" +
+			"# save the plan and apply exactly that\nstead plan -o plan.bin && stead apply plan.bin",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			collectLessGarbage()

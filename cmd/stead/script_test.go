@@ -86,6 +86,11 @@ func setup(env *testscript.Env) error {
 	if kernels, _ := filepath.Glob(filepath.Join(images, "arm64/kernel/boot/vmlinuz-*")); len(kernels) == 1 {
 		env.Setenv("ARM64_KERNEL", kernels[0])
 	}
+	tour, err := filepath.Abs(filepath.Join("..", "..", "examples", "quickstart", "tour"))
+	if err != nil {
+		return err
+	}
+	env.Setenv("TOUR", tour)
 	semantics, err := filepath.Abs(filepath.Join("..", "..", "provider", "share", "testdata", "semantics.sh"))
 	if err != nil {
 		return err

@@ -38,11 +38,9 @@ say "Create the machine of examples/quickstart/machines.hcl"
 show "$stead" apply -f "$project/examples/quickstart/machines.hcl" --auto-approve
 
 say "Run commands in the machine"
-inside whoami
-inside id
-inside pwd
-inside 'for i in $(seq 240); do state=$(systemctl is-system-running 2>/dev/null) && break; sleep 0.5; done; echo $state'
-inside 'for i in $(seq 300); do pg_isready -q && break; sleep 0.2; done; sudo -u postgres psql -Atc "select version()"'
+while IFS= read -r line <&3; do
+	inside "$line"
+done 3<"$project/examples/quickstart/tour"
 
 say "Stop the machine (its disk is kept, so the next run starts quickly)"
 show "$stead" stop dev
