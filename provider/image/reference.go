@@ -57,7 +57,7 @@ func parseReference(s string) (reference, error) {
 		return reference{kind: k, path: abs, tag: tag}, nil
 	}
 	if strings.HasPrefix(s, "/") || strings.HasPrefix(s, ".") {
-		return reference{}, &ReferenceError{Reference: s, Err: errors.New("a path needs a prefix such as oci: or docker-archive:")}
+		return reference{}, &ReferenceError{Reference: s, Err: errors.New("a path needs a prefix, oci: or docker-archive: for example")}
 	}
 	n, err := name.ParseReference(s)
 	if err != nil {

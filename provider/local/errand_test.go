@@ -107,6 +107,6 @@ func (h engineHost) Stop(ctx context.Context, id string) error {
 	return h.Provider.Stop(ctx, id, local.StopOptions{})
 }
 
-func (h engineHost) Note(ctx context.Context, id string, s *machine.Spec, stopped bool) error {
+func (h engineHost) Note(_ context.Context, id string, s *machine.Spec, stopped bool) error {
 	return h.Bundles.Notes(acme).Write(id, s, stopped)
 }

@@ -50,8 +50,10 @@ type idleAgent struct{}
 func (idleAgent) Program() ([]byte, error) { return []byte("agent"), nil }
 
 // DiskOf is the path of a machine's disk, RecordOf and SettingsOf those of its files.
-func (p *Provider) DiskOf(id string) string   { return p.Bundles.Bundle(id).Path(bundle.DiskFile) }
+func (p *Provider) DiskOf(id string) string { return p.Bundles.Bundle(id).Path(bundle.DiskFile) }
+
 func (p *Provider) RecordOf(id string) string { return p.Bundles.Bundle(id).Path(bundle.ConfigFile) }
+
 func (p *Provider) SettingsOf(id string) string {
 	return p.Bundles.Bundle(id).Path(bundle.BootConfigFile)
 }

@@ -161,7 +161,7 @@ func (f *Follower) enter(dir string) bool {
 
 // poll gives up being told of changes.
 func (f *Follower) poll(why, dir string) {
-	f.o.Log.Warn(pollWarning, "folder", dir, "reason", why)
+	f.o.Log.Warn(pollWarning, "dir", dir, "reason", why)
 	_ = f.watcher.Close() // nothing of it is needed any more
 	f.watcher = nil
 }

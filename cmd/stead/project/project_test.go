@@ -128,7 +128,8 @@ func (v *transcript) note(format string, args ...any) {
 	v.lines = append(v.lines, fmt.Sprintf(format, args...))
 }
 
-func (v *transcript) Plan(p reconcile.Plan)             { v.note("plan %d", p.Count(reconcile.Create)) }
+func (v *transcript) Plan(p reconcile.Plan) { v.note("plan %d", p.Count(reconcile.Create)) }
+
 func (v *transcript) Event(e reconcile.Event)           { v.note("%s %s %s", e.ID, e.Action, e.Kind) }
 func (v *transcript) Progress(string) transfer.Progress { return nil }
 func (v *transcript) Interrupted()                      { v.note("interrupted") }

@@ -186,6 +186,6 @@ func setClock(log *slog.Logger, now time.Time) time.Duration {
 		log.Warn("cannot set the clock", "err", err)
 		return 0
 	}
-	log.Info("clock set", "by", off.Round(time.Millisecond))
+	log.Info("clock set", "duration", off.Round(time.Millisecond))
 	return off
 }

@@ -185,8 +185,7 @@ func serveFailure(log *slog.Logger, why error) {
 
 // serveForever never returns: the end of process 1 would panic the kernel.
 func serveForever(log *slog.Logger, c *control) {
-	if err := serveHost(log, map[uint32]server{guest.ControlPort: serveHTTP(c)}); err != nil {
-		log.Error("cannot serve the host", "err", err)
-	}
+	err := serveHost(log, map[uint32]server{guest.ControlPort: serveHTTP(c)})
+	log.Error("cannot serve the host", "err", err)
 	select {}
 }

@@ -59,7 +59,7 @@ func (k *inodeKeeper) run(ctx context.Context) {
 	tell := func(what string, err error) {
 		if err != nil && !told[what] {
 			told[what] = true
-			k.log.Warn("the host may run out of open files", "failed", what, "err", err)
+			k.log.Warn("cannot "+what+": the host may run out of open files", "err", err)
 		}
 	}
 	for sleepFor(ctx, inodePace) {

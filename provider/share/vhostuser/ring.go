@@ -166,7 +166,7 @@ func (r *ring) take() *Request {
 
 func (r *ring) fail(why string) {
 	r.broken = true
-	r.log.Warn("the guest's driver broke the rules: ignoring its ring until a reset", "why", why)
+	r.log.Warn("the guest's driver broke the rules: ignoring its ring until a reset", "reason", why)
 }
 
 // request reads the chain at head. It returns a malformed chain to the driver, with an
