@@ -90,32 +90,16 @@ func (p *progress) eventLine(name string, e transfer.Event) {
 	}
 }
 
-// doing says what an event is about while it goes on, and done when it has ended.
-func doing(e transfer.Event) string {
-	switch e.Action {
-	case transfer.ActionPull:
-		return "pulling " + e.ID
-	case transfer.ActionDisk:
-		return "creating disk"
-	case transfer.ActionBuild:
-		return "building with " + e.ID
-	case transfer.ActionKeep:
-	}
-	return "checking " + e.ID
+// actionWords say what an action does, and what it did, to a blob or with a builder.
+var actionWords = map[transfer.Action]struct{ doing, done string }{
+	transfer.ActionPull:  {"pulling %s", "pulled %s"},
+	transfer.ActionKeep:  {"checking %s", "already pulled %s"},
+	transfer.ActionDisk:  {"creating %s", "created %s"},
+	transfer.ActionBuild: {"building with %s", "built with %s"},
 }
 
-func done(e transfer.Event) string {
-	switch e.Action {
-	case transfer.ActionPull:
-		return "pulled " + e.ID
-	case transfer.ActionDisk:
-		return "created disk"
-	case transfer.ActionBuild:
-		return "built with " + e.ID
-	case transfer.ActionKeep:
-	}
-	return "already pulled " + e.ID
-}
+func doing(e transfer.Event) string { return fmt.Sprintf(actionWords[e.Action].doing, e.ID) }
+func done(e transfer.Event) string  { return fmt.Sprintf(actionWords[e.Action].done, e.ID) }
 
 // machineLine is the line of a machine that the engine works on.
 type machineLine struct {

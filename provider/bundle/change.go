@@ -8,15 +8,15 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Create builds the bundle of a new machine, whose lock is held. fill writes its files
+// Create makes the bundle of a new machine, whose lock is held. fill writes its files
 // under a temporary name, which is then renamed: on failure nothing is left.
 func (s *Store) Create(id string, fill func(Bundle) error) error {
-	built, err := s.build(id, fill)
+	made, err := s.assemble(id, fill)
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(built.Dir, s.Bundle(id).Dir); err != nil {
-		return errors.Join(err, os.RemoveAll(built.Dir))
+	if err := os.Rename(made.Dir, s.Bundle(id).Dir); err != nil {
+		return errors.Join(err, os.RemoveAll(made.Dir))
 	}
 	if err := durable.SyncDir(s.dir()); err != nil {
 		return err
@@ -24,28 +24,28 @@ func (s *Store) Create(id string, fill func(Bundle) error) error {
 	return s.defaultIfFirst(id)
 }
 
-// Replace builds another bundle for a machine, whose lock is held, and removes the old
+// Replace makes another bundle for a machine, whose lock is held, and removes the old
 // one. Once the new one is whole, ready is called; only when that succeeds is the old one
 // touched.
 func (s *Store) Replace(id string, fill func(Bundle) error, ready func() error) error {
-	built, err := s.build(id, fill)
+	made, err := s.assemble(id, fill)
 	if err != nil {
 		return err
 	}
 	if err := ready(); err != nil {
-		return errors.Join(err, os.RemoveAll(built.Dir))
+		return errors.Join(err, os.RemoveAll(made.Dir))
 	}
 	trash, err := s.discard(id)
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(built.Dir))
+		return errors.Join(err, os.RemoveAll(made.Dir))
 	}
-	if err := os.Rename(built.Dir, s.Bundle(id).Dir); err != nil {
-		return errors.Join(err, os.Rename(trash, s.Bundle(id).Dir), os.RemoveAll(built.Dir))
+	if err := os.Rename(made.Dir, s.Bundle(id).Dir); err != nil {
+		return errors.Join(err, os.Rename(trash, s.Bundle(id).Dir), os.RemoveAll(made.Dir))
 	}
 	return errors.Join(durable.SyncDir(s.dir()), os.RemoveAll(trash))
 }
 
-func (s *Store) build(id string, fill func(Bundle) error) (Bundle, error) {
+func (s *Store) assemble(id string, fill func(Bundle) error) (Bundle, error) {
 	dir, err := os.MkdirTemp(s.dir(), newPrefix+id+".*")
 	if err != nil {
 		return Bundle{}, space.Explain(err, s.home)

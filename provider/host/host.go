@@ -53,8 +53,9 @@ func Home() (string, error) {
 	if err != nil {
 		return "", &HomeError{Dir: "$HOME", Err: err}
 	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return "", &HomeError{Dir: dir, Err: err}
+	named := dir
+	if dir, err = filepath.EvalSymlinks(named); err != nil {
+		return "", &HomeError{Dir: named, Err: err}
 	}
 	if dir == "/" || !filepath.IsAbs(dir) {
 		return "", &HomeError{Dir: dir, Err: errors.New("must be an absolute path below /")}
