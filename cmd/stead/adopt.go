@@ -19,7 +19,7 @@ func newAdoptCmd(a *app) *cobra.Command {
 			"created with \"stead machine create\", and machines of a project whose file is gone. Nothing\n" +
 			"else about them changes; \"stead plan\" then shows how they differ from machines.hcl.",
 		Example:           "stead adopt dev",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              takesArgs(1, -1),
 		ValidArgsFunction: a.nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pr, unlock, err := a.loadLocked(cmd.Context(), o)

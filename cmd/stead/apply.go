@@ -60,7 +60,7 @@ func newApplyCmd(a *app) *cobra.Command {
 		Example: "stead apply\n" +
 			"stead apply --target dev --auto-approve\n" +
 			"stead plan -o plan.bin && stead apply plan.bin",
-		Args: cobra.MaximumNArgs(1),
+		Args: takesArgs(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := how.check(); err != nil {
 				return err

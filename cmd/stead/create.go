@@ -32,7 +32,7 @@ func newCreateCmd(a *app) *cobra.Command {
 		Long: "Create a machine that belongs to no project, and boot it. IMAGE is a reference in a registry,\n" +
 			"oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or the name of an imported image.",
 		Example: "stead machine create debian:12\nstead machine create --name dev --cpus 4 --memory 8G local/dev:1",
-		Args:    cobra.ExactArgs(1),
+		Args:    takesArgs(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.create(cmd.Context(), o, args[0])
 		},

@@ -13,7 +13,7 @@ func newDestroyCmd(a *app) *cobra.Command {
 		Use:     "destroy",
 		Short:   "Delete the project's machines and their disks",
 		Example: "stead destroy\nstead destroy --target test",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := how.check(); err != nil {
 				return err

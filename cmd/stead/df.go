@@ -53,7 +53,7 @@ func newDfCmd(a *app) *cobra.Command {
 			"blocks count in both. Layers that images share count once in the total.\n\n" +
 			"RECLAIMABLE is the most that \"stead image prune --disks --all\" can free.",
 		Example: "stead df\nstead df -v",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.open()
 			if err != nil {

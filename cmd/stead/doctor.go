@@ -36,7 +36,7 @@ func newDoctorCmd(a *app) *cobra.Command {
 			"machine. The first run may boot a small test VM for a moment, to find out whether KVM works.\n\n" +
 			"Exits with 1 if machines cannot run.",
 		Example: "stead doctor\nstead doctor --json",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.level = log.InfoLevel // the hypervisor logs what takes long
 			o, err := a.options()

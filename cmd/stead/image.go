@@ -21,7 +21,7 @@ func newImageCmd(a *app) *cobra.Command {
 		Example: "stead image import local/dev:1 image.tar\nstead image prune",
 	}
 	cmd.AddCommand(newImageImportCmd(a), newImageLsCmd(a), newImageRmCmd(a), newImagePruneCmd(a))
-	return cmd
+	return showHelp(cmd)
 }
 
 func newImageImportCmd(a *app) *cobra.Command {
@@ -31,7 +31,7 @@ func newImageImportCmd(a *app) *cobra.Command {
 		Long: "Import an image from FILE under NAME, such as local/dev:1. FILE is an archive that docker save\n" +
 			"wrote, an OCI archive, the directory of an OCI layout, or a tarball of a root file system.",
 		Example: "stead image import local/dev:1 image.tar",
-		Args:    cobra.ExactArgs(2),
+		Args:    takesArgs(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.open()
 			if err != nil {
@@ -70,7 +70,7 @@ func newImageLsCmd(a *app) *cobra.Command {
 		Aliases: []string{"list"},
 		Short:   "List the images of this host",
 		Example: "stead image ls",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			items, err := a.images(cmd.Context())
 			switch {
@@ -133,7 +133,7 @@ func newImageRmCmd(a *app) *cobra.Command {
 		Use:     "rm NAME...",
 		Short:   "Remove images; machines keep their disks",
 		Example: "stead image rm local/dev:1",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    takesArgs(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.open()
 			if err != nil {

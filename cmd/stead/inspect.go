@@ -45,7 +45,7 @@ func newInspectCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "inspect [NAME]",
 		Short:             "Show the details of a machine as JSON",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takesArgs(0, 1),
 		Example:           "stead machine inspect dev",
 		ValidArgsFunction: a.nameArg,
 		RunE: a.onTarget(func(ctx context.Context, p *local.Provider, id string) error {

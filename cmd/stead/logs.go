@@ -18,7 +18,7 @@ func newLogsCmd(a *app) *cobra.Command {
 		Use:               "logs [NAME]",
 		Short:             "Show the boot console of a machine",
 		Example:           "stead logs dev\nstead logs -f --supervisor dev",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takesArgs(0, 1),
 		ValidArgsFunction: a.nameArg,
 		RunE: a.onTarget(func(ctx context.Context, p *local.Provider, id string) error {
 			which := bundle.ConsoleLog

@@ -34,7 +34,7 @@ func newLsCmd(a *app) *cobra.Command {
 		Aliases: []string{"list"},
 		Short:   "List the machines of this host",
 		Example: "stead ls\nstead ls --format json",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.open()
 			if err != nil {

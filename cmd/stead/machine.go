@@ -29,7 +29,7 @@ func newMachineCmd(a *app) *cobra.Command {
 	}
 	cmd.AddCommand(newCreateCmd(a), newRunCmd(a), newLsCmd(a), newInspectCmd(a),
 		newStartCmd(a), newStopCmd(a), newRmCmd(a), newLogsCmd(a))
-	return cmd
+	return showHelp(cmd)
 }
 
 // startOne boots a machine, which may be running already, and shows what takes time.
@@ -77,7 +77,7 @@ func newStartCmd(a *app) *cobra.Command {
 		Use:               "start [NAME]",
 		Short:             "Boot a machine",
 		Example:           "stead start\nstead start dev",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takesArgs(0, 1),
 		ValidArgsFunction: a.nameArg,
 		RunE: a.onTarget(func(ctx context.Context, p *local.Provider, id string) error {
 			if err := a.startOne(ctx, p, id); err != nil {
@@ -106,7 +106,7 @@ func newStopCmd(a *app) *cobra.Command {
 		Use:               "stop [NAME]",
 		Short:             "Shut down a machine and keep its disk",
 		Example:           "stead stop dev\nstead stop --project",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takesArgs(0, 1),
 		ValidArgsFunction: a.nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -144,7 +144,7 @@ func newRmCmd(a *app) *cobra.Command {
 		Use:               "rm NAME...",
 		Short:             "Remove stopped machines and their disks",
 		Example:           "stead rm old",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              takesArgs(1, -1),
 		ValidArgsFunction: a.nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.open()

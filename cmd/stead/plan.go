@@ -21,7 +21,7 @@ func newPlanCmd(a *app) *cobra.Command {
 		Example: "stead plan\n" +
 			"# exit with 2 if something would change\nstead plan --detailed-exitcode\n" +
 			"# save the plan and apply exactly that\nstead plan -o plan.bin && stead apply plan.bin",
-		Args: cobra.NoArgs,
+		Args: takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			collectLessGarbage()
 			pr, err := a.load(cmd.Context(), o)

@@ -27,7 +27,7 @@ func newImagePruneCmd(a *app) *cobra.Command {
 			"--disks also removes all cached disks: the next machine of an image takes longer, once. --all\n" +
 			"also removes images that no machine was created from, and asks for approval first.",
 		Example: "stead image prune --dry-run\nstead image prune --all --disks",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.open()
 			if err != nil {

@@ -73,7 +73,7 @@ func newShellCmd(a *app) *cobra.Command {
 		Use:     "shell [-n NAME]",
 		Short:   "Open a login shell in a machine",
 		Example: "stead shell\nstead shell -n test --root",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.interactive = true
 			return a.runInside(cmd.Context(), o, nil)

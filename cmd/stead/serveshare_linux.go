@@ -20,7 +20,7 @@ func newServeShareCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:    "serve-share",
 		Short:  "Serve one directory to a machine",
-		Args:   cobra.NoArgs,
+		Args:   takesArgs(0, 0),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Log = a.logger()

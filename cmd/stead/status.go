@@ -17,7 +17,7 @@ func newStatusCmd(a *app) *cobra.Command {
 		Use:     "status",
 		Short:   "Show the project's machines and pending changes",
 		Example: "stead status",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			collectLessGarbage()
 			h, err := a.host()

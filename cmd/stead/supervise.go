@@ -17,7 +17,7 @@ func newSuperviseCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:    "supervise MACHINE",
 		Short:  "Supervise one running machine",
-		Args:   cobra.ExactArgs(1),
+		Args:   takesArgs(1, 1),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// Inherited descriptors go on to children, which would keep the pipe open.

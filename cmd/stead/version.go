@@ -29,7 +29,7 @@ func newVersionCmd() *cobra.Command {
 		Use:     "version",
 		Short:   "Show the version",
 		Example: "stead version",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "stead %s %s/%s %s\n", version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err

@@ -29,7 +29,7 @@ func newWatchCmd(a *app) *cobra.Command {
 			"Changes made outside of machines.hcl, such as a machine that you stop by hand, are only reported.\n" +
 			"--drift=repair reverts them.",
 		Example: "stead watch\nstead watch --drift=repair",
-		Args:    cobra.NoArgs,
+		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if drift != driftReport && drift != driftRepair {
 				return fmt.Errorf("--drift must be %s or %s, not %q", driftReport, driftRepair, drift)

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// takesArgs accepts from least to most arguments; a negative most means any number.
+func takesArgs(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || most >= 0 && len(args) > most {
+			return &argsError{command: cmd.CommandPath(), usage: cmd.UseLine(), least: least, most: most, got: len(args)}
+		}
+		return nil
+	}
+}
+
+// argsError reports too few or too many arguments.
+type argsError struct {
+	command, usage   string
+	least, most, got int
+}
+
+func (e *argsError) Error() string {
+	switch {
+	case e.most == 0:
+		return fmt.Sprintf("%s takes no arguments, but got %d", e.command, e.got)
+	case e.got < e.least && e.least == e.most:
+		return fmt.Sprintf("%s needs %s, but got %d", e.command, arguments(e.least), e.got)
+	case e.got < e.least:
+		return fmt.Sprintf("%s needs at least %s, but got %d", e.command, arguments(e.least), e.got)
+	}
+	return fmt.Sprintf("%s takes at most %s, but got %d", e.command, arguments(e.most), e.got)
+}
+
+func (e *argsError) Remedy() string { return "usage: " + e.usage }
+
+func arguments(n int) string {
+	if n == 1 {
+		return "1 argument"
+	}
+	return fmt.Sprintf("%d arguments", n)
+}
+
+// showHelp is for commands that only group others: alone they show their help, and an
+// unknown subcommand is an error.
+func showHelp(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return &unknownCommandError{command: cmd.CommandPath(), word: args[0]}
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+type unknownCommandError struct{ command, word string }
+
+func (e *unknownCommandError) Error() string {
+	return fmt.Sprintf("unknown command %q for %q", e.word, e.command)
+}
+
+func (e *unknownCommandError) Remedy() string {
+	return fmt.Sprintf(`"%s --help" lists its commands`, e.command)
+}
