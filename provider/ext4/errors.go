@@ -39,7 +39,7 @@ func (e *NoSpaceError) Error() string {
 
 // Remedy names a sufficient size.
 func (e *NoSpaceError) Remedy() string {
-	return fmt.Sprintf("set the disk to %dM or more; unused space costs nothing", (e.Need+1<<20-1)>>20)
+	return fmt.Sprintf("set the disk to %s or more; unused space costs nothing", size.Setting((e.Need+1<<20-1)>>20<<20))
 }
 
 // errFull stops reading layers that are far too large for the disk.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stead-vm/stead/provider/size"
 )
 
 const (
@@ -49,14 +51,12 @@ func checkProcessor(c Config, caps Capabilities) error {
 func checkMemory(want, most int64) error {
 	switch {
 	case want < minMemory:
-		return fmt.Errorf("memory = %s: a machine needs at least %s", mebibytes(want), mebibytes(minMemory))
+		return fmt.Errorf("memory = %s: a machine needs at least %s", size.Setting(want), size.Setting(minMemory))
 	case want > most:
-		return &LimitError{What: "memory", Want: mebibytes(want), Max: mebibytes(most)}
+		return &LimitError{What: "memory", Want: size.Setting(want), Max: size.Setting(most >> 20 << 20)}
 	}
 	return nil
 }
-
-func mebibytes(n int64) string { return strconv.FormatInt(n>>20, 10) + "MiB" }
 
 func checkShares(shares []Share) error {
 	var errs []error

@@ -26,8 +26,8 @@ func TestCheck(t *testing.T) {
 		"another processor":                  {change: func(c *Config) { c.Arch = "riscv64" }, message: "riscv64 processors are not supported here"},
 		"the host's processor":               {change: func(c *Config) { c.Arch = "arm64" }},
 		"nested virtualization":              {change: func(c *Config) { c.Nested = true }, message: "not supported here: switched off"},
-		"too little memory":                  {change: func(c *Config) { c.Memory = 1 << 20 }, message: "memory = 1MiB"},
-		"more memory than the host":          {change: func(c *Config) { c.Memory = 5 << 30 }, message: "memory = 5120MiB is more than this host offers (4096MiB)"},
+		"too little memory":                  {change: func(c *Config) { c.Memory = 1 << 20 }, message: "memory = 1M"},
+		"more memory than the host":          {change: func(c *Config) { c.Memory = 5 << 30 }, message: "memory = 5G is more than this host offers (4G)"},
 		"missing kernel":                     {change: func(c *Config) { c.Kernel = none }, message: "none: no such file"},
 		"missing disk":                       {change: func(c *Config) { c.Disks = []Disk{{Path: none}} }, message: "none: no such file"},
 		"too long serial":                    {change: func(c *Config) { c.Disks = []Disk{{Path: file, Serial: strings.Repeat("x", 21)}} }, message: "at most 20 bytes"},
@@ -58,7 +58,7 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 	if !errors.As(err, &limit) || !strings.Contains(limit.Remedy(), "set cpus to 4 or less") {
 		t.Errorf("Check = %v, want a LimitError with its remedy", err)
 	}
-	if !errors.Is(err, ErrUnsupported) || !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "memory = 0MiB") {
+	if !errors.Is(err, ErrUnsupported) || !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "memory = 0:") {
 		t.Errorf("Check = %v, want everything else too", err)
 	}
 }

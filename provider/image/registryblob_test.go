@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-
-	"github.com/stead-vm/stead/provider/transfer"
 )
 
 func TestCredentialsGoOnlyToTheRegistry(t *testing.T) {
@@ -71,20 +69,6 @@ type oneLogin struct{ authn.Authenticator }
 func (l oneLogin) Resolve(authn.Resource) (authn.Authenticator, error) { return l.Authenticator, nil }
 
 func TestRedirectsIntoTheLocalNetworkAreRejected(t *testing.T) {
-	for to, refused := range map[string]bool{
-		"http://169.254.169.254/latest": true,
-		"http://[::ffff:10.0.0.1]/x":    true,
-		"http://[fe80::1]/x":            true,
-		"http://127.0.0.1:8080/x":       true,
-		"https://cdn.example.com/x":     false,
-		"https://203.0.113.7/x":         false,
-		"https://registry.example/y":    false,
-	} {
-		from := httptest.NewRequest(http.MethodGet, "https://registry.example/v2/", nil)
-		if err := transfer.CheckRedirect(httptest.NewRequest(http.MethodGet, to, nil), []*http.Request{from}); (err != nil) != refused {
-			t.Errorf("to %s: %v", to, err)
-		}
-	}
 	r, ref, _, layer, _ := bigBlob(t)
 	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
 		if !strings.HasSuffix(q.URL.Path, layer.String()) {
