@@ -5,13 +5,13 @@ PREFIX  ?= /usr/local
 GO      ?= go
 RUN     ?=
 BINARY  ?= bin/stead
-# macOS lets only programs use Virtualization.framework that are signed for it. The
-# identity "-" is nobody in particular, which is enough for one's own Mac.
+# On macOS, only signed programs may use Virtualization.framework. The identity "-" is an
+# ad-hoc signature, which is enough for your own Mac.
 IDENTITY ?= -
 ifeq ($(shell uname -s),Darwin)
 SIGN := codesign --force --sign "$(IDENTITY)" --entitlements provider/hypervisor/vz/stead.entitlements $(BINARY)
 EXEC := -exec $(CURDIR)/.ci/signed
-# The oldest macOS that the program is for: else it is that of the Mac that built it.
+# The oldest macOS that the program supports; the default is that of the Mac that builds it.
 export MACOSX_DEPLOYMENT_TARGET := 13.0
 else
 SIGN := @:
@@ -26,29 +26,29 @@ DARWIN  := $(CACHE)/darwin
 
 .PHONY: build sign test lint bench demo install clean help deps test-deps bench-deps unit vm agents images darwin
 
-help: ## Show this
+help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-9s %s\n", $$1, $$2}'
 
 build: agents ## Build bin/stead
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/stead ./cmd/stead
 	$(SIGN)
 
-demo: deps build ## Make a machine from nothing and be in it
+demo: deps build ## Build an image and a machine, and run commands in it
 	./examples/quickstart/demo.sh $(IMAGES)
 
-test: test-deps lint unit vm ## Run every test and the linters
+test: test-deps lint unit vm ## Run the linters and every test
 
-bench: bench-deps build images ## Measure, side by side with what one would do by hand
+bench: bench-deps build images ## Measure stead beside machines made by hand
 	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 60m -p 1 ./cmd/stead ./provider/local
 
-install: build ## Install to $(PREFIX)/bin, on macOS signed for virtualization
+install: build ## Install to $(PREFIX)/bin (signed, on macOS)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 bin/stead $(DESTDIR)$(PREFIX)/bin/stead
 
-clean: ## Remove what was built; machines stay
+clean: ## Remove build results; machines stay
 	rm -rf bin $(CACHE) $(AGENTS)/stead-agent-*
 
-# What the parts above are made of.
+# Parts of the targets above.
 
 sign:
 	$(SIGN)
@@ -85,7 +85,7 @@ $(LINT): .ci/tools/go.mod
 lint: $(LINT) agents darwin
 	$(LINT) run ./... ./.ci/darwin/...
 
-# All that can be known about the macOS part without a Mac: see CONTRIBUTING.md.
+# Every check of the macOS code that needs no Mac: see CONTRIBUTING.md.
 STUBBED := GOWORK=$(DARWIN)/go.work GOOS=darwin CGO_ENABLED=0
 darwin: $(LINT) agents
 	$(GO) run ./.ci/darwin/typecheck ./...

@@ -16,9 +16,9 @@ const loginWindow = "loginwindow"
 // errLogout is why a machine is stopped whose user has left.
 var errLogout = errors.New("its user has logged out")
 
-// UntilLogout ends with ctx, or when the user logs out of the desktop: nobody asks
-// processes in sessions of their own to leave then, and macOS often switches off next,
-// with no time for a guest to shut down. Without a desktop session, as over SSH, it is
+// UntilLogout ends with ctx, or when the user logs out of the desktop. macOS does not ask
+// processes in sessions of their own to end then, and often switches off next, with no time
+// for a guest to shut down. Without a desktop session, as over SSH, it is
 // ctx. Call release when the machine is gone.
 func UntilLogout(ctx context.Context) (_ context.Context, release func(), err error) {
 	session, err := desktopSession()

@@ -66,7 +66,7 @@ type User struct {
 	UID, GID int
 }
 
-// Spec is a machine as somebody wants it.
+// Spec is a machine as a project or a user wants it.
 type Spec struct {
 	ID       string // matches [ValidID]
 	Image    string // the reference as written

@@ -42,7 +42,7 @@ func OpenRange(offset int64, get func(ranges string) (*http.Response, error)) (_
 	res, err := get(ranges)
 	if err == nil && offset > 0 && (res.StatusCode == http.StatusRequestedRangeNotSatisfiable ||
 		res.StatusCode == http.StatusPartialContent && !beginsAt(res, offset)) {
-		_ = res.Body.Close() // it is asked for anew
+		_ = res.Body.Close() // another request follows
 		offset = 0
 		res, err = get("")
 	}
@@ -58,7 +58,7 @@ func OpenRange(offset int64, get func(ranges string) (*http.Response, error)) (_
 	return res.Body, 0, nil
 }
 
-// beginsAt tells whether a partial answer is the part that was asked for.
+// beginsAt reports whether a partial answer is the part that was asked for.
 func beginsAt(res *http.Response, offset int64) bool {
 	return strings.HasPrefix(res.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset))
 }

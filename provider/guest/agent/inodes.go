@@ -21,7 +21,7 @@ import (
 // The kernel caches an inode for as long as it caches the file's name, and drops names only
 // under memory pressure, which may never occur. Raising vm.vfs_cache_pressure does not
 // help: it only changes what is dropped first. So inodeKeeper drops all unused names. With
-// their names go the inodes of FUSE and their cached data, and the host is told. Inodes of
+// their names go the inodes of FUSE and their cached data, and the host learns of it. Inodes of
 // the machine's disk stay while their data is cached (since Linux 5.16). The only effect on
 // programs is that names are looked up again.
 type inodeKeeper struct {
