@@ -105,7 +105,10 @@ func usageTable(w io.Writer, u usage.Report, verbose bool) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if all.Reclaimable > 0 {
+	switch {
+	case u.Unneeded == 0 && all.Reclaimable > 0:
+		fmt.Fprintf(w, "\n\"stead image prune --disks --all\" frees up to %s.\n", size.Measured(all.Reclaimable))
+	case all.Reclaimable > 0:
 		fmt.Fprintf(w, "\n\"stead image prune\" frees %s of unused data; with --disks and --all it frees up to %s.\n",
 			size.Measured(u.Unneeded), size.Measured(all.Reclaimable))
 	}

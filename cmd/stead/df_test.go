@@ -97,23 +97,23 @@ func keys(v any, seen map[string]bool) (names []string) {
 }
 
 func TestDfShowsGroupsAndOnDemandWhatIsInThem(t *testing.T) {
-	const brief = `WHAT      COUNT  SIZE    REAL    RECLAIMABLE
-images    1      10M     9M      1M
-machines  1      64G     3G      0B
-kernels   0      0B      0B      0B
-all              64.01G  3.009G  1M
+	const brief = `TYPE      COUNT  SIZE      REAL     RECLAIMABLE
+images    1      10.0 MiB  9.0 MiB  1.0 MiB
+machines  1      64.0 GiB  3.0 GiB  0 B
+kernels   0      0 B       0 B      0 B
+total            64.0 GiB  3.0 GiB  1.0 MiB
 
-"stead image prune" frees 4K that nothing needs; with --disks and --all up to 1M.
+"stead image prune" frees 4.0 KiB of unused data; with --disks and --all it frees up to 1.0 MiB.
 `
-	const verbose = `WHAT                           COUNT  SIZE    REAL    RECLAIMABLE  OF
-images                         1      10M     9M      1M
-  docker.io/library/debian:12         8M      8M      0B           api, dev
-machines                       1      64G     3G      0B
-  dev                                 64G     3G      0B           acme
-kernels                        0      0B      0B      0B
-all                                   64.01G  3.009G  1M
+	const verbose = `TYPE                           COUNT  SIZE      REAL     RECLAIMABLE  USED BY
+images                         1      10.0 MiB  9.0 MiB  1.0 MiB
+  docker.io/library/debian:12         8.0 MiB   8.0 MiB  0 B          api, dev
+machines                       1      64.0 GiB  3.0 GiB  0 B
+  dev                                 64.0 GiB  3.0 GiB  0 B          acme
+kernels                        0      0 B       0 B      0 B
+total                                 64.0 GiB  3.0 GiB  1.0 MiB
 
-"stead image prune" frees 4K that nothing needs; with --disks and --all up to 1M.
+"stead image prune" frees 4.0 KiB of unused data; with --disks and --all it frees up to 1.0 MiB.
 `
 	for want, all := range map[string]bool{brief: false, verbose: true} {
 		var out strings.Builder

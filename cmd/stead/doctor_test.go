@@ -27,14 +27,14 @@ func TestFindingsAreShownWithTheirRemediesAndWhatTheyMean(t *testing.T) {
 		"all is well": {[]doctor.Finding{goodFinding}, `
 ✓ home folder  /home/me
 
-Machines run on this host.
+This host can run machines.
 `},
 		"it could be better": {[]doctor.Finding{goodFinding, poorFinding}, `
 ✓ home folder  /home/me
 ! KVM          machines are emulated
                Hint: enable it
 
-Machines run on this host, though not all of them or not as well as they could: see the lines with a !.
+This host can run machines, with the limits marked !.
 `},
 		"it does not work": {[]doctor.Finding{poorFinding, badFinding, goodFinding}, `
 ! KVM          machines are emulated
@@ -44,7 +44,7 @@ Machines run on this host, though not all of them or not as well as they could: 
                Hint: install one
 ✓ home folder  /home/me
 
-Machines cannot run on this host before the lines with a ✗ are mended.
+This host cannot run machines. Fix the problems marked ✗ first.
 `},
 	}
 	for name, tt := range tests {

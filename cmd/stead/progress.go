@@ -144,13 +144,13 @@ func (p *progress) engineEvent(e reconcile.Event) {
 			p.line(fmt.Sprintf("%s: %s", e.ID, e.Step))
 		}
 	case reconcile.Done:
-		p.end(e.ID, w, "done")
+		p.end(e.ID, w, pastTense(w.action))
 	case reconcile.Failed:
 		how := "failed"
 		if p.interrupted(e.Err) {
 			how = "interrupted"
 		}
-		p.end(e.ID, w, how)
+		p.end(e.ID, w, w.action.String()+" "+how)
 	}
 }
 
@@ -162,7 +162,7 @@ func (p *progress) end(id string, w *machineLine, how string) {
 	p.mu.Lock()
 	delete(p.machines, id)
 	p.mu.Unlock()
-	p.line(fmt.Sprintf("%s: %s %s (%s)", id, w.action, how, took(w.since)))
+	p.line(fmt.Sprintf("%s: %s (%s)", id, how, took(w.since)))
 }
 
 // line prints a line above the bars.

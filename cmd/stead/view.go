@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,4 +110,14 @@ var doneWords = []struct {
 	{"repaired", []reconcile.Action{reconcile.Repair}},
 	{"replaced", []reconcile.Action{reconcile.Replace}},
 	{"deleted", []reconcile.Action{reconcile.Delete}},
+}
+
+// pastTense is the word for an action that was done.
+func pastTense(action reconcile.Action) string {
+	for _, w := range doneWords {
+		if slices.Contains(w.actions, action) {
+			return w.word
+		}
+	}
+	return action.String()
 }

@@ -88,13 +88,13 @@ func TestTheEndOfAnApplySaysWhatWasDoneAndWhatWasNot(t *testing.T) {
 	present(t, a.view(false))
 	for _, want := range []string{
 		"Changed outside of the project file", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
-		"Done: 1 restarted, 1 deleted.", "Failed: db.", "Not begun: web.", `"stead apply" continues`,
+		"Done: 1 restarted, 1 deleted.", "Failed: db.", "Not started: web.", `Run "stead apply" to continue`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q:\n%s", want, &out)
 		}
 	}
-	for _, want := range []string{"api: restart done", "db: creating", "db: create failed", "Interrupt again"} {
+	for _, want := range []string{"api: restarted", "db: creating", "db: create failed", "Press Ctrl-C again"} {
 		if !strings.Contains(passing.String(), want) {
 			t.Errorf("what passes lacks %q:\n%s", want, &passing)
 		}
