@@ -87,7 +87,7 @@ func TestTheEndOfAnApplySaysWhatWasDoneAndWhatWasNot(t *testing.T) {
 	a := &app{out: &out, err: &passing, cause: func() error { return nil }}
 	present(t, a.view(false))
 	for _, want := range []string{
-		"Changed outside of the project file", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
+		"Changed outside of machines.hcl", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
 		"Done: 1 restarted, 1 deleted.", "Failed: db.", "Not begun: web.", `"stead apply" continues`,
 	} {
 		if !strings.Contains(out.String(), want) {

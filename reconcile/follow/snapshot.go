@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// maxLinks is how many links a path may have: what Linux allows (path_resolution(7)).
+// maxLinks is how many symbolic links a path may have: the limit of Linux (path_resolution(7)).
 const maxLinks = 40
 
-// sight is what one look at the followed paths has shown. All of its paths are real ones,
-// without links: a system tells of a folder under one name alone.
-type sight struct {
-	enter   func(dir string) bool  // called before something is looked for in a folder
-	folders map[string]bool        // those, and what enter said
-	names   map[string]stamp       // the followed names, and links on the way to them
-	files   map[string]stamp       // what is beneath trees; only for who compares
-	trees   map[string]treeOptions // by their folders
+// snapshot is the state of the followed paths at one look. Its paths have no symbolic links,
+// because the system reports a directory under one name only.
+type snapshot struct {
+	enter   func(dir string) bool  // called before a directory is read
+	folders map[string]bool        // the results of enter, by directory
+	names   map[string]stamp       // the followed names, and symbolic links on the way to them
+	files   map[string]stamp       // the entries of trees, if they are stamped
+	trees   map[string]treeOptions // by directory
 }
 
 type treeOptions struct {
 	skip func(rel string, folder bool) bool
 }
 
-// stamp tells one version of a file from another. The zero stamp is of no file.
+// stamp identifies a version of a file. The zero stamp means that there is no file.
 type stamp struct {
 	mode  fs.FileMode
 	size  int64
@@ -34,8 +34,8 @@ type stamp struct {
 	inode uint64
 }
 
-func newSight(enter func(dir string) bool) *sight {
-	return &sight{
+func newSnapshot(enter func(dir string) bool) *snapshot {
+	return &snapshot{
 		enter: enter, folders: map[string]bool{}, names: map[string]stamp{}, files: map[string]stamp{}, trees: map[string]treeOptions{},
 	}
 }
@@ -51,7 +51,7 @@ func stampAt(path string) stamp {
 func stampOf(info fs.FileInfo) stamp {
 	s := stamp{mode: info.Mode(), size: info.Size(), time: info.ModTime()}
 	if info.IsDir() {
-		// What is in it counts where it is followed, and is stamped itself.
+		// A directory's entries have stamps of their own.
 		s.size, s.time = 0, time.Time{}
 	}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -60,16 +60,16 @@ func stampOf(info fs.FileInfo) stamp {
 	return s
 }
 
-// look looks at paths, and with stamps at the files beneath trees, too.
-func (s *sight) look(paths []Path, stamps bool) {
+// addAll adds paths. With stamps, it also stamps the entries of trees.
+func (s *snapshot) addAll(paths []Path, stamps bool) {
 	for _, p := range paths {
-		s.lead(p, true, stamps)
+		s.add(p, true, stamps)
 	}
 }
 
-// lead goes the way to p, and with beneath on into a tree.
-func (s *sight) lead(p Path, beneath, stamps bool) {
-	real, found := s.way(p.Name)
+// add adds p and, with beneath, the contents of a tree.
+func (s *snapshot) add(p Path, beneath, stamps bool) {
+	real, found := s.resolve(p.Name)
 	if !found || !p.Tree {
 		return
 	}
@@ -80,9 +80,9 @@ func (s *sight) lead(p Path, beneath, stamps bool) {
 	}
 }
 
-// way goes to name, entry by entry, and notes those of which it depends where it leads:
-// links, what is missing, and its end.
-func (s *sight) way(name string) (real string, found bool) {
+// resolve follows name entry by entry to its real path. It adds the entries that decide where
+// name leads: symbolic links, a missing entry, and the last one.
+func (s *snapshot) resolve(name string) (real string, found bool) {
 	dir, rest := "/", name
 	for links := 0; ; {
 		var entry string
@@ -102,7 +102,7 @@ func (s *sight) way(name string) (real string, found bool) {
 		info, err := os.Lstat(path)
 		link := err == nil && info.Mode()&fs.ModeSymlink != 0
 		if err != nil || link || last {
-			s.note(dir, path)
+			s.addName(dir, path)
 		}
 		switch {
 		case err != nil:
@@ -124,25 +124,25 @@ func (s *sight) way(name string) (real string, found bool) {
 	}
 }
 
-// note has a name count that is in dir.
-func (s *sight) note(dir, path string) {
-	s.into(dir)
+// addName adds the name path, which is in dir.
+func (s *snapshot) addName(dir, path string) {
+	s.addDir(dir)
 	s.names[path] = stampAt(path)
 }
 
-// restamp takes notice of how a name is now, if it is one that is followed.
-func (s *sight) restamp(path string) {
+// restamp updates the stamp of a followed name.
+func (s *snapshot) restamp(path string) {
 	if _, named := s.names[path]; named {
 		s.names[path] = stampAt(path)
 	}
 }
 
-func (s *sight) into(dir string) {
+func (s *snapshot) addDir(dir string) {
 	s.folders[dir] = s.enter(dir)
 }
 
-// entered tells whether it was looked into a folder that an earlier look did not know.
-func (s *sight) entered(before *sight) bool {
+// hasNewDir reports whether s has a directory that an earlier snapshot does not have.
+func (s *snapshot) hasNewDir(before *snapshot) bool {
 	for dir := range s.folders {
 		if _, known := before.folders[dir]; !known {
 			return true
@@ -151,12 +151,12 @@ func (s *sight) entered(before *sight) bool {
 	return false
 }
 
-// walk enters the folders of a tree from a folder of it on.
-func (s *sight) walk(root string, t treeOptions, from string, stamps bool) {
-	// What cannot be read is as if it were not there, until it can.
+// walk adds the directories of a tree from the directory from on.
+func (s *snapshot) walk(root string, t treeOptions, from string, stamps bool) {
+	// An entry that cannot be read counts as missing.
 	_ = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil //nolint:nilerr // as said above
+			return nil //nolint:nilerr // see above
 		}
 		if path != root && t.skips(root, path, d.IsDir()) {
 			if d.IsDir() {
@@ -165,7 +165,7 @@ func (s *sight) walk(root string, t treeOptions, from string, stamps bool) {
 			return nil
 		}
 		if d.IsDir() {
-			s.into(path) // before its entries are read
+			s.addDir(path) // before its entries are read
 		}
 		if stamps {
 			if info, err := d.Info(); err == nil {
@@ -181,8 +181,8 @@ func (t treeOptions) skips(root, path string, folder bool) bool {
 	return err != nil || t.skip != nil && t.skip(rel, folder)
 }
 
-// counts tells whether a change of path is one of what is followed.
-func (s *sight) counts(path string) bool {
+// counts reports whether a change of path is to be reported.
+func (s *snapshot) counts(path string) bool {
 	_, named := s.names[path]
 	if _, folder := s.folders[path]; named || folder {
 		return true
@@ -191,8 +191,8 @@ func (s *sight) counts(path string) bool {
 	return ok
 }
 
-// tree finds a tree in which path counts.
-func (s *sight) tree(path string) (root string, t treeOptions, ok bool) {
+// tree returns the tree that contains path, unless the tree skips it.
+func (s *snapshot) tree(path string) (root string, t treeOptions, ok bool) {
 	for root, t := range s.trees {
 		if rest, beneath := strings.CutPrefix(path, root+"/"); beneath && t.reaches(root, rest) {
 			return root, t, true
@@ -201,7 +201,7 @@ func (s *sight) tree(path string) (root string, t treeOptions, ok bool) {
 	return "", treeOptions{}, false
 }
 
-// reaches tells whether neither the path nor a folder on the way to it is skipped.
+// reaches reports whether neither rel nor one of its parent directories is skipped.
 func (t treeOptions) reaches(root, rel string) bool {
 	if t.skip == nil {
 		return true
@@ -215,8 +215,8 @@ func (t treeOptions) reaches(root, rel string) bool {
 	return !t.skip(rel, err == nil && info.IsDir())
 }
 
-// grow takes in what has come to be.
-func (s *sight) grow(path string) {
+// addCreated adds a new entry of a tree.
+func (s *snapshot) addCreated(path string) {
 	if root, t, ok := s.tree(path); ok {
 		s.walk(root, t, path, false)
 	}
