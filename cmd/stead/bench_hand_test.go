@@ -137,7 +137,7 @@ func (vm *handVM) boot() {
 	}()
 	end := time.Now().Add(stepDeadline)
 	for ; ; time.Sleep(20 * time.Millisecond) {
-		err := vm.greeted()
+		err := vm.readGreeting()
 		if err == nil {
 			_, err = b.try("ssh", vm.options("true")...)
 		}
@@ -150,9 +150,9 @@ func (vm *handVM) boot() {
 	}
 }
 
-// greeted looks for sshd's first line: a whole ssh in vain would take a second, by
+// readGreeting looks for sshd's first line: a whole ssh in vain would take a second, by
 // which the time to the first one would be too long.
-func (vm *handVM) greeted() error {
+func (vm *handVM) readGreeting() error {
 	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(vm.port)))
 	if err != nil {
 		return err

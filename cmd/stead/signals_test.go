@@ -9,10 +9,10 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// heard is a session that tells what signals came.
-type heard chan ssh.Signal
+// signalRecorder is a session that tells what signals came.
+type signalRecorder chan ssh.Signal
 
-func (h heard) Signal(sig ssh.Signal) error { h <- sig; return nil }
+func (h signalRecorder) Signal(sig ssh.Signal) error { h <- sig; return nil }
 
 func raise(t *testing.T, sig syscall.Signal) {
 	t.Helper()
@@ -22,7 +22,7 @@ func raise(t *testing.T, sig syscall.Signal) {
 }
 
 func TestASignalWaitsForItsCommandToStart(t *testing.T) {
-	h := make(heard, 4)
+	h := make(signalRecorder, 4)
 	r := relaySignals(h, false, func() { t.Error("hung up") })
 	raise(t, syscall.SIGUSR1)
 	close(r.started)
@@ -39,7 +39,7 @@ func TestASignalWaitsForItsCommandToStart(t *testing.T) {
 }
 
 func TestASignalEndsACommandThatDoesNotStart(t *testing.T) {
-	h := make(heard, 4)
+	h := make(signalRecorder, 4)
 	up := make(chan struct{})
 	begun := time.Now()
 	r := relaySignals(h, false, func() { close(up) })
@@ -54,7 +54,7 @@ func TestASignalEndsACommandThatDoesNotStart(t *testing.T) {
 }
 
 func TestTheSecondInterruptHangsUp(t *testing.T) {
-	h := make(heard, 4)
+	h := make(signalRecorder, 4)
 	var ups atomic.Int32
 	r := relaySignals(h, false, func() { ups.Add(1) })
 	close(r.started)

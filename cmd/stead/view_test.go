@@ -17,8 +17,8 @@ import (
 	"github.com/stead-vm/stead/schemas"
 )
 
-// disturbed is a project of which a machine was set by hand, and whose plan partly fails.
-func disturbed() (reconcile.Situation, *reconciletest.Host) {
+// driftedProject is a project of which a machine was set by hand, and whose plan partly fails.
+func driftedProject() (reconcile.Situation, *reconciletest.Host) {
 	owner := machine.Owner{Project: "acme", File: "/acme/machines.hcl"}
 	spec := func(id string, cpus int) machine.Spec {
 		return machine.Spec{ID: id, Image: "debian:12", Digest: "sha256:1", Owner: owner, Settings: machine.Settings{CPUs: cpus, Memory: 1 << 30, Disk: 1 << 30}}
@@ -41,10 +41,10 @@ func disturbed() (reconcile.Situation, *reconciletest.Host) {
 	}, h
 }
 
-// present plans and applies with a view.
-func present(t *testing.T, v project.View) {
+// showApply plans and applies with a view.
+func showApply(t *testing.T, v project.View) {
 	t.Helper()
-	s, h := disturbed()
+	s, h := driftedProject()
 	plan, err := reconcile.Diff(s)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func present(t *testing.T, v project.View) {
 
 func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {
 	var out bytes.Buffer
-	present(t, &jsonView{w: &out, now: time.Now})
+	showApply(t, &jsonView{w: &out, now: time.Now})
 	seen := map[string]bool{}
 	for line := range strings.Lines(out.String()) {
 		conforms(t, schemas.Events(), []byte(line))
@@ -85,7 +85,7 @@ func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {
 func TestTheEndOfAnApplySaysWhatWasDoneAndWhatWasNot(t *testing.T) {
 	var out, passing bytes.Buffer
 	a := &app{out: &out, err: &passing, cause: func() error { return nil }}
-	present(t, a.view(false))
+	showApply(t, a.view(false))
 	for _, want := range []string{
 		"Changed outside of machines.hcl", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
 		"Done: 1 restarted, 1 deleted.", "Failed: db.", "Not begun: web.", `"stead apply" continues`,

@@ -92,8 +92,8 @@ func mark(t *testing.T, disk string) {
 	}
 }
 
-// whole is a machine with all its files, and what was written to its disk.
-func whole(t *testing.T, p store, id string) machine.Machine {
+// checkImported is a machine with all its files, and what was written to its disk.
+func checkImported(t *testing.T, p store, id string) machine.Machine {
 	t.Helper()
 	b := p.Bundles.Bundle(id)
 	r, err := p.Bundles.Identify(id)
@@ -124,8 +124,8 @@ func files(t *testing.T, p store) string {
 	return strings.Join(names, " ")
 }
 
-// apple makes a directory with the bundle "ubuntu" of the given files and a disk of ours.
-func apple(t *testing.T, p store, files map[string]string) Import {
+// newAppleBundle makes a directory with the bundle "ubuntu" of the given files and a disk of ours.
+func newAppleBundle(t *testing.T, p store, files map[string]string) Import {
 	t.Helper()
 	o := Import{Dir: t.TempDir(), ID: "ubuntu"}
 	dir := filepath.Join(o.Dir, o.ID)
@@ -188,7 +188,7 @@ func TestImportMakesAMachineOfOursAndLeavesTheOriginalAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newImporter(t)
-			o := apple(t, p, tt.files)
+			o := newAppleBundle(t, p, tt.files)
 			before := sums(t, o.Dir)
 			if err := p.Check(t.Context(), o); err != nil {
 				t.Fatal(err)
@@ -199,7 +199,7 @@ func TestImportMakesAMachineOfOursAndLeavesTheOriginalAlone(t *testing.T) {
 			if d := cmp.Diff(before, sums(t, o.Dir)); d != "" {
 				t.Errorf("the original was changed:\n%s", d)
 			}
-			m := whole(t, p, "ubuntu")
+			m := checkImported(t, p, "ubuntu")
 			want := machine.Settings{CPUs: 3, Memory: 2 * size.GiB, Disk: 96 * size.MiB, Kernel: "/k/vmlinux", Virtualization: true, HomeMount: machine.HomeReadOnly}
 			if name == "all settings left out" {
 				want = host.DefaultSettings()
@@ -231,7 +231,7 @@ func TestImportKeepsWhatItDoesNotKnow(t *testing.T) {
 	older[bundle.ConfigFile] = appleInner
 	for name, files := range map[string]map[string]string{"newer": appleFiles(), "older": older} {
 		p := newImporter(t)
-		o := apple(t, p, files)
+		o := newAppleBundle(t, p, files)
 		o.Name = "mine"
 		if err := p.Import(t.Context(), o); err != nil {
 			t.Fatal(err)
@@ -312,7 +312,7 @@ func TestImportRefuses(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			p := newImporter(t)
-			o := apple(t, p, appleFiles())
+			o := newAppleBundle(t, p, appleFiles())
 			tt.spoil(t, p, &o, filepath.Join(o.Dir, "ubuntu"))
 			before := files(t, p)
 			o.Force = true // it is about a disk in use, and about nothing else
@@ -355,7 +355,7 @@ func TestADiskThatMayBeInUseIsImportedByForceAlone(t *testing.T) {
 	for name, use := range uses {
 		t.Run(name, func(t *testing.T) {
 			p := newImporter(t)
-			o := apple(t, p, appleFiles())
+			o := newAppleBundle(t, p, appleFiles())
 			use(t, filepath.Join(o.Dir, "ubuntu", bundle.DiskFile))
 			var refused *ImportError
 			if err := p.Import(t.Context(), o); !errors.As(err, &refused) || !strings.Contains(refused.Remedy(), "--force") {
@@ -368,14 +368,14 @@ func TestADiskThatMayBeInUseIsImportedByForceAlone(t *testing.T) {
 			if err := p.Import(t.Context(), o); err != nil {
 				t.Fatal(err)
 			}
-			whole(t, p, "ubuntu")
+			checkImported(t, p, "ubuntu")
 		})
 	}
 }
 
 func TestADiskThatChangesWhileItIsCopiedIsNotTaken(t *testing.T) {
 	p := newImporter(t)
-	o := apple(t, p, appleFiles())
+	o := newAppleBundle(t, p, appleFiles())
 	a, err := p.read(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -391,7 +391,7 @@ func TestADiskThatChangesWhileItIsCopiedIsNotTaken(t *testing.T) {
 
 func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 	p := newImporter(t)
-	o := apple(t, p, appleFiles())
+	o := newAppleBundle(t, p, appleFiles())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Import(ctx, o); !errors.Is(err, context.Canceled) {
@@ -404,7 +404,7 @@ func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 
 func TestAppleMachinesAreListed(t *testing.T) {
 	p := newImporter(t)
-	o := apple(t, p, appleFiles())
+	o := newAppleBundle(t, p, appleFiles())
 	if err := os.Mkdir(filepath.Join(o.Dir, "no-machine"), 0o700); err != nil {
 		t.Fatal(err)
 	}

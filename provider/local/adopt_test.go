@@ -41,7 +41,7 @@ func TestAdoptTakesWhatNobodyElseNeeds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			runs(t, p, "dev") // nothing has to stop for it
+			pretendRunning(t, p, "dev") // nothing has to stop for it
 			err = p.Adopt(t.Context(), "dev", us, tt.force)
 			var owned *machine.OwnedError
 			if tt.ok != (err == nil) || !tt.ok && (!errors.As(err, &owned) || !strings.Contains(err.Error(), theirs) || !strings.Contains(owned.Remedy(), "--force")) {

@@ -15,7 +15,7 @@ func TestAGuestIsToldHowManyFilesItsHostCanHoldOpen(t *testing.T) {
 	}
 	for limit, want := range map[int]bool{20_000: true, 0: false} {
 		p.Loader.Driver = appleDriver{sharedInodes: limit}
-		if _, err := booted(t, p, s.ID); err != nil {
+		if _, err := bootedKernel(t, p, s.ID); err != nil {
 			t.Fatal(err)
 		}
 		initrd, err := os.ReadFile(p.Bundles.Bundle(s.ID).Path(bundle.InitrdFile))

@@ -86,7 +86,7 @@ func examineState(home string) doctor.Finding {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return problem(err)
 	}
-	shares, err := trial(home)
+	shares, err := tryClone(home)
 	if err != nil {
 		return problem(err)
 	}
@@ -105,8 +105,8 @@ func examineState(home string) doctor.Finding {
 	return f
 }
 
-// trial writes to a folder and tells whether a copy in it shares its blocks.
-func trial(dir string) (shares bool, err error) {
+// tryClone writes to a folder and tells whether a copy in it shares its blocks.
+func tryClone(dir string) (shares bool, err error) {
 	work, err := os.MkdirTemp(dir, ".trial-")
 	if err != nil {
 		return false, err

@@ -19,8 +19,8 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// booted is the kernel that the machine's supervisor would boot.
-func booted(t *testing.T, p *Provider, id string) (path string, err error) {
+// bootedKernel is the kernel that the machine's supervisor would boot.
+func bootedKernel(t *testing.T, p *Provider, id string) (path string, err error) {
 	t.Helper()
 	boot, err := p.Loader.Prepare(t.Context(), p.Bundles.Bundle(id), t.TempDir())
 	return boot.Config.Kernel, err
@@ -59,7 +59,7 @@ func TestMakingAMachineFetchesItsDefaultKernelOnce(t *testing.T) {
 		t.Errorf("the second machine: %v, after %d more requests", err, pub.asked.Load()-before)
 	}
 	want := filepath.Join(p.kernelsDir(), pub.SHA256+"-vmlinux-6.18.15")
-	if got, err := booted(t, p, "dev"); err != nil || got != want {
+	if got, err := bootedKernel(t, p, "dev"); err != nil || got != want {
 		t.Errorf("it boots %s, %v, want %s", got, err, want)
 	}
 	u, err := p.Usage().Measure(t.Context())
@@ -103,7 +103,7 @@ func TestStartingFetchesAKernelAndSupervisingDoesNot(t *testing.T) {
 	}
 	before := pub.asked.Load()
 	var later *kernel.NotFetchedError
-	if _, err := booted(t, p, "dev"); !errors.As(err, &later) || pub.asked.Load() != before {
+	if _, err := bootedKernel(t, p, "dev"); !errors.As(err, &later) || pub.asked.Load() != before {
 		t.Errorf("the supervisor says %v, after %d requests", err, pub.asked.Load()-before)
 	}
 	// There is no program to supervise with: that is found out last.
@@ -112,7 +112,7 @@ func TestStartingFetchesAKernelAndSupervisingDoesNot(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "supervisor") || events.Load() == 0 || pub.asked.Load() == before {
 		t.Errorf("starting gave %v, %d events, %d requests", err, events.Load(), pub.asked.Load()-before)
 	}
-	if _, err := booted(t, p, "dev"); err != nil {
+	if _, err := bootedKernel(t, p, "dev"); err != nil {
 		t.Errorf("then the supervisor says %v", err)
 	}
 }
@@ -189,7 +189,7 @@ func TestAnInstalledKernelIsTakenBeforeAnyOther(t *testing.T) {
 	if err := p.Create(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := booted(t, p, "dev"); err != nil || got != filepath.Join(apples, "vmlinux-6.18.5") || pub.asked.Load() != 0 {
+	if got, err := bootedKernel(t, p, "dev"); err != nil || got != filepath.Join(apples, "vmlinux-6.18.5") || pub.asked.Load() != 0 {
 		t.Errorf("it boots %s, %v, after %d requests", got, err, pub.asked.Load())
 	}
 }
@@ -222,7 +222,7 @@ func TestWithoutTheNetworkMachinesBootTheKernelThatIsThere(t *testing.T) {
 	if err := p.Loader.Kernels.Fetch(t.Context(), "arm64", nil); err != nil {
 		t.Error(err)
 	}
-	if got, err := booted(t, p, "dev"); err != nil || got != want {
+	if got, err := bootedKernel(t, p, "dev"); err != nil || got != want {
 		t.Errorf("offline it boots %s, %v, want %s", got, err, want)
 	}
 	source.Archive.URL = pub.URL
@@ -230,7 +230,7 @@ func TestWithoutTheNetworkMachinesBootTheKernelThatIsThere(t *testing.T) {
 	if err := p.Loader.Kernels.Fetch(t.Context(), "arm64", nil); err != nil {
 		t.Error(err)
 	}
-	if got, err := booted(t, p, "dev"); err != nil || filepath.Base(got) != pub.SHA256+"-vmlinux-6.18.15" {
+	if got, err := bootedKernel(t, p, "dev"); err != nil || filepath.Base(got) != pub.SHA256+"-vmlinux-6.18.15" {
 		t.Errorf("with the network it boots %s, %v", got, err)
 	}
 }

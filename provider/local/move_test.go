@@ -13,8 +13,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// made is a provider with the machine "dev", whose disk begins with a mark at 63 MiB.
-func made(t *testing.T) *Provider {
+// withMarkedDev is a provider with the machine "dev", whose disk begins with a mark at 63 MiB.
+func withMarkedDev(t *testing.T) *Provider {
 	t.Helper()
 	p := newProvider(t)
 	if err := p.Create(t.Context(), tiny(t, "1"), nil); err != nil {
@@ -38,8 +38,8 @@ func mark(t *testing.T, disk string) {
 	}
 }
 
-// whole wants a stopped machine with the marked disk.
-func whole(t *testing.T, p *Provider, id string) machine.Machine {
+// checkMarkedDisk wants a stopped machine with the marked disk.
+func checkMarkedDisk(t *testing.T, p *Provider, id string) machine.Machine {
 	t.Helper()
 	m, err := p.Machines.Get(t.Context(), id)
 	if err != nil || m.State != machine.Stopped || m.ID != id {
@@ -57,8 +57,8 @@ func whole(t *testing.T, p *Provider, id string) machine.Machine {
 	return m
 }
 
-// runs makes a machine look as if its supervisor lived, until the test ends.
-func runs(t *testing.T, p *Provider, id string) {
+// pretendRunning makes a machine look as if its supervisor lived, until the test ends.
+func pretendRunning(t *testing.T, p *Provider, id string) {
 	t.Helper()
 	l := flock.New(p.Bundles.Bundle(id).Path("supervisor.lock"))
 	if ok, err := l.TryLock(); err != nil || !ok {
@@ -68,13 +68,13 @@ func runs(t *testing.T, p *Provider, id string) {
 }
 
 func TestMoveGivesAMachineAnotherNameAndNothingElse(t *testing.T) {
-	p := made(t)
-	before := whole(t, p, "dev")
+	p := withMarkedDev(t)
+	before := checkMarkedDisk(t, p, "dev")
 	for range 2 { // it is idempotent
 		if err := p.Move(t.Context(), "dev", "box", nil); err != nil {
 			t.Fatal(err)
 		}
-		after := whole(t, p, "box")
+		after := checkMarkedDisk(t, p, "box")
 		if after.Owner != before.Owner || after.Digest != before.Digest || !after.Created.Equal(before.Created) || !after.Default {
 			t.Errorf("dev was %+v, box is %+v", before, after)
 		}
@@ -119,17 +119,17 @@ func TestAMoveThatWasCutLosesNothing(t *testing.T) {
 	}
 	for name, cut := range cuts {
 		t.Run(name, func(t *testing.T) {
-			p := made(t)
+			p := withMarkedDev(t)
 			if err := cut.until(p); err != nil {
 				t.Fatal(err)
 			}
-			if m := whole(t, p, cut.name); m.Owner != tiny(t, "1").Owner {
+			if m := checkMarkedDisk(t, p, cut.name); m.Owner != tiny(t, "1").Owner {
 				t.Errorf("after the cut it belongs to %+v", m.Owner)
 			}
 			if err := p.Move(t.Context(), "dev", "box", nil); err != nil {
 				t.Fatal(err)
 			}
-			if m := whole(t, p, "box"); !m.Default {
+			if m := checkMarkedDisk(t, p, "box"); !m.Default {
 				t.Error("it is not the default any more")
 			}
 		})
@@ -137,7 +137,7 @@ func TestAMoveThatWasCutLosesNothing(t *testing.T) {
 }
 
 func TestACopiedBundleIsNoMovedMachine(t *testing.T) {
-	p := made(t)
+	p := withMarkedDev(t)
 	if err := os.CopyFS(filepath.Join(filepath.Join(p.Bundles.Home(), "machines"), "copy"), os.DirFS(p.Bundles.Bundle("dev").Dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestACopiedBundleIsNoMovedMachine(t *testing.T) {
 }
 
 func TestMoveRefuses(t *testing.T) {
-	p := made(t)
+	p := withMarkedDev(t)
 	other := tiny(t, "2")
 	other.ID = "other"
 	if err := p.Create(t.Context(), other, nil); err != nil {
@@ -168,7 +168,7 @@ func TestMoveRefuses(t *testing.T) {
 	if err := p.Move(t.Context(), "dev", "../x", nil); !errors.As(err, &invalid) {
 		t.Errorf("to no name: %v", err)
 	}
-	runs(t, p, "dev")
+	pretendRunning(t, p, "dev")
 	var running *machine.RunningError
 	if err := p.Move(t.Context(), "dev", "box", nil); !errors.As(err, &running) || running.Remedy() == "" {
 		t.Errorf("of a running machine: %v", err)
@@ -179,7 +179,7 @@ func TestMoveRefuses(t *testing.T) {
 }
 
 func TestABrokenMachineMovesAndIsRepaired(t *testing.T) {
-	p := made(t)
+	p := withMarkedDev(t)
 	if err := os.WriteFile(p.Bundles.Bundle("dev").Path(bundle.ConfigFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -191,5 +191,5 @@ func TestABrokenMachineMovesAndIsRepaired(t *testing.T) {
 	if err := p.Repair(t.Context(), s, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	whole(t, p, "box")
+	checkMarkedDisk(t, p, "box")
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
-// silent is a provider whose machine "dev" has a supervisor that does not listen yet, and
+// withSilentSupervisor is a provider whose machine "dev" has a supervisor that does not listen yet, and
 // the lock that this one has.
-func silent(t *testing.T) (*Provider, *flock.Flock) {
+func withSilentSupervisor(t *testing.T) (*Provider, *flock.Flock) {
 	t.Helper()
 	p := newProvider(t)
 	if err := os.Mkdir(p.Bundles.Bundle("dev").Dir, 0o700); err != nil {
@@ -34,7 +34,7 @@ func silent(t *testing.T) (*Provider, *flock.Flock) {
 }
 
 func TestStopAsksASupervisorThatListensOnlyLater(t *testing.T) {
-	p, alive := silent(t)
+	p, alive := withSilentSupervisor(t)
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
 	dir, err := host.MakeRunDir(p.Bundles.Home(), "dev")
@@ -60,7 +60,7 @@ func TestStopAsksASupervisorThatListensOnlyLater(t *testing.T) {
 }
 
 func TestStopIsDoneWhenTheSupervisorIsGone(t *testing.T) {
-	p, alive := silent(t)
+	p, alive := withSilentSupervisor(t)
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
 	if err := alive.Unlock(); err != nil {
@@ -72,7 +72,7 @@ func TestStopIsDoneWhenTheSupervisorIsGone(t *testing.T) {
 }
 
 func TestStopOfASupervisorThatNeverListensEndsWithItsContext(t *testing.T) {
-	p, _ := silent(t)
+	p, _ := withSilentSupervisor(t)
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(enough)
