@@ -1,5 +1,5 @@
 package host
 
-// socketsInState is true: macOS and its cleaning programs remove from /tmp what looks
-// unused, and a machine without its sockets can be reached by nobody.
+// socketsInState is true: macOS and cleaning programs remove files from /tmp that
+// look unused, and a machine without its sockets cannot be reached.
 const socketsInState = true

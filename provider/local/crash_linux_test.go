@@ -60,8 +60,8 @@ func inMemory(t *testing.T) (string, error) {
 // change is one machine before and after, as its project wants it.
 type change struct {
 	before, after func(w *reconcile.Goal) // nil: the project has no such machine
-	spoil         func(w *world)            // what somebody does in between
-	moved         string                    // the name afterwards
+	spoil         func(w *world)          // what somebody does in between
+	moved         string                  // the name afterwards
 }
 
 func running(*reconcile.Goal)   {}

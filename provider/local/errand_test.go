@@ -99,7 +99,9 @@ func (h engineHost) Repair(ctx context.Context, s machine.Spec, expect *machine.
 	return h.Provider.Repair(ctx, s, expect, nil)
 }
 
-func (h engineHost) Start(ctx context.Context, id string) error { return h.Provider.Start(ctx, id, nil) }
+func (h engineHost) Start(ctx context.Context, id string) error {
+	return h.Provider.Start(ctx, id, nil)
+}
 
 func (h engineHost) Stop(ctx context.Context, id string) error {
 	return h.Provider.Stop(ctx, id, local.StopOptions{})
