@@ -155,7 +155,7 @@ func (a *source) readDisk() error {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	if info.Size > a.disk.Size() {
-		return fmt.Errorf("%s is cut off: its file system has %s and the file %s", f.Name(), size.Setting(info.Size), size.Setting(a.disk.Size()))
+		return fmt.Errorf("%s is truncated: its file system has %s, but the file has only %s", f.Name(), size.Setting(info.Size), size.Setting(a.disk.Size()))
 	}
 	if a.disk.Size() < machine.MinDisk {
 		return fmt.Errorf("%s has %s, but a disk must have at least %s", f.Name(), size.Setting(a.disk.Size()), size.Setting(machine.MinDisk))

@@ -302,7 +302,7 @@ func TestImportFails(t *testing.T) {
 			if err := os.Truncate(filepath.Join(dir, bundle.DiskFile), 80*size.MiB); err != nil {
 				t.Fatal(err)
 			}
-		}, "cut off"},
+		}, "truncated"},
 		"an invalid disk": {func(t *testing.T, _ store, _ *Import, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, bundle.DiskFile), make([]byte, 1<<20), 0o600); err != nil {
 				t.Fatal(err)

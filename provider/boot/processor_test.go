@@ -60,7 +60,7 @@ func TestNestedVirtualizationNeedsTheHostsProcessor(t *testing.T) {
 	}
 	caps.Nested, caps.NestedWhy = false, "switched off"
 	err = checkNested(wanted, processor{arch: "amd64"}, caps)
-	if !errors.As(err, &refused) || refused.Why != "switched off" || !strings.Contains(refused.Remedy(), "use a host that can") {
+	if !errors.As(err, &refused) || refused.Why != "switched off" || !strings.Contains(refused.Remedy(), "use a host that supports it") {
 		t.Errorf("on a host without it: %v", err)
 	}
 }
