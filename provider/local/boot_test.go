@@ -8,7 +8,7 @@ import (
 	"github.com/stead-vm/stead/provider/bundle"
 )
 
-func TestAGuestIsToldHowManyFilesItsHostCanHoldOpen(t *testing.T) {
+func TestSharedInodesLimitIsPassedToTheGuest(t *testing.T) {
 	p, s := newMac(t, newPublisher(t, "6.18.15"))
 	if err := p.Create(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func TestAGuestIsToldHowManyFilesItsHostCanHoldOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := bytes.Contains(initrd, []byte(`"sharedInodes":20000`)); got != want || !bytes.Contains(initrd, []byte(`"hostname"`)) {
-			t.Errorf("a limit of %d: the guest is told one: %v", limit, got)
+			t.Errorf("with a limit of %d, the guest gets one: %v", limit, got)
 		}
 	}
 }

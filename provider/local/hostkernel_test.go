@@ -19,25 +19,25 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// bootedKernel is the kernel that the machine's supervisor would boot.
+// bootedKernel returns the kernel that the machine's supervisor would boot.
 func bootedKernel(t *testing.T, p *Provider, id string) (path string, err error) {
 	t.Helper()
 	boot, err := p.Loader.Prepare(t.Context(), p.Bundles.Bundle(id), t.TempDir())
 	return boot.Config.Kernel, err
 }
 
-func TestPlanningNeedsNoKernelThatCanBeFetchedLater(t *testing.T) {
+func TestCheckDoesNotFetchKernels(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	if err := p.Check(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(p.kernelsDir()); pub.asked.Load() != 0 || !os.IsNotExist(err) {
-		t.Errorf("planning asked %d times, and left %v", pub.asked.Load(), err)
+		t.Errorf("Check made %d requests; kernels directory: %v", pub.asked.Load(), err)
 	}
 }
 
-func TestMakingAMachineFetchesItsDefaultKernelOnce(t *testing.T) {
+func TestCreateFetchesTheDefaultKernelOnce(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	var last transfer.Event
@@ -73,7 +73,7 @@ func TestMakingAMachineFetchesItsDefaultKernelOnce(t *testing.T) {
 	}
 }
 
-func TestMachinesMadeSideBySideShareOneFetch(t *testing.T) {
+func TestConcurrentCreatesShareOneFetch(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	var all sync.WaitGroup
@@ -87,12 +87,12 @@ func TestMachinesMadeSideBySideShareOneFetch(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := pub.asked.Load(); n != 2 { // how large it is, and for it
-		t.Errorf("there were %d requests", n)
+	if n := pub.asked.Load(); n != 2 { // for the size, and for the archive
+		t.Errorf("%d requests, want 2", n)
 	}
 }
 
-func TestStartingFetchesAKernelAndSupervisingDoesNot(t *testing.T) {
+func TestStartFetchesTheKernelAndSuperviseDoesNot(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	if err := p.Create(t.Context(), s, nil); err != nil {
@@ -106,18 +106,18 @@ func TestStartingFetchesAKernelAndSupervisingDoesNot(t *testing.T) {
 	if _, err := bootedKernel(t, p, "dev"); !errors.As(err, &later) || pub.asked.Load() != before {
 		t.Errorf("the supervisor says %v, after %d requests", err, pub.asked.Load()-before)
 	}
-	// There is no program to supervise with: that is found out last.
+	// Start fails last because there is no program to run as the supervisor.
 	var events atomic.Int32
 	err := p.Start(t.Context(), "dev", func(transfer.Event) { events.Add(1) })
 	if err == nil || !strings.Contains(err.Error(), "supervisor") || events.Load() == 0 || pub.asked.Load() == before {
 		t.Errorf("starting gave %v, %d events, %d requests", err, events.Load(), pub.asked.Load()-before)
 	}
 	if _, err := bootedKernel(t, p, "dev"); err != nil {
-		t.Errorf("then the supervisor says %v", err)
+		t.Errorf("after the fetch, the supervisor says %v", err)
 	}
 }
 
-// nestedMac is a Mac that could give machines /dev/kvm.
+// nestedMac is a Mac that supports nested virtualization.
 type nestedMac struct{ appleDriver }
 
 func (d nestedMac) Capabilities(ctx context.Context) (hypervisor.Capabilities, error) {
@@ -126,7 +126,7 @@ func (d nestedMac) Capabilities(ctx context.Context) (hypervisor.Capabilities, e
 	return caps, err
 }
 
-func TestADefaultKernelWithoutKVMIsRefusedBeforeAnythingIsMade(t *testing.T) {
+func TestDefaultKernelWithoutKVMIsRefusedFirst(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	p.Loader.Driver = nestedMac{}
@@ -154,14 +154,14 @@ func TestADefaultKernelWithoutKVMIsRefusedBeforeAnythingIsMade(t *testing.T) {
 	if err := p.Create(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
 	}
-	s.Virtualization = true // by hand, in its boot-config.json
+	s.Virtualization = true // as if edited in boot-config.json
 	if err := p.Bundles.Bundle("dev").WriteSettings(s.Settings); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, p.Start(t.Context(), "dev", nil))
 }
 
-func TestAMachineOfItsOwnKernelFetchesNone(t *testing.T) {
+func TestMachineWithItsOwnKernelFetchesNone(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	s.Kernel = filepath.Join(t.TempDir(), "Image")
@@ -173,7 +173,7 @@ func TestAMachineOfItsOwnKernelFetchesNone(t *testing.T) {
 	}
 }
 
-func TestAnInstalledKernelIsTakenBeforeAnyOther(t *testing.T) {
+func TestInstalledKernelIsPreferred(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	apples, err := filepath.EvalSymlinks(t.TempDir())
@@ -194,7 +194,7 @@ func TestAnInstalledKernelIsTakenBeforeAnyOther(t *testing.T) {
 	}
 }
 
-func TestAProcessorWithoutDefaultKernelIsSaidWhenPlanning(t *testing.T) {
+func TestCheckReportsAMissingDefaultKernel(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, _ := newMac(t, pub)
 	p.Loader.Driver = idleDriver{}
@@ -207,13 +207,13 @@ func TestAProcessorWithoutDefaultKernelIsSaidWhenPlanning(t *testing.T) {
 	}
 }
 
-func TestWithoutTheNetworkMachinesBootTheKernelThatIsThere(t *testing.T) {
+func TestOfflineMachinesBootTheExistingKernel(t *testing.T) {
 	old, pub := newPublisher(t, "6.12.1"), newPublisher(t, "6.18.15")
 	p, s := newMac(t, old)
 	if err := p.Create(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
 	}
-	// A newer stead wants another kernel.
+	// A newer version of stead has another default kernel.
 	source := p.Loader.Kernels.(kernel.FetchedDefaults)
 	source.Archive = pub.Archive
 	source.Archive.URL = "http://127.0.0.1:1/kernel.tar.zst"

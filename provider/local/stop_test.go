@@ -17,8 +17,8 @@ import (
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
-// withSilentSupervisor is a provider whose machine "dev" has a supervisor that does not listen yet, and
-// the lock that this one has.
+// withSilentSupervisor returns a provider whose machine "dev" has a supervisor that does not
+// listen yet, and that supervisor's lock.
 func withSilentSupervisor(t *testing.T) (*Provider, *flock.Flock) {
 	t.Helper()
 	p := newProvider(t)
@@ -33,7 +33,7 @@ func withSilentSupervisor(t *testing.T) (*Provider, *flock.Flock) {
 	return p, alive
 }
 
-func TestStopAsksASupervisorThatListensOnlyLater(t *testing.T) {
+func TestStopRetriesASilentSupervisor(t *testing.T) {
 	p, alive := withSilentSupervisor(t)
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
@@ -52,14 +52,14 @@ func TestStopAsksASupervisorThatListensOnlyLater(t *testing.T) {
 		jsonhttp.Answer(w, supervisor.Status{State: supervisor.StateStopped})
 		_ = alive.Unlock()
 	})}
-	go func() { _ = server.Serve(l) }() // it ends with the test
+	go func() { _ = server.Serve(l) }() // ends with the test
 	t.Cleanup(func() { server.Close() })
 	if err := <-stopped; err != nil || !asked {
 		t.Errorf("Stop = %v, asked: %v", err, asked)
 	}
 }
 
-func TestStopIsDoneWhenTheSupervisorIsGone(t *testing.T) {
+func TestStopEndsWithTheSupervisor(t *testing.T) {
 	p, alive := withSilentSupervisor(t)
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
@@ -71,7 +71,7 @@ func TestStopIsDoneWhenTheSupervisorIsGone(t *testing.T) {
 	}
 }
 
-func TestStopOfASupervisorThatNeverListensEndsWithItsContext(t *testing.T) {
+func TestStopOfASilentSupervisorEndsWithItsContext(t *testing.T) {
 	p, _ := withSilentSupervisor(t)
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
