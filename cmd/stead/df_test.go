@@ -14,7 +14,7 @@ import (
 	"github.com/stead-vm/stead/schemas"
 )
 
-// someUsage has something of everything that can be in it.
+// someUsage returns a report with every optional field.
 func someUsage() usage.Report {
 	return usage.Report{Home: "/home/me/.local/share/stead", Unneeded: 4096, Groups: []usage.Group{
 		{
@@ -32,7 +32,7 @@ func someUsage() usage.Report {
 	}}
 }
 
-func TestDfIsWhatItsSchemaSays(t *testing.T) {
+func TestDfMatchesItsSchema(t *testing.T) {
 	raw, err := json.Marshal(report(someUsage()))
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestDfIsWhatItsSchemaSays(t *testing.T) {
 	}
 }
 
-// conforms checks a document against a schema that describes each of its keys.
+// conforms checks that a document matches a schema, which must describe each of its keys.
 func conforms(t *testing.T, schema, document []byte) {
 	t.Helper()
 	if err := validate(schema, document); err != nil {
@@ -77,7 +77,7 @@ func validate(schema, document []byte) error {
 	return compiled.Validate(v)
 }
 
-// keys are the names of all that is inside v.
+// keys returns the names of all keys in v.
 func keys(v any, seen map[string]bool) (names []string) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -96,24 +96,24 @@ func keys(v any, seen map[string]bool) (names []string) {
 	return names
 }
 
-func TestDfShowsGroupsAndOnDemandWhatIsInThem(t *testing.T) {
-	const brief = `WHAT      COUNT  SIZE    REAL    RECLAIMABLE
-images    1      10M     9M      1M
-machines  1      64G     3G      0B
-kernels   0      0B      0B      0B
-all              64.01G  3.009G  1M
+func TestDf(t *testing.T) {
+	const brief = `TYPE      COUNT  SIZE      REAL     RECLAIMABLE
+images    1      10.0 MiB  9.0 MiB  1.0 MiB
+machines  1      64.0 GiB  3.0 GiB  0 B
+kernels   0      0 B       0 B      0 B
+total            64.0 GiB  3.0 GiB  1.0 MiB
 
-"stead image prune" frees 4K that nothing needs; with --disks and --all up to 1M.
+"stead image prune" frees 4.0 KiB of unused data; with --disks and --all it frees up to 1.0 MiB.
 `
-	const verbose = `WHAT                           COUNT  SIZE    REAL    RECLAIMABLE  OF
-images                         1      10M     9M      1M
-  docker.io/library/debian:12         8M      8M      0B           api, dev
-machines                       1      64G     3G      0B
-  dev                                 64G     3G      0B           acme
-kernels                        0      0B      0B      0B
-all                                   64.01G  3.009G  1M
+	const verbose = `TYPE                           COUNT  SIZE      REAL     RECLAIMABLE  USED BY
+images                         1      10.0 MiB  9.0 MiB  1.0 MiB
+  docker.io/library/debian:12         8.0 MiB   8.0 MiB  0 B          api, dev
+machines                       1      64.0 GiB  3.0 GiB  0 B
+  dev                                 64.0 GiB  3.0 GiB  0 B          acme
+kernels                        0      0 B       0 B      0 B
+total                                 64.0 GiB  3.0 GiB  1.0 MiB
 
-"stead image prune" frees 4K that nothing needs; with --disks and --all up to 1M.
+"stead image prune" frees 4.0 KiB of unused data; with --disks and --all it frees up to 1.0 MiB.
 `
 	for want, all := range map[string]bool{brief: false, verbose: true} {
 		var out strings.Builder

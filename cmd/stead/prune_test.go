@@ -7,7 +7,7 @@ import (
 	"github.com/stead-vm/stead/provider/image"
 )
 
-func TestImagesThatOnlyAFileBringsBackAreMarked(t *testing.T) {
+func TestPruneMarksImagesFromFiles(t *testing.T) {
 	var out strings.Builder
 	a := &app{out: &out}
 	err := a.listUnused([]image.Entry{
@@ -19,7 +19,7 @@ func TestImagesThatOnlyAFileBringsBackAreMarked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(out.String()) {
-		if marked := strings.Contains(line, "only its file brings it back"); marked != strings.Contains(line, "local/dev:1") {
+		if marked := strings.Contains(line, "imported: cannot be pulled again"); marked != strings.Contains(line, "local/dev:1") {
 			t.Errorf("%q", line)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// signalRecorder is a session that tells what signals came.
+// signalRecorder is a session that records signals.
 type signalRecorder chan ssh.Signal
 
 func (h signalRecorder) Signal(sig ssh.Signal) error { h <- sig; return nil }
@@ -21,7 +21,7 @@ func raise(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-func TestASignalWaitsForItsCommandToStart(t *testing.T) {
+func TestSignalWaitsForTheCommandToStart(t *testing.T) {
 	h := make(signalRecorder, 4)
 	r := relaySignals(h, false, func() { t.Error("hung up") })
 	raise(t, syscall.SIGUSR1)
@@ -34,11 +34,11 @@ func TestASignalWaitsForItsCommandToStart(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	if sig := r.end(); sig != 0 {
-		t.Errorf("it hung up on %s", sig)
+		t.Errorf("hung up on %s", sig)
 	}
 }
 
-func TestASignalEndsACommandThatDoesNotStart(t *testing.T) {
+func TestSignalEndsACommandThatDoesNotStart(t *testing.T) {
 	h := make(signalRecorder, 4)
 	up := make(chan struct{})
 	begun := time.Now()
@@ -46,14 +46,14 @@ func TestASignalEndsACommandThatDoesNotStart(t *testing.T) {
 	raise(t, syscall.SIGTERM)
 	<-up
 	if sig := r.end(); sig != syscall.SIGTERM || len(h) > 0 {
-		t.Errorf("hung up on %v, %d were passed on", sig, len(h))
+		t.Errorf("hung up on %v, %d signals passed on", sig, len(h))
 	}
 	if d := time.Since(begun); d < startPatience {
-		t.Errorf("it had %s to start", d)
+		t.Errorf("hung up after %s", d)
 	}
 }
 
-func TestTheSecondInterruptHangsUp(t *testing.T) {
+func TestSecondInterruptHangsUp(t *testing.T) {
 	h := make(signalRecorder, 4)
 	var ups atomic.Int32
 	r := relaySignals(h, false, func() { ups.Add(1) })

@@ -17,7 +17,7 @@ import (
 	"github.com/stead-vm/stead/schemas"
 )
 
-// driftedProject is a project of which a machine was set by hand, and whose plan partly fails.
+// driftedProject returns a project with drift, whose plan fails in part.
 func driftedProject() (reconcile.Situation, *reconciletest.Host) {
 	owner := machine.Owner{Project: "acme", File: "/acme/machines.hcl"}
 	spec := func(id string, cpus int) machine.Spec {
@@ -41,7 +41,7 @@ func driftedProject() (reconcile.Situation, *reconciletest.Host) {
 	}, h
 }
 
-// showApply plans and applies with a view.
+// showApply plans and applies driftedProject, and shows it in a view.
 func showApply(t *testing.T, v project.View) {
 	t.Helper()
 	s, h := driftedProject()
@@ -59,7 +59,7 @@ func showApply(t *testing.T, v project.View) {
 	v.Outcome(plan, did, err)
 }
 
-func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {
+func TestJSONLinesMatchTheirSchema(t *testing.T) {
 	var out bytes.Buffer
 	showApply(t, &jsonView{w: &out, now: time.Now})
 	seen := map[string]bool{}
@@ -78,25 +78,25 @@ func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {
 		}
 	}
 	if !strings.HasPrefix(out.String(), `{"type":"version"`) {
-		t.Errorf("the first line is no version:\n%s", &out)
+		t.Errorf("the first line is not a version:\n%s", &out)
 	}
 }
 
-func TestTheEndOfAnApplySaysWhatWasDoneAndWhatWasNot(t *testing.T) {
-	var out, passing bytes.Buffer
-	a := &app{out: &out, err: &passing, cause: func() error { return nil }}
+func TestOutcomeOfAnApply(t *testing.T) {
+	var out, progress bytes.Buffer
+	a := &app{out: &out, err: &progress, cause: func() error { return nil }}
 	showApply(t, a.view(false))
 	for _, want := range []string{
 		"Changed outside of machines.hcl", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
-		"Done: 1 restarted, 1 deleted.", "Failed: db.", "Not begun: web.", `"stead apply" continues`,
+		"Done: 1 restarted, 1 deleted.", "Failed: db.", "Not started: web.", `Run "stead apply" to continue`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q:\n%s", want, &out)
 		}
 	}
-	for _, want := range []string{"api: restart done", "db: creating", "db: create failed", "Interrupt again"} {
-		if !strings.Contains(passing.String(), want) {
-			t.Errorf("what passes lacks %q:\n%s", want, &passing)
+	for _, want := range []string{"api: restart done", "db: creating", "db: create failed", "Press Ctrl-C again"} {
+		if !strings.Contains(progress.String(), want) {
+			t.Errorf("the progress output lacks %q:\n%s", want, &progress)
 		}
 	}
 }
