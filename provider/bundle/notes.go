@@ -113,7 +113,7 @@ func (n Notes) read(id string) (appliedMachine, error) {
 	var r projectRecord
 	err = json.Unmarshal(data, &r)
 	if err == nil && (r.Version != projectRecordVersion || r.Project != n.owner.Project) {
-		err = fmt.Errorf("form %d, of project %q", r.Version, r.Project)
+		err = fmt.Errorf("version %d, of project %q", r.Version, r.Project)
 	}
 	if err != nil {
 		return appliedMachine{}, fmt.Errorf("%s: %w", path, err)

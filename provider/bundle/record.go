@@ -70,7 +70,7 @@ type NewerFormError struct {
 }
 
 func (e *NewerFormError) Error() string {
-	return fmt.Sprintf("%s has form %d, written by stead %s; this stead reads forms up to %d",
+	return fmt.Sprintf("%s has format version %d, written by stead %s; this version of stead reads versions up to %d",
 		e.Path, e.Version, e.WrittenBy, recordVersion)
 }
 

@@ -73,7 +73,7 @@ func CheckPrivate(dir string) error {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.IsDir() || int(stat.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s must be a directory of yours with mode 0700, not %v", dir, info.Mode())
+		return fmt.Errorf("%s must be a directory that you own, with mode 0700, not %v", dir, info.Mode())
 	}
 	return nil
 }

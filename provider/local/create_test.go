@@ -332,7 +332,7 @@ func TestFirstMachineIsTheDefault(t *testing.T) {
 	if id, err := p.Bundles.Default(); err != nil || id != "" {
 		t.Errorf("default is %q, %v", id, err)
 	}
-	if err := p.Bundles.SetDefault("nobody"); err == nil {
+	if err := p.Bundles.SetDefault("missing"); err == nil {
 		t.Error("a missing machine became the default")
 	}
 }

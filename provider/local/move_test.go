@@ -158,7 +158,7 @@ func TestMoveFails(t *testing.T) {
 		t.Errorf("to a name that is taken: %v", err)
 	}
 	var missing *machine.NotFoundError
-	if err := p.Move(t.Context(), "nobody", "box", nil); !errors.As(err, &missing) {
+	if err := p.Move(t.Context(), "missing", "box", nil); !errors.As(err, &missing) {
 		t.Errorf("of a missing machine: %v", err)
 	}
 	if err := p.Move(t.Context(), "dev", "dev", nil); err == nil {

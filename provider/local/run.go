@@ -125,7 +125,7 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id strin
 		return false, context.Cause(ctx)
 	}
 	if err != nil {
-		err = fmt.Errorf("its supervisor does not end: %w", err)
+		err = fmt.Errorf("its supervisor did not end: %w", err)
 	}
 	return running, err
 }
@@ -180,7 +180,7 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("does not stop: %w", err)
+		return fmt.Errorf("did not stop: %w", err)
 	}
 	return awaitSupervisorEnd(ctx, b)
 }
@@ -193,7 +193,7 @@ func awaitSupervisorEnd(ctx context.Context, b bundle.Bundle) error {
 			return poll.Final(err)
 		}
 		if alive {
-			return errors.New("the supervisor does not end")
+			return errors.New("the supervisor did not end")
 		}
 		return nil
 	})

@@ -25,7 +25,7 @@ type Holder struct {
 // String describes the holder: "stead apply (pid 123, since 12:01:05, creating dev)".
 func (h Holder) String() string {
 	if h.PID == 0 {
-		return "another stead"
+		return "another stead process"
 	}
 	layout := time.TimeOnly
 	if time.Since(h.Since) > 12*time.Hour {

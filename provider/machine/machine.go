@@ -44,18 +44,18 @@ type Settings struct {
 func (s Settings) Check() error {
 	var errs []error
 	if s.CPUs < 1 {
-		errs = append(errs, fmt.Errorf("cpus is %d, it must be at least 1", s.CPUs))
+		errs = append(errs, fmt.Errorf("cpus is %d, but must be at least 1", s.CPUs))
 	}
 	if s.Memory < MinMemory {
-		errs = append(errs, fmt.Errorf("memory is %s, it must be at least %s", size.Setting(s.Memory), size.Setting(MinMemory)))
+		errs = append(errs, fmt.Errorf("memory is %s, but must be at least %s", size.Setting(s.Memory), size.Setting(MinMemory)))
 	}
 	if s.Disk < MinDisk {
-		errs = append(errs, fmt.Errorf("disk is %s, it must be at least %s", size.Setting(s.Disk), size.Setting(MinDisk)))
+		errs = append(errs, fmt.Errorf("disk is %s, but must be at least %s", size.Setting(s.Disk), size.Setting(MinDisk)))
 	}
 	switch s.HomeMount {
 	case HomeReadWrite, HomeReadOnly, HomeNone:
 	default:
-		errs = append(errs, fmt.Errorf("home mount is %q, it must be rw, ro or none", s.HomeMount))
+		errs = append(errs, fmt.Errorf("home mount is %q, but must be rw, ro or none", s.HomeMount))
 	}
 	return errors.Join(errs...)
 }

@@ -31,7 +31,7 @@ type Path struct {
 
 	// Skip reports whether to ignore an entry of a tree, by its path relative to Name. The
 	// contents of an ignored directory are ignored too. Default: ignore nothing.
-	Skip func(rel string, folder bool) bool
+	Skip func(rel string, dir bool) bool
 }
 
 // Options configure [New].
@@ -109,8 +109,8 @@ func (f *Follower) look() {
 		f.seen = now
 		// Only another look shows what changed in a directory before it was watched.
 		again = notified && (f.watcher == nil || now.hasNewDir(before))
-		for dir := range before.folders {
-			if f.watcher != nil && !now.folders[dir] {
+		for dir := range before.dirs {
+			if f.watcher != nil && !now.dirs[dir] {
 				_ = f.watcher.Remove(dir) // fails if the directory, and so its watch, is gone
 			}
 		}
@@ -129,7 +129,7 @@ func (f *Follower) missing() bool {
 	for _, dir := range f.watcher.WatchList() {
 		watched[dir] = true
 	}
-	for dir, there := range f.seen.folders {
+	for dir, there := range f.seen.dirs {
 		if there && !watched[dir] {
 			return true
 		}
@@ -143,7 +143,7 @@ func (f *Follower) watchDir(dir string) bool {
 	if f.watcher == nil {
 		return false
 	}
-	if _, known := f.seen.folders[dir]; !known && remote(dir) {
+	if _, known := f.seen.dirs[dir]; !known && remote(dir) {
 		f.poll("other hosts may change this file system", dir)
 		return false
 	}

@@ -9,8 +9,8 @@ import (
 
 func TestFollower(t *testing.T) {
 	file := []Path{{Name: "p/machines.hcl"}}
-	tree := []Path{{Name: "context", Tree: true, Skip: func(rel string, folder bool) bool {
-		return rel == ".git" || folder && filepath.Base(rel) == "node_modules" || strings.HasSuffix(rel, ".log")
+	tree := []Path{{Name: "context", Tree: true, Skip: func(rel string, dir bool) bool {
+		return rel == ".git" || dir && filepath.Base(rel) == "node_modules" || strings.HasSuffix(rel, ".log")
 	}}}
 	tests := map[string]struct {
 		paths  []Path
@@ -114,7 +114,7 @@ func TestFollowerWatchesMovedInDirectories(t *testing.T) {
 	f.reported() // a check may have seen it first
 	// Follow was not called since.
 	f.mu.Lock()
-	known := f.seen.folders[f.path("context/inside/a/b/c")]
+	known := f.seen.dirs[f.path("context/inside/a/b/c")]
 	f.mu.Unlock()
 	if !known {
 		t.Error("a new directory is not watched")

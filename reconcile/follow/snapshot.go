@@ -15,15 +15,15 @@ const maxLinks = 40
 // snapshot is the state of the followed paths at one look. Its paths have no symbolic links,
 // because the system reports a directory under one name only.
 type snapshot struct {
-	enter   func(dir string) bool  // called before a directory is read
-	folders map[string]bool        // the results of enter, by directory
-	names   map[string]stamp       // the followed names, and symbolic links on the way to them
-	files   map[string]stamp       // the entries of trees, if they are stamped
-	trees   map[string]treeOptions // by directory
+	enter func(dir string) bool  // called before a directory is read
+	dirs  map[string]bool        // the results of enter, by directory
+	names map[string]stamp       // the followed names, and symbolic links on the way to them
+	files map[string]stamp       // the entries of trees, if they are stamped
+	trees map[string]treeOptions // by directory
 }
 
 type treeOptions struct {
-	skip func(rel string, folder bool) bool
+	skip func(rel string, dir bool) bool
 }
 
 // stamp identifies a version of a file. The zero stamp means that there is no file.
@@ -36,7 +36,7 @@ type stamp struct {
 
 func newSnapshot(enter func(dir string) bool) *snapshot {
 	return &snapshot{
-		enter: enter, folders: map[string]bool{}, names: map[string]stamp{}, files: map[string]stamp{}, trees: map[string]treeOptions{},
+		enter: enter, dirs: map[string]bool{}, names: map[string]stamp{}, files: map[string]stamp{}, trees: map[string]treeOptions{},
 	}
 }
 
@@ -138,13 +138,13 @@ func (s *snapshot) restamp(path string) {
 }
 
 func (s *snapshot) addDir(dir string) {
-	s.folders[dir] = s.enter(dir)
+	s.dirs[dir] = s.enter(dir)
 }
 
 // hasNewDir reports whether s has a directory that an earlier snapshot does not have.
 func (s *snapshot) hasNewDir(before *snapshot) bool {
-	for dir := range s.folders {
-		if _, known := before.folders[dir]; !known {
+	for dir := range s.dirs {
+		if _, known := before.dirs[dir]; !known {
 			return true
 		}
 	}
@@ -176,15 +176,15 @@ func (s *snapshot) walk(root string, t treeOptions, from string, stamps bool) {
 	})
 }
 
-func (t treeOptions) skips(root, path string, folder bool) bool {
+func (t treeOptions) skips(root, path string, dir bool) bool {
 	rel, err := filepath.Rel(root, path)
-	return err != nil || t.skip != nil && t.skip(rel, folder)
+	return err != nil || t.skip != nil && t.skip(rel, dir)
 }
 
 // counts reports whether a change of path is to be reported.
 func (s *snapshot) counts(path string) bool {
 	_, named := s.names[path]
-	if _, folder := s.folders[path]; named || folder {
+	if _, dir := s.dirs[path]; named || dir {
 		return true
 	}
 	_, _, ok := s.tree(path)
