@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// Options adjust [Apply].
+// Options configure [Apply].
 type Options struct {
-	Parallelism int         // machines that are worked on at the same time; default 4
-	Memory      int64       // bytes that machines which are worked on may have together; default: no bound
-	Events      func(Event) // default: nobody listens; never called twice at the same time
+	Parallelism int         // how many machines are changed at the same time; default: 4
+	Memory      int64       // bytes that machines changed at the same time may use together; default: no limit
+	Events      func(Event) // optional; calls do not overlap
 }
 
-// EventKind is what an [Event] tells.
+// EventKind is the kind of an [Event].
 type EventKind uint8
 
 // Kinds of events. Each change has one Began, some Stepped, and then one Done or
-// Failed. A change that is not begun has none.
+// Failed. A change that is not started has no events.
 const (
 	Began EventKind = iota
 	Stepped
@@ -34,27 +34,27 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("EventKind(%d)", uint8(k))
 }
 
-// Event is news of one machine while a plan is applied.
+// Event reports progress of one machine while a plan is applied.
 type Event struct {
 	ID     string
 	Action Action
 	Kind   EventKind
-	Step   string // Stepped: what is done from now on, for people
-	Err    error  // Failed: why
+	Step   string // for Stepped: the step that begins, as text to show
+	Err    error  // for Failed: the reason
 }
 
-// ChangeError says which machine could not be changed.
+// ChangeError reports a machine that could not be changed.
 type ChangeError struct {
 	ID     string
 	Action Action
-	Step   string // the part of the action that failed; empty: it was not begun
+	Step   string // the step of the action that failed; empty: the action was not started
 	Err    error
 }
 
 func (e *ChangeError) Error() string {
 	switch e.Step {
 	case "":
-		return fmt.Sprintf("machine %q: %s was not begun: %v", e.ID, e.Action, e.Err)
+		return fmt.Sprintf("machine %q: %s was not started: %v", e.ID, e.Action, e.Err)
 	case e.Action.String():
 		return fmt.Sprintf("machine %q: %s: %v", e.ID, e.Action, e.Err)
 	default:
@@ -64,27 +64,27 @@ func (e *ChangeError) Error() string {
 
 func (e *ChangeError) Unwrap() error { return e.Err }
 
-// SkippedError says that a machine was left as it was because another one, which it
-// depends on, failed.
+// SkippedError reports a machine that was not changed because a machine that it depends
+// on failed.
 type SkippedError struct {
-	On  string
-	Err error // why that failed
+	On  string // ID of the machine that failed
+	Err error  // why it failed
 }
 
 func (e *SkippedError) Error() string {
 	return fmt.Sprintf("it depends on machine %q, which failed", e.On)
 }
 
-// Unwrap gives the reason of the other one.
+// Unwrap returns the error of the machine that failed.
 func (e *SkippedError) Unwrap() error { return e.Err }
 
-// Apply makes a plan true. It changes nothing when the host refuses any of the
-// wanted machines. After that machines are worked on side by side, each when those it
-// comes after are done; one that fails stops only those. The error joins a
-// [*ChangeError] for each machine that is not as it should be.
+// Apply carries out a plan. It changes nothing if the host refuses any of the planned
+// machines. Otherwise it changes machines in parallel, each after the machines that its
+// After lists. A failure skips only the changes that come after it. The error joins a
+// [*ChangeError] for each machine that was not changed as planned.
 //
-// When ctx ends, steps that run finish or undo themselves and no other begins.
-// Planning and applying again continues from there.
+// When ctx ends, running steps finish or undo themselves and no further step begins. To
+// continue, plan and apply again.
 func Apply(ctx context.Context, prov Provider, plan Plan, o Options) error {
 	if o.Parallelism <= 0 {
 		o.Parallelism = 4
@@ -92,17 +92,17 @@ func Apply(ctx context.Context, prov Provider, plan Plan, o Options) error {
 	if err := check(ctx, prov, plan); err != nil {
 		return err
 	}
-	r := &run{prov: prov, tell: serialized(o.Events)}
+	r := &applier{prov: prov, tell: serialized(o.Events)}
 	return errors.Join(newSchedule(plan.Changes, o).carryOut(func(c Change) error { return r.change(ctx, c) })...)
 }
 
-// run is one application of a plan.
-type run struct {
+// applier applies one plan.
+type applier struct {
 	prov Provider
 	tell func(Event)
 }
 
-// check asks the host about every machine before anything is changed.
+// check asks the provider about every machine before anything is changed.
 func check(ctx context.Context, prov Provider, plan Plan) error {
 	var errs []error
 	for _, c := range plan.Changes {
@@ -116,7 +116,7 @@ func check(ctx context.Context, prov Provider, plan Plan) error {
 	return errors.Join(errs...)
 }
 
-// serialized makes a listener that several goroutines may call.
+// serialized returns an events function that several goroutines may call.
 func serialized(events func(Event)) func(Event) {
 	if events == nil {
 		return func(Event) {}

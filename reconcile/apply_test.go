@@ -31,7 +31,7 @@ func spec(id string) machine.Spec {
 	}
 }
 
-// situation is one of acme, which wants specs, on a host.
+// situation returns the situation in which acme declares specs on a host.
 func situation(h *reconciletest.Host, specs ...machine.Spec) reconcile.Situation {
 	s := reconcile.Situation{Owner: acme, Have: h.Machines(), Applied: h.Applied()}
 	for _, want := range specs {
@@ -40,8 +40,8 @@ func situation(h *reconciletest.Host, specs ...machine.Spec) reconcile.Situation
 	return s
 }
 
-// wanted is what a host should run, as a plan for what it has.
-func wanted(t *testing.T, h *reconciletest.Host, specs ...machine.Spec) reconcile.Plan {
+// planFor plans the host's way to the given machines.
+func planFor(t *testing.T, h *reconciletest.Host, specs ...machine.Spec) reconcile.Plan {
 	t.Helper()
 	plan, err := reconcile.Diff(situation(h, specs...))
 	if err != nil {
@@ -50,15 +50,15 @@ func wanted(t *testing.T, h *reconciletest.Host, specs ...machine.Spec) reconcil
 	return plan
 }
 
-// apply makes the host run the given machines.
+// apply plans and applies the given machines.
 func apply(t *testing.T, h *reconciletest.Host, specs ...machine.Spec) {
 	t.Helper()
-	if err := reconcile.Apply(t.Context(), h, wanted(t, h, specs...), reconcile.Options{}); err != nil {
+	if err := reconcile.Apply(t.Context(), h, planFor(t, h, specs...), reconcile.Options{}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestApplyTakesTheStepsOfEachAction(t *testing.T) {
+func TestStepsOfEachAction(t *testing.T) {
 	base := spec("dev")
 	with := func(edit func(*machine.Spec)) machine.Spec { s := base; edit(&s); return s }
 	stopped := machine.Machine{Spec: base, State: machine.Stopped}
@@ -69,17 +69,17 @@ func TestApplyTakesTheStepsOfEachAction(t *testing.T) {
 		want *machine.Spec
 		call []string
 	}{
-		"create":           {nil, &base, []string{"create dev", "start dev"}},
-		"none":             {&running, &base, nil},
-		"start":            {&stopped, &base, []string{"start dev"}},
-		"update":           {&running, ptr(with(func(s *machine.Spec) { s.Services = []string{"redis"} })), []string{"configure dev", "start dev", "services dev"}},
-		"reconfigure":      {&stopped, ptr(with(func(s *machine.Spec) { s.CPUs = 4 })), []string{"configure dev", "start dev"}},
-		"restart":          {&running, ptr(with(func(s *machine.Spec) { s.CPUs = 4 })), []string{"configure dev", "stop dev", "start dev"}},
-		"replace":          {&running, ptr(with(func(s *machine.Spec) { s.Digest = "sha256:2" })), []string{"replace dev", "start dev"}},
-		"repair":           {&broken, &base, []string{"repair dev", "start dev"}},
-		"delete":           {&running, nil, []string{"delete dev"}},
-		"delete, stopped":  {&stopped, nil, []string{"delete dev"}},
-		"image name alone": {&running, ptr(with(func(s *machine.Spec) { s.Image = "debian:bookworm" })), []string{"configure dev", "start dev"}},
+		"create":          {nil, &base, []string{"create dev", "start dev"}},
+		"none":            {&running, &base, nil},
+		"start":           {&stopped, &base, []string{"start dev"}},
+		"update":          {&running, ptr(with(func(s *machine.Spec) { s.Services = []string{"redis"} })), []string{"configure dev", "start dev", "services dev"}},
+		"reconfigure":     {&stopped, ptr(with(func(s *machine.Spec) { s.CPUs = 4 })), []string{"configure dev", "start dev"}},
+		"restart":         {&running, ptr(with(func(s *machine.Spec) { s.CPUs = 4 })), []string{"configure dev", "stop dev", "start dev"}},
+		"replace":         {&running, ptr(with(func(s *machine.Spec) { s.Digest = "sha256:2" })), []string{"replace dev", "start dev"}},
+		"repair":          {&broken, &base, []string{"repair dev", "start dev"}},
+		"delete":          {&running, nil, []string{"delete dev"}},
+		"delete, stopped": {&stopped, nil, []string{"delete dev"}},
+		"image name only": {&running, ptr(with(func(s *machine.Spec) { s.Image = "debian:bookworm" })), []string{"configure dev", "start dev"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,8 +95,8 @@ func TestApplyTakesTheStepsOfEachAction(t *testing.T) {
 			if d := cmp.Diff(tt.call, h.Calls()); d != "" {
 				t.Errorf("calls mismatch (-want +got):\n%s", d)
 			}
-			if again := wanted(t, h, specs...); !again.Empty() {
-				t.Errorf("there is still something to do:\n%s", reconcile.Text(again))
+			if again := planFor(t, h, specs...); !again.Empty() {
+				t.Errorf("the plan is not empty:\n%s", reconcile.Text(again))
 			}
 		})
 	}
@@ -104,22 +104,22 @@ func TestApplyTakesTheStepsOfEachAction(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
-func TestHaltStopsAndApplyStartsAgain(t *testing.T) {
+func TestApplyStartsHaltedMachines(t *testing.T) {
 	h := reconciletest.New()
 	apply(t, h, spec("dev"))
 	if err := reconcile.Apply(t.Context(), h, reconcile.Halt(situation(h)), reconcile.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.Machines()[0].State; got != machine.Stopped {
-		t.Fatalf("after a halt the machine is %v", got)
+		t.Fatalf("after halt, the machine is %v", got)
 	}
 	apply(t, h, spec("dev"))
 	if got := h.Machines()[0].State; got != machine.Running {
-		t.Errorf("after another apply the machine is %v", got)
+		t.Errorf("after another apply, the machine is %v", got)
 	}
 }
 
-func TestOneFailureStopsNoOtherMachine(t *testing.T) {
+func TestFailureDoesNotStopOtherMachines(t *testing.T) {
 	h := reconciletest.New()
 	broken := errors.New("no kernel")
 	h.Fail = func(op, id string) error {
@@ -129,11 +129,11 @@ func TestOneFailureStopsNoOtherMachine(t *testing.T) {
 		return nil
 	}
 	for parallelism := range 4 {
-		plan := wanted(t, h, spec("a"), spec("b"), spec("c"))
+		plan := planFor(t, h, spec("a"), spec("b"), spec("c"))
 		err := reconcile.Apply(t.Context(), h, plan, reconcile.Options{Parallelism: parallelism})
 		var failed *reconcile.ChangeError
 		if !errors.Is(err, broken) || !errors.As(err, &failed) || failed.ID != "b" || failed.Step != "start" {
-			t.Fatalf("Apply = %v, want the failure of b's start", err)
+			t.Fatalf("Apply = %v, want the error of starting b", err)
 		}
 		var running []string
 		for _, m := range h.Machines() {
@@ -147,7 +147,7 @@ func TestOneFailureStopsNoOtherMachine(t *testing.T) {
 	}
 }
 
-func TestNothingChangesWhenTheHostRefusesOneMachine(t *testing.T) {
+func TestNothingChangesIfTheHostRefusesAMachine(t *testing.T) {
 	h := reconciletest.New()
 	h.Fail = func(op, id string) error {
 		if op == "check" && id != "a" {
@@ -155,16 +155,16 @@ func TestNothingChangesWhenTheHostRefusesOneMachine(t *testing.T) {
 		}
 		return nil
 	}
-	err := reconcile.Apply(t.Context(), h, wanted(t, h, spec("a"), spec("b"), spec("c")), reconcile.Options{})
+	err := reconcile.Apply(t.Context(), h, planFor(t, h, spec("a"), spec("b"), spec("c")), reconcile.Options{})
 	if err == nil || !strings.Contains(err.Error(), `"b"`) || !strings.Contains(err.Error(), `"c"`) {
 		t.Errorf("Apply = %v, want an error that names both machines", err)
 	}
 	if calls := h.Calls(); len(calls) != 0 {
-		t.Errorf("the host was told to %v", calls)
+		t.Errorf("the host was changed: %v", calls)
 	}
 }
 
-func TestARefusedSettingLeavesTheMachineRunning(t *testing.T) {
+func TestRefusedSettingLeavesMachineRunning(t *testing.T) {
 	h := reconciletest.New()
 	apply(t, h, spec("dev"))
 	h.Fail = func(op, _ string) error {
@@ -175,7 +175,7 @@ func TestARefusedSettingLeavesTheMachineRunning(t *testing.T) {
 	}
 	other := spec("dev")
 	other.CPUs = 4
-	if err := reconcile.Apply(t.Context(), h, wanted(t, h, other), reconcile.Options{}); err == nil {
+	if err := reconcile.Apply(t.Context(), h, planFor(t, h, other), reconcile.Options{}); err == nil {
 		t.Fatal("Apply hid the failure")
 	}
 	if got := h.Machines()[0].State; got != machine.Running {
@@ -183,7 +183,7 @@ func TestARefusedSettingLeavesTheMachineRunning(t *testing.T) {
 	}
 }
 
-func TestServicesThatFailedAreTriedAgain(t *testing.T) {
+func TestFailedServicesAreRetried(t *testing.T) {
 	h := reconciletest.New()
 	apply(t, h, spec("dev"))
 	other := spec("dev")
@@ -194,16 +194,16 @@ func TestServicesThatFailedAreTriedAgain(t *testing.T) {
 		}
 		return nil
 	}
-	if err := reconcile.Apply(t.Context(), h, wanted(t, h, other), reconcile.Options{}); err == nil {
+	if err := reconcile.Apply(t.Context(), h, planFor(t, h, other), reconcile.Options{}); err == nil {
 		t.Fatal("Apply hid the failure")
 	}
 	h.Fail = nil
-	if plan := wanted(t, h, other); plan.Count(reconcile.Update) != 1 {
+	if plan := planFor(t, h, other); plan.Count(reconcile.Update) != 1 {
 		t.Errorf("the next plan does not try again:\n%s", reconcile.Text(plan))
 	}
 }
 
-func TestNoStepBeginsAfterAnInterrupt(t *testing.T) {
+func TestNoStepStartsAfterAnInterrupt(t *testing.T) {
 	h := reconciletest.New()
 	ctx, interrupt := context.WithCancelCause(t.Context())
 	why := errors.New("interrupted")
@@ -213,19 +213,19 @@ func TestNoStepBeginsAfterAnInterrupt(t *testing.T) {
 		}
 		return nil
 	}
-	err := reconcile.Apply(ctx, h, wanted(t, h, spec("a"), spec("b")), reconcile.Options{Parallelism: 1})
+	err := reconcile.Apply(ctx, h, planFor(t, h, spec("a"), spec("b")), reconcile.Options{Parallelism: 1})
 	if !errors.Is(err, why) {
-		t.Errorf("Apply = %v, want the reason of the interrupt", err)
+		t.Errorf("Apply = %v, want the cause of the interrupt", err)
 	}
 	if d := cmp.Diff([]string{"create a"}, h.Calls()); d != "" {
 		t.Errorf("calls mismatch (-want +got):\n%s", d)
 	}
 	if got := h.Machines()[0].State; got != machine.Stopped {
-		t.Errorf("the step that ran was not finished: a is %v", got)
+		t.Errorf("the running step did not finish: a is %v", got)
 	}
 }
 
-func TestEventsTellTheLifeOfAChange(t *testing.T) {
+func TestEventsOfAChange(t *testing.T) {
 	h := reconciletest.New()
 	h.Fail = func(op, id string) error {
 		if op == "create" && id == "bad" {
@@ -234,13 +234,13 @@ func TestEventsTellTheLifeOfAChange(t *testing.T) {
 		return nil
 	}
 	got := map[string][]string{}
-	events := func(e reconcile.Event) { // without a lock: Apply never calls it twice at the same time
+	events := func(e reconcile.Event) { // needs no lock: calls do not overlap
 		got[e.ID] = append(got[e.ID], strings.TrimSpace(e.Kind.String()+" "+e.Step))
 		if (e.Err != nil) != (e.Kind == reconcile.Failed) || e.Action != reconcile.Create {
 			t.Errorf("unexpected event %+v", e)
 		}
 	}
-	if err := reconcile.Apply(t.Context(), h, wanted(t, h, spec("bad"), spec("good")), reconcile.Options{Events: events}); err == nil {
+	if err := reconcile.Apply(t.Context(), h, planFor(t, h, spec("bad"), spec("good")), reconcile.Options{Events: events}); err == nil {
 		t.Fatal("Apply hid the failure")
 	}
 	want := map[string][]string{
@@ -252,7 +252,7 @@ func TestEventsTellTheLifeOfAChange(t *testing.T) {
 	}
 }
 
-func TestNeverMoreMachinesAtATimeThanAllowed(t *testing.T) {
+func TestParallelismIsLimited(t *testing.T) {
 	h := reconciletest.New()
 	var specs []machine.Spec
 	for i := range 9 {
@@ -270,7 +270,7 @@ func TestNeverMoreMachinesAtATimeThanAllowed(t *testing.T) {
 		}
 		most = max(most, len(open))
 	}
-	if err := reconcile.Apply(t.Context(), h, wanted(t, h, specs...), reconcile.Options{Parallelism: 3, Events: events}); err != nil {
+	if err := reconcile.Apply(t.Context(), h, planFor(t, h, specs...), reconcile.Options{Parallelism: 3, Events: events}); err != nil {
 		t.Fatal(err)
 	}
 	if most > 3 {
@@ -278,12 +278,12 @@ func TestNeverMoreMachinesAtATimeThanAllowed(t *testing.T) {
 	}
 }
 
-func TestAChangeErrorNamesTheMachineAndTheStep(t *testing.T) {
+func TestChangeErrorNamesMachineAndStep(t *testing.T) {
 	why := errors.New("disk full")
 	for want, err := range map[string]reconcile.ChangeError{
-		`machine "a": create: disk full`:                {ID: "a", Action: reconcile.Create, Step: "create", Err: why},
-		`machine "a": restart: stop: disk full`:         {ID: "a", Action: reconcile.Restart, Step: "stop", Err: why},
-		`machine "a": replace was not begun: disk full`: {ID: "a", Action: reconcile.Replace, Err: why},
+		`machine "a": create: disk full`:                  {ID: "a", Action: reconcile.Create, Step: "create", Err: why},
+		`machine "a": restart: stop: disk full`:           {ID: "a", Action: reconcile.Restart, Step: "stop", Err: why},
+		`machine "a": replace was not started: disk full`: {ID: "a", Action: reconcile.Replace, Err: why},
 	} {
 		if got := err.Error(); got != want {
 			t.Errorf("the error is %q, want %q", got, want)

@@ -8,10 +8,10 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// Declare is the opposite of [Desired]: a machine of the host as a project file would have
-// it, so that a project which adopts the machine has nothing to change. Of the defaults
-// Settings, Platform, User and Digest are needed. What a file cannot say is in the
-// comments, each a sentence. A broken machine cannot be declared: it is not known.
+// Declare is the inverse of [Desired]: it returns the declaration for an existing machine,
+// such that a project that adopts the machine has nothing to change. It uses Settings,
+// Platform, User and Digest of the defaults. The comments, each one sentence, hold what a
+// project file cannot express. The machine must not be broken: its settings are unknown.
 func Declare(m machine.Machine, d Defaults) config.Declaration {
 	out := config.Declaration{Machine: config.Machine{
 		Name: m.ID, Image: m.Image, Kernel: m.Kernel, Virtualization: m.Virtualization, Services: m.Services,
@@ -37,19 +37,19 @@ func Declare(m machine.Machine, d Defaults) config.Declaration {
 		case config.Sayable(amount.have):
 			*amount.to = amount.have
 		default:
-			say("Its %s is %s, which cannot be written here.", amount.name, size.Setting(amount.have))
+			say("Its %s is %s, which a project file cannot express.", amount.name, size.Setting(amount.have))
 		}
 	}
 	if digest, err := d.Digest(m.Image, m.Platform); err != nil || digest != m.Digest {
-		// By now the reference means another image, or nobody knows what it means: that must
-		// not make another machine of this one.
+		// The reference now means another image, or cannot be resolved. Neither may replace the
+		// machine.
 		out.Machine.Lifecycle.KeepImage = true
 	}
 	if m.Platform != d.Platform {
 		out.Machine.Platform = m.Platform
 	}
 	if m.User != d.User {
-		say("Its user is %s and you are %s: applying this replaces it.", userText(m.User), userText(d.User))
+		say("Its user is %s, but you are %s: applying this file replaces the machine.", userText(m.User), userText(d.User))
 	}
 	return out
 }

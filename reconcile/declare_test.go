@@ -16,14 +16,15 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// fataler is a test, or a check of one.
+// fataler is a *testing.T or a *rapid.T.
 type fataler interface {
 	Fatal(args ...any)
 	Helper()
 }
 
-// declared is the project that machines are declared in.
-func declared(t fataler, dir string, d reconcile.Defaults, machines ...machine.Machine) (*config.Project, string) {
+// writeProject writes the declarations of machines to a project file, and loads it. It also
+// returns the file's text.
+func writeProject(t fataler, dir string, d reconcile.Defaults, machines ...machine.Machine) (*config.Project, string) {
 	t.Helper()
 	var list []config.Declaration
 	for _, m := range machines {
@@ -45,11 +46,11 @@ func declared(t fataler, dir string, d reconcile.Defaults, machines ...machine.M
 	return p, text.String()
 }
 
-func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
+func TestDeclaredMachinesNeedNoChangeOnceAdopted(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		d := defaults()
-		known := rapid.Bool().Draw(t, "the image is still known")
+		known := rapid.Bool().Draw(t, "image resolves")
 		d.Digest = func(string, platform.Platform) (string, error) {
 			if !known {
 				return "", errors.New("not found")
@@ -73,7 +74,7 @@ func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
 			}
 			machines = append(machines, m)
 		}
-		p, text := declared(t, dir, d, machines...)
+		p, text := writeProject(t, dir, d, machines...)
 		for i := range machines {
 			machines[i].Owner = reconcile.OwnerOf(p)
 		}
@@ -87,12 +88,12 @@ func TestAProjectThatAdoptsWhatItDeclaresHasNothingToChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !plan.Empty() {
-			t.Errorf("%s\nleaves to do:\n%s", text, reconcile.Text(plan))
+			t.Errorf("%s\nplans:\n%s", text, reconcile.Text(plan))
 		}
 	})
 }
 
-func TestDeclareWritesWhatIsNotTheDefaultAndSaysTheRest(t *testing.T) {
+func TestDeclareOmitsDefaults(t *testing.T) {
 	d := defaults()
 	m := machine.Machine{Spec: spec("dev"), State: machine.Running}
 	m.Digest, m.Settings = "sha256:of debian:12 for linux/amd64", d.Settings
@@ -101,28 +102,28 @@ func TestDeclareWritesWhatIsNotTheDefaultAndSaysTheRest(t *testing.T) {
 		has  []string
 		not  []string
 	}{
-		"defaults are left out": {
+		"defaults are omitted": {
 			func(*machine.Machine) {},
 			[]string{`image = "debian:12"`},
 			[]string{"cpus", "memory", "disk", "kernel", "virtualization", "home_mount", "services", "state", "lifecycle"},
 		},
 		"a stopped machine stays stopped": {func(m *machine.Machine) { m.State = machine.Stopped }, []string{`state = "stopped"`}, nil},
-		"a tag that has moved on must not replace it": {
+		"a tag that now means another image": {
 			func(m *machine.Machine) { m.Digest = "sha256:0" }, []string{`on_image_change = "keep"`}, nil,
 		},
-		"a size that no file can say": {
+		"a size that a file cannot express": {
 			func(m *machine.Machine) { m.Disk = 512 << 20 }, []string{"# Its disk is 512M"}, []string{"disk ="},
 		},
-		"somebody else's user": {
-			func(m *machine.Machine) { m.User.UID = 7 }, []string{"# Its user is ada (7:1000) and you are ada (1000:1000): applying this replaces it."}, nil,
+		"another user": {
+			func(m *machine.Machine) { m.User.UID = 7 }, []string{"# Its user is ada (7:1000), but you are ada (1000:1000): applying this file replaces the machine."}, nil,
 		},
 		"another platform": {func(m *machine.Machine) { m.Platform = arm64 }, []string{`platform = "linux/arm64"`}, nil},
-		"whose it is":      {func(*machine.Machine) {}, []string{"# Belongs to project acme (/acme/machines.hcl)."}, nil},
+		"the owner":        {func(*machine.Machine) {}, []string{"# Belongs to project acme (/acme/machines.hcl)."}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			edited := m
 			tt.edit(&edited)
-			_, text := declared(t, t.TempDir(), d, edited)
+			_, text := writeProject(t, t.TempDir(), d, edited)
 			for _, want := range tt.has {
 				if !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
 					t.Errorf("%q is not in\n%s", want, text)

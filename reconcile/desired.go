@@ -11,47 +11,47 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// Defaults is what a project file leaves to the host.
+// Defaults holds what a project file leaves to the host.
 type Defaults struct {
-	Settings machine.Settings  // required: for what a machine does not set
-	Platform platform.Platform // required: of the images
-	User     machine.User      // required: who the machines' user is
+	Settings machine.Settings  // required; for settings that a machine does not declare
+	Platform platform.Platform // required; the platform of images
+	User     machine.User      // required; the user in the machines
 
-	// Digest resolves an image reference for a platform. Required; it is asked once
-	// for each of both.
+	// Digest resolves an image reference for a platform. Required. It is called once
+	// for each pair of reference and platform.
 	Digest func(ref string, p platform.Platform) (string, error)
 
-	// Built tells which image the sources of a build make: its reference, and its
-	// digest, empty while it is not built. Required where a machine has a build.
+	// Built returns the image that a build makes from its current sources: its reference,
+	// and its digest, which is empty if it is not built yet. Required if a machine has a build.
 	Built func(b machine.Build, p platform.Platform) (reference, digest string, err error)
 
-	// Found are the machines of this host. One whose file does not speak about its
-	// disk keeps the size it has: nobody loses data by deleting a line.
+	// Found holds the machines of this host. A machine whose block does not set disk keeps
+	// the size that it has, so that deleting that line loses no data.
 	Found []machine.Machine
 }
 
-// OwnerOf is the owner of a project's machines.
+// OwnerOf returns the owner of a project's machines.
 func OwnerOf(p *config.Project) machine.Owner {
 	return machine.Owner{Project: p.Name, File: p.File}
 }
 
-// Desired completes a project's machines with what the host adds, sorted by ID.
-// Its error joins one for each machine whose image cannot be resolved.
+// Desired returns a project's machines, completed with the host's defaults and sorted by
+// ID. Its error joins one error for each machine whose image cannot be resolved.
 func Desired(p *config.Project, d Defaults) ([]Goal, error) {
-	answers := map[string]answer{}
+	images := map[string]resolvedImage{}
 	before := MovedOf(p)
-	wanted := make([]Goal, 0, len(p.Machines))
+	goals := make([]Goal, 0, len(p.Machines))
 	var errs []error
 	for _, m := range p.Machines {
-		have := d.found(m.Name, before[m.Name], OwnerOf(p))
-		a := d.ask(m, have, answers)
-		if a.err != nil {
-			errs = append(errs, fmt.Errorf("%s: image of machine %q: %w", m.Pos, m.Name, a.err))
+		have := d.existing(m.Name, before[m.Name], OwnerOf(p))
+		img := d.resolve(m, have, images)
+		if img.err != nil {
+			errs = append(errs, fmt.Errorf("%s: image of machine %q: %w", m.Pos, m.Name, img.err))
 			continue
 		}
-		wanted = append(wanted, Goal{
+		goals = append(goals, Goal{
 			Spec: machine.Spec{
-				ID: m.Name, Image: a.reference, Digest: cmp.Or(builtDigest(have, a), a.digest), Build: a.build,
+				ID: m.Name, Image: img.reference, Digest: cmp.Or(builtDigest(have, img), img.digest), Build: img.build,
 				Platform: d.platform(m), User: d.User, Owner: OwnerOf(p),
 				Settings: d.settings(m, have), PreventDestroy: m.Lifecycle.PreventDestroy,
 			},
@@ -61,10 +61,10 @@ func Desired(p *config.Project, d Defaults) ([]Goal, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return sorted(wanted, func(w Goal) string { return w.ID }), nil
+	return sorted(goals, func(w Goal) string { return w.ID }), nil
 }
 
-// MovedOf are the names that a project's machines had before, by their new ones.
+// MovedOf returns the former names of a project's machines, by their new names.
 func MovedOf(p *config.Project) map[string]string {
 	moved := map[string]string{}
 	for _, m := range p.Moved {
@@ -73,47 +73,47 @@ func MovedOf(p *config.Project) map[string]string {
 	return moved
 }
 
-// answer is what an image means now.
-type answer struct {
+// resolvedImage is the image that a machine's block means now.
+type resolvedImage struct {
 	reference, digest string
 	build             *machine.Build
 	err               error
 }
 
-// ask tells what the image of m means, asking once for machines of the same image. A
-// machine that keeps its image outlasts it: nobody is asked, and no digest is told, until
-// another machine is to be made of it.
-func (d *Defaults) ask(m config.Machine, have *machine.Machine, answers map[string]answer) answer {
+// resolve returns the image of m. It resolves each image once and keeps the result in
+// images. A machine with on_image_change = "keep" needs its image only when it is created or
+// replaced: until then the image, which may be gone, is not resolved and has no digest.
+func (d *Defaults) resolve(m config.Machine, have *machine.Machine, images map[string]resolvedImage) resolvedImage {
 	if m.Lifecycle.KeepImage && m.Build == nil && have.Digest != "" {
-		return answer{reference: m.Image}
+		return resolvedImage{reference: m.Image}
 	}
-	question := fmt.Sprintf("%s %s %+v", d.platform(m), m.Image, m.Build)
-	a, asked := answers[question]
-	if !asked {
-		a = d.image(m)
-		answers[question] = a
+	key := fmt.Sprintf("%s %s %+v", d.platform(m), m.Image, m.Build)
+	img, known := images[key]
+	if !known {
+		img = d.image(m)
+		images[key] = img
 	}
-	return a
+	return img
 }
 
-func (d *Defaults) image(m config.Machine) (a answer) {
+func (d *Defaults) image(m config.Machine) (img resolvedImage) {
 	if m.Build == nil {
-		a.reference = m.Image
-		a.digest, a.err = d.Digest(m.Image, d.platform(m))
-		return a
+		img.reference = m.Image
+		img.digest, img.err = d.Digest(m.Image, d.platform(m))
+		return img
 	}
-	a.build = (*machine.Build)(m.Build)
-	a.reference, a.digest, a.err = d.Built(*a.build, d.platform(m))
-	return a
+	img.build = (*machine.Build)(m.Build)
+	img.reference, img.digest, img.err = d.Built(*img.build, d.platform(m))
+	return img
 }
 
 func (d *Defaults) platform(m config.Machine) platform.Platform {
 	return cmp.Or(m.Platform, d.Platform)
 }
 
-// found is the machine of a name, or the owner's that had its name before and is to be
-// moved, or one without anything.
-func (d *Defaults) found(id, before string, owner machine.Owner) *machine.Machine {
+// existing returns the machine named id, or else the owner's machine named before, which
+// is to be moved, or else an empty machine.
+func (d *Defaults) existing(id, before string, owner machine.Owner) *machine.Machine {
 	none := &machine.Machine{}
 	for i := range d.Found {
 		switch m := &d.Found[i]; {
@@ -126,17 +126,16 @@ func (d *Defaults) found(id, before string, owner machine.Owner) *machine.Machin
 	return none
 }
 
-// builtDigest is the digest of an existing machine that was made of the same sources,
-// or "". Their image may have been removed since, or built again: that is no reason to
-// lose the machine.
-func builtDigest(have *machine.Machine, a answer) string {
-	if a.build != nil && have.Image == a.reference {
+// builtDigest returns the digest of an existing machine that was created from the same
+// sources, or "". If their image was removed or built again since, the machine is kept.
+func builtDigest(have *machine.Machine, img resolvedImage) string {
+	if img.build != nil && have.Image == img.reference {
 		return have.Digest
 	}
 	return ""
 }
 
-// settings fills in what a machine's block leaves out.
+// settings returns a machine's settings, with defaults for what its block omits.
 func (d *Defaults) settings(m config.Machine, have *machine.Machine) machine.Settings {
 	return machine.Settings{
 		CPUs:           cmp.Or(m.CPUs, d.Settings.CPUs),
@@ -149,7 +148,7 @@ func (d *Defaults) settings(m config.Machine, have *machine.Machine) machine.Set
 	}
 }
 
-// foundDisk is the size of a machine's disk, or 0.
+// foundDisk returns the size of a machine's disk in bytes, or 0 if it is unknown.
 func foundDisk(m *machine.Machine) int64 {
 	if m.Booted != nil {
 		return max(m.Disk, m.Booted.Disk)

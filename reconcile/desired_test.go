@@ -13,7 +13,7 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// defaults are those of a host with 8 processors and 16 GiB.
+// defaults returns the defaults of a host with 8 processors and 16 GiB.
 func defaults() reconcile.Defaults {
 	return reconcile.Defaults{
 		Settings: machine.Settings{CPUs: 4, Memory: 8 << 30, Disk: 64 << 30, HomeMount: machine.HomeReadWrite},
@@ -26,7 +26,7 @@ func defaults() reconcile.Defaults {
 	}
 }
 
-func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
+func TestDesiredAddsDefaults(t *testing.T) {
 	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
 		{Name: "bare", Image: "debian:12"},
 		{
@@ -59,12 +59,12 @@ func TestDesiredAddsWhatTheFileLeavesOut(t *testing.T) {
 	}
 }
 
-func TestABuiltImageIsTheOneThatItsSourcesMake(t *testing.T) {
+func TestDesiredImageOfABuild(t *testing.T) {
 	sources := &config.Build{Context: "/acme/images", Target: "dev", Args: map[string]string{"A": "1"}}
 	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
 		{Name: "a", Build: sources}, {Name: "b", Build: sources},
 	}}
-	made := func(reference, digest string) machine.Machine {
+	existing := func(reference, digest string) machine.Machine {
 		m := machine.Machine{Spec: spec("a"), State: machine.Stopped}
 		m.Image, m.Digest = reference, digest
 		return m
@@ -75,11 +75,11 @@ func TestABuiltImageIsTheOneThatItsSourcesMake(t *testing.T) {
 		want   string // digest of a
 		plan   reconcile.Action
 	}{
-		"it is built when it is wanted":                     {"", nil, "", reconcile.Create},
-		"one that is there is taken":                        {"sha256:1", nil, "sha256:1", reconcile.Create},
-		"other sources make another machine":                {"", []machine.Machine{made("local/build:0", "sha256:0")}, "", reconcile.Replace},
-		"a machine outlasts its image":                      {"", []machine.Machine{made("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
-		"the same sources built again are no other machine": {"sha256:1", []machine.Machine{made("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
+		"a new machine needs the build":                 {"", nil, "", reconcile.Create},
+		"an image that is already built is used":        {"sha256:1", nil, "sha256:1", reconcile.Create},
+		"changed sources replace the machine":           {"", []machine.Machine{existing("local/build:0", "sha256:0")}, "", reconcile.Replace},
+		"a machine whose image was removed is kept":     {"", []machine.Machine{existing("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
+		"the same sources built again keep the machine": {"sha256:1", []machine.Machine{existing("local/build:1", "sha256:0")}, "sha256:0", reconcile.Reconfigure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
@@ -97,10 +97,10 @@ func TestABuiltImageIsTheOneThatItsSourcesMake(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := specs[0]; got.Image != "local/build:1" || got.Digest != tt.want || got.Build == nil {
-				t.Errorf("a is made of %s %q, want %q", got.Image, got.Digest, tt.want)
+				t.Errorf("a has the image %s %q, want %q", got.Image, got.Digest, tt.want)
 			}
 			if asked != 1 {
-				t.Errorf("the sources of two machines were read %d times", asked)
+				t.Errorf("the sources of two machines were resolved %d times, want once", asked)
 			}
 			plan, err := reconcile.Diff(reconcile.Situation{Owner: acme, Want: specs[:1], Have: d.Found})
 			if err != nil {
@@ -113,7 +113,7 @@ func TestABuiltImageIsTheOneThatItsSourcesMake(t *testing.T) {
 	}
 }
 
-func TestDeletingTheLineOfADiskLosesNothing(t *testing.T) {
+func TestOmittedDiskKeepsItsSize(t *testing.T) {
 	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{{Name: "dev", Image: "debian:12"}}}
 	large := spec("dev")
 	large.Disk = 128 << 30
@@ -124,10 +124,10 @@ func TestDeletingTheLineOfADiskLosesNothing(t *testing.T) {
 		have machine.Machine
 		want int64
 	}{
-		"a larger disk stays large":         {machine.Machine{Spec: large, State: machine.Stopped}, 128 << 30},
-		"a smaller disk stays small":        {machine.Machine{Spec: small, State: machine.Stopped}, 32 << 30},
-		"a disk is as large as it was made": {machine.Machine{Spec: small, State: machine.Running, Booted: &grown}, 128 << 30},
-		"an unreadable one is the default":  {machine.Machine{Spec: machine.Spec{ID: "dev"}, State: machine.Broken}, 64 << 30},
+		"a larger disk stays large":                        {machine.Machine{Spec: large, State: machine.Stopped}, 128 << 30},
+		"a smaller disk stays small":                       {machine.Machine{Spec: small, State: machine.Stopped}, 32 << 30},
+		"the booted size counts":                           {machine.Machine{Spec: small, State: machine.Running, Booted: &grown}, 128 << 30},
+		"the size of an unreadable machine is the default": {machine.Machine{Spec: machine.Spec{ID: "dev"}, State: machine.Broken}, 64 << 30},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := defaults()
@@ -143,7 +143,7 @@ func TestDeletingTheLineOfADiskLosesNothing(t *testing.T) {
 	}
 }
 
-func TestDesiredNamesEveryImageThatCannotBeResolved(t *testing.T) {
+func TestDesiredReportsEveryUnresolvedImage(t *testing.T) {
 	at := func(line int) config.Position { return config.Position{File: "machines.hcl", Line: line} }
 	p := &config.Project{Machines: []config.Machine{
 		{Name: "a", Image: "gone", Pos: at(1)},
@@ -170,11 +170,11 @@ func TestDesiredNamesEveryImageThatCannotBeResolved(t *testing.T) {
 		}
 	}
 	if asked["gone"] != 1 {
-		t.Errorf("one reference was resolved %d times", asked["gone"])
+		t.Errorf("a reference was resolved %d times, want once", asked["gone"])
 	}
 }
 
-func TestAMovedMachineKeepsWhatItsFileLeavesOut(t *testing.T) {
+func TestMovedMachineKeepsOmittedSettings(t *testing.T) {
 	p := &config.Project{
 		Name: "acme", File: "/acme/machines.hcl",
 		Machines: []config.Machine{{Name: "box", Build: &config.Build{Context: "/acme"}}},
@@ -191,9 +191,9 @@ func TestAMovedMachineKeepsWhatItsFileLeavesOut(t *testing.T) {
 		disk   int64
 		digest string
 	}{
-		"its disk stays as large, and outlasts its image": {dev, 128 << 30, "sha256:0"},
-		"also after its folder was moved":                 {before, 128 << 30, "sha256:0"},
-		"somebody else's of the old name is another one":  {theirs, 64 << 30, ""},
+		"disk size and digest are kept":                          {dev, 128 << 30, "sha256:0"},
+		"also after the directory was moved":                     {before, 128 << 30, "sha256:0"},
+		"another owner's machine of the old name does not count": {theirs, 64 << 30, ""},
 	} {
 		d := defaults()
 		d.Found = []machine.Machine{tt.have}
@@ -207,14 +207,14 @@ func TestAMovedMachineKeepsWhatItsFileLeavesOut(t *testing.T) {
 	}
 }
 
-func TestAMachineThatKeepsItsImageOutlastsIt(t *testing.T) {
+func TestKeptImageNeedNotResolve(t *testing.T) {
 	p := &config.Project{Name: "acme", File: "/acme/machines.hcl", Machines: []config.Machine{
 		{Name: "dev", Image: "gone:1", Lifecycle: config.Lifecycle{KeepImage: true}},
 	}}
 	d := defaults()
 	d.Digest = func(string, platform.Platform) (string, error) { return "", errors.New("the registry is gone") }
 	if _, err := reconcile.Desired(p, d); err == nil {
-		t.Error("a machine that is not there yet has an image that nobody knows")
+		t.Error("a new machine got an image that cannot be resolved")
 	}
 	have := machine.Machine{Spec: spec("dev"), State: machine.Running}
 	have.Image, have.Settings = "gone:1", d.Settings
@@ -227,8 +227,8 @@ func TestAMachineThatKeepsItsImageOutlastsIt(t *testing.T) {
 		replace []string
 		plan    string
 	}{
-		"it is as it should be":    {nil, "No changes"},
-		"it can still be replaced": {[]string{"dev"}, "(known when it is pulled)"},
+		"no change":     {nil, "No changes"},
+		"a replacement": {[]string{"dev"}, "(known after pull)"},
 	} {
 		plan, err := reconcile.Diff(reconcile.Situation{Owner: acme, Want: want, Have: d.Found, Replace: tt.replace})
 		if err != nil {

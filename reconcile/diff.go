@@ -9,14 +9,14 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// Diff plans how the machines that were found become the wanted ones. It needs
-// no host: equal arguments give equal plans, whatever their order.
+// Diff plans the changes that turn the machines that the host has into those that the
+// project wants. It is pure, and the order of the machines does not matter.
 //
-// Machines of another owner are never in a plan. Where one has a wanted name the error
-// holds a [*ClashError] for each such name, and a [*PreventedError] for each disk that
-// would be lost and must not be. With an error there is no plan.
+// Machines of another owner are never in a plan. The error joins a [*ClashError] for each
+// wanted name that another owner's machine has, and a [*PreventedError] for each disk that
+// must not be lost but would be. With an error, the plan is empty.
 func Diff(s Situation) (Plan, error) {
-	have, err := s.found()
+	have, err := s.inventory()
 	if err != nil {
 		return Plan{}, err
 	}
@@ -35,7 +35,7 @@ func Diff(s Situation) (Plan, error) {
 		c := Change{ID: w.ID, Stopped: w.Stopped}
 		switch {
 		case m == nil:
-			c.Action, c.Attrs, c.Want = Create, created(&w.Spec), &w.Spec
+			c.Action, c.Attrs, c.Want = Create, createAttrs(&w.Spec), &w.Spec
 		case !owns(s.Owner, m):
 			errs = append(errs, clash(m, s.Owner))
 			continue
@@ -63,12 +63,12 @@ func Diff(s Situation) (Plan, error) {
 	return plan, nil
 }
 
-// checkNames refuses a plan for machines that are neither wanted nor there.
+// checkNames returns an error if Target or Replace name a machine that the project does not have.
 func (s *Situation) checkNames(have inventory) error {
 	var unknown []string
 	for _, id := range slices.Concat(s.Target, s.Replace) {
 		m := have[id]
-		if s.wanted(id) == nil && (m == nil || m.Owner != s.Owner) && !slices.Contains(unknown, id) {
+		if s.goal(id) == nil && (m == nil || m.Owner != s.Owner) && !slices.Contains(unknown, id) {
 			unknown = append(unknown, id)
 		}
 	}
@@ -78,8 +78,8 @@ func (s *Situation) checkNames(have inventory) error {
 	return nil
 }
 
-// prevented tells whether the change loses a disk that must not be lost. What a machine
-// in the file may lose the file says; of one that is not in it any more, its own record.
+// prevented reports whether the change loses a disk that must not be lost. The file's
+// prevent_destroy counts for machines in the file, and the recorded one for all others.
 func (c *Change) prevented() bool {
 	switch c.Action {
 	case Replace:
@@ -91,7 +91,7 @@ func (c *Change) prevented() bool {
 	}
 }
 
-// Destroy plans the end of every machine of the owner, dependents first. Its error holds
+// Destroy plans to delete every machine of the owner, dependents first. Its error joins
 // a [*PreventedError] for each disk that must not be lost.
 func Destroy(s Situation) (Plan, error) {
 	targets := s.targets(s.dependents)
@@ -114,8 +114,7 @@ func Destroy(s Situation) (Plan, error) {
 	return plan, nil
 }
 
-// Halt plans the stop of every machine of the owner that runs, dependents first. Disks
-// are kept.
+// Halt plans to stop every running machine of the owner, dependents first. Disks are kept.
 func Halt(s Situation) Plan {
 	var plan Plan
 	for _, m := range sorted(s.Have, func(m machine.Machine) string { return m.ID }) {
@@ -127,21 +126,20 @@ func Halt(s Situation) Plan {
 	return plan
 }
 
-// owns tells whether a plan of owner may change m. A broken machine whose owner
-// cannot be read is nobody's: who wants its name may repair it, for that keeps
-// its disk.
+// owns reports whether a plan of owner may change m. If a broken machine's owner cannot be
+// read, every project that declares its name may repair it, because a repair keeps the disk.
 func owns(owner machine.Owner, m *machine.Machine) bool {
-	return m.Owner == owner || moved(owner, m) || m.State == machine.Broken && !legible(m)
+	return m.Owner == owner || moved(owner, m) || m.State == machine.Broken && !readable(m)
 }
 
-// moved tells whether m is owner's from before its folder was moved: it belongs to a
-// project of the same name whose file is gone.
+// moved reports whether m is owner's from before the project's directory was moved: m
+// belongs to a project of the same name whose file is gone.
 func moved(owner machine.Owner, m *machine.Machine) bool {
 	return m.OwnerGone && m.Owner.Project == owner.Project
 }
 
-// legible tells whether it is known what m is: its image is always recorded.
-func legible(m *machine.Machine) bool { return m.Digest != "" || m.Owner != machine.Owner{} }
+// readable reports whether m's record could be read: every record has a digest or an owner.
+func readable(m *machine.Machine) bool { return m.Digest != "" || m.Owner != machine.Owner{} }
 
 func active(m *machine.Machine) bool {
 	return m.State == machine.Running || m.State == machine.Booting
@@ -159,7 +157,7 @@ func (s *Situation) compare(c *Change, w *Goal, have *machine.Machine) {
 	}
 	s.decide(c, &want, w.Stopped, have)
 	if c.Action == Replace || slices.Contains(s.Replace, w.ID) {
-		// A machine that is made anew has no image to keep.
+		// A machine that is replaced uses the new image.
 		want = w.Spec
 		s.decide(c, &want, w.Stopped, have)
 	}
@@ -175,7 +173,7 @@ func (s *Situation) compare(c *Change, w *Goal, have *machine.Machine) {
 	c.Want, c.Have = &want, have
 }
 
-// decide finds out what differs and what that takes.
+// decide sets the action of c and the differences that lead to it.
 func (s *Situation) decide(c *Change, want *machine.Spec, wantStopped bool, have *machine.Machine) {
 	if have.State == machine.Broken {
 		c.Action, c.Attrs = compareBroken(want, have)
@@ -184,11 +182,11 @@ func (s *Situation) decide(c *Change, want *machine.Spec, wantStopped bool, have
 	}
 	if slices.Contains(s.Replace, want.ID) {
 		c.Action = Replace
-		c.Attrs = append(c.Attrs, AttrChange{Name: "replacement", New: "asked for", ForcesReplacement: true})
+		c.Attrs = append(c.Attrs, AttrChange{Name: "replacement", New: "requested", ForcesReplacement: true})
 	}
 }
 
-// compareBroken repairs, unless the machine is known to be another one.
+// compareBroken decides on a repair, unless the machine is known to need a replacement.
 func compareBroken(want *machine.Spec, have *machine.Machine) (Action, []AttrChange) {
 	var attrs []AttrChange
 	for _, f := range fields {
@@ -202,42 +200,43 @@ func compareBroken(want *machine.Spec, have *machine.Machine) (Action, []AttrCha
 	return Repair, nil
 }
 
-// compareWhole looks at two things that can differ from what is wanted: the
-// machine's files, and what it was booted with. Who ran `set` on a running
-// machine has changed only the first.
+// compareWhole compares two things with what is wanted: the machine's files, and the
+// settings that it was booted with. Editing the settings of a running machine changes only
+// the files.
 func (s *Situation) compareWhole(want *machine.Spec, wantStopped bool, have *machine.Machine) (Action, []AttrChange) {
 	files, now := &have.Spec, &have.Spec
 	if active(have) && have.Booted != nil {
 		booted := have.Spec
-		booted.Disk = have.Booted.Disk // the file's is only a wish until the next start
+		booted.Disk = have.Booted.Disk // the size in the file applies at the next start
 		if !wantStopped {
 			booted.Settings = *have.Booted
 		}
 		now = &booted
 	} else if have.DiskSize > 0 {
 		asleep := have.Spec
-		asleep.Disk = max(have.DiskSize, min(have.Disk, want.Disk)) // a wish to grow may be taken back
+		// A larger size in the file that was not applied yet can be reverted.
+		asleep.Disk = max(have.DiskSize, min(have.Disk, want.Disk))
 		now = &asleep
 	}
 	var attrs []AttrChange
 	need := None
 	for _, f := range fields {
-		wish := f.text(want)
+		goal := f.text(want)
 		switch {
-		case f.text(now) != wish:
+		case f.text(now) != goal:
 			diff := f.change(now, want)
 			action := f.action(now, want)
 			if s.NoRestart && action == Restart && active(have) {
 				diff.Pending = true
-				if action = Reconfigure; f.text(files) == wish {
-					action = None // it was left pending before
+				if action = Reconfigure; f.text(files) == goal {
+					action = None // an earlier plan left it pending
 				}
 			}
 			attrs = append(attrs, diff)
 			need = max(need, action)
-		case f.text(files) != wish:
+		case f.text(files) != goal:
 			diff := f.change(files, want)
-			diff.ForcesReplacement = false // the machine is as wanted, only its files are not
+			diff.ForcesReplacement = false // only the files differ
 			attrs = append(attrs, diff)
 			need = max(need, Reconfigure)
 		}
@@ -248,7 +247,7 @@ func (s *Situation) compareWhole(want *machine.Spec, wantStopped bool, have *mac
 	return runningIn(need, have.State), attrs
 }
 
-// action is what a field's difference takes on a running machine.
+// action returns the action that applies f's difference to a running machine.
 func (f *field) action(from, to *machine.Spec) Action {
 	switch {
 	case f.replaces(from, to):
@@ -262,8 +261,8 @@ func (f *field) action(from, to *machine.Spec) Action {
 	}
 }
 
-// runningIn is what a running machine's need means for one in another state that is to
-// run in the end.
+// runningIn returns the action for a machine in the given state that should run in the end.
+// need is the action that the same differences would need if it ran.
 func runningIn(need Action, state machine.State) Action {
 	switch {
 	case need == None && state != machine.Running:
@@ -276,7 +275,7 @@ func runningIn(need Action, state machine.State) Action {
 	return need
 }
 
-// stoppedIn is the same for a machine that is not to run in the end.
+// stoppedIn is runningIn for a machine that should be stopped in the end.
 func stoppedIn(need Action, state machine.State) Action {
 	switch {
 	case need == Replace:
@@ -289,7 +288,7 @@ func stoppedIn(need Action, state machine.State) Action {
 	return None
 }
 
-// sorted is a copy of list in the order of its names.
+// sorted returns a copy of list, sorted by name.
 func sorted[T any](list []T, name func(T) string) []T {
 	return slices.SortedStableFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(name(a), name(b)) })
 }

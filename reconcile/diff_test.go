@@ -18,7 +18,7 @@ var (
 	ada   = machine.User{Name: "ada", UID: 1000, GID: 1000}
 )
 
-// spec is a wanted machine of acme, changed by edits.
+// spec returns the spec of a machine of acme, changed by edits.
 func spec(id string, edits ...func(*machine.Spec)) machine.Spec {
 	s := machine.Spec{
 		ID: id, Image: "debian:12", Digest: "sha256:" + strings.Repeat("1", 64), Platform: amd64,
@@ -33,7 +33,7 @@ func spec(id string, edits ...func(*machine.Spec)) machine.Spec {
 	return s
 }
 
-// situation is one of acme, which wants specs.
+// situation returns the situation in which acme declares specs.
 func situation(specs []machine.Spec, have []machine.Machine) Situation {
 	s := Situation{Owner: acme, Have: have}
 	for _, want := range specs {
@@ -42,7 +42,7 @@ func situation(specs []machine.Spec, have []machine.Machine) Situation {
 	return s
 }
 
-func destroyed(t *testing.T, have []machine.Machine) Plan {
+func destroyAll(t *testing.T, have []machine.Machine) Plan {
 	t.Helper()
 	plan, err := Destroy(situation(nil, have))
 	if err != nil {
@@ -51,7 +51,7 @@ func destroyed(t *testing.T, have []machine.Machine) Plan {
 	return plan
 }
 
-// stopped and running are s as found, with 3 GiB of data.
+// stopped and running return a machine with the spec s and 3 GiB of data.
 func stopped(s machine.Spec) machine.Machine {
 	return machine.Machine{Spec: s, State: machine.Stopped, DiskUsed: 3 << 30}
 }
@@ -63,7 +63,7 @@ func running(s machine.Spec) machine.Machine {
 	return m
 }
 
-// in is m in another state; set is m after somebody has edited its files.
+// in returns m in another state; set returns m after its files were edited.
 func in(state machine.State, m machine.Machine) machine.Machine { m.State = state; return m }
 
 func set(m machine.Machine, edits ...func(*machine.Spec)) machine.Machine {
@@ -73,7 +73,7 @@ func set(m machine.Machine, edits ...func(*machine.Spec)) machine.Machine {
 	return m
 }
 
-// sized is m with a disk of g GiB.
+// sized returns m with a disk of g GiB.
 func sized(g int64, m machine.Machine) machine.Machine { m.DiskSize = g << 30; return m }
 
 func cpus(n int) func(*machine.Spec)       { return func(s *machine.Spec) { s.CPUs = n } }
@@ -91,35 +91,35 @@ func forPlatform(p platform.Platform) func(*machine.Spec) {
 	return func(s *machine.Spec) { s.Platform = p }
 }
 
-// unreadable is a machine of which nothing is known but that it has data.
+// unreadable returns a broken machine of which only the disk usage is known.
 func unreadable(id string) machine.Machine {
 	return machine.Machine{Spec: machine.Spec{ID: id}, State: machine.Broken, Problem: "config.json is empty", DiskUsed: 3 << 30}
 }
 
-func TestDiffDecides(t *testing.T) {
+func TestDiff(t *testing.T) {
 	dev := spec("dev")
 	ones, twos := digest("1"), digest("2")
 	tests := map[string]struct {
 		want   []machine.Spec
 		have   []machine.Machine
 		action Action
-		attrs  string // what differs, as shown
+		attrs  string // the differences as a plan shows them
 	}{
-		"nothing is created": {
+		"a missing machine is created": {
 			[]machine.Spec{dev},
 			nil, Create,
 			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
 		},
-		"a machine that is gone is created": {
+		"an absent machine is created": {
 			[]machine.Spec{dev},
 			[]machine.Machine{in(machine.Absent, stopped(dev))},
 			Create,
 			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
 		},
-		"equal and running is left alone": {[]machine.Spec{dev}, []machine.Machine{running(dev)}, None, ""},
-		"equal and stopped is started":    {[]machine.Spec{dev}, []machine.Machine{stopped(dev)}, Start, ""},
-		"equal and booting is waited for": {[]machine.Spec{dev}, []machine.Machine{in(machine.Booting, running(dev))}, Start, ""},
-		"a running machine whose booted settings are unknown is judged by its files": {
+		"equal and running: no change":  {[]machine.Spec{dev}, []machine.Machine{running(dev)}, None, ""},
+		"equal and stopped: started":    {[]machine.Spec{dev}, []machine.Machine{stopped(dev)}, Start, ""},
+		"equal and booting: waited for": {[]machine.Spec{dev}, []machine.Machine{in(machine.Booting, running(dev))}, Start, ""},
+		"if booted settings are unknown, the files count": {
 			[]machine.Spec{dev}, []machine.Machine{in(machine.Running, stopped(dev))}, None, "",
 		},
 
@@ -145,9 +145,9 @@ func TestDiffDecides(t *testing.T) {
 			[]machine.Spec{spec("dev", services("b", "a"))},
 			[]machine.Machine{running(spec("dev", services("a", "b")))},
 			Update,
-			"services in the order b, a",
+			"services reordered: b, a",
 		},
-		"services that were written but not taken are tried again": {
+		"services that were written but not applied are retried": {
 			[]machine.Spec{dev},
 			[]machine.Machine{set(running(spec("dev", services())), services("postgresql"))},
 			Update,
@@ -160,13 +160,13 @@ func TestDiffDecides(t *testing.T) {
 		"other cpus reconfigure a stopped machine": {
 			[]machine.Spec{spec("dev", cpus(4))}, []machine.Machine{stopped(dev)}, Reconfigure, "cpus 2 -> 4",
 		},
-		"a setting that was set to the wanted value still needs its restart": {
+		"a setting that was edited to the declared value still needs a restart": {
 			[]machine.Spec{spec("dev", cpus(4))}, []machine.Machine{set(running(dev), cpus(4))}, Restart, "cpus 2 -> 4",
 		},
-		"a setting that was set but not booted with is only written back": {
+		"an edited setting that was not booted with is only written back": {
 			[]machine.Spec{dev}, []machine.Machine{set(running(dev), cpus(8))}, Reconfigure, "cpus 8 -> 2",
 		},
-		"a restart brings other services along": {
+		"a restart includes other services": {
 			[]machine.Spec{spec("dev", cpus(4), services())},
 			[]machine.Machine{running(dev)},
 			Restart,
@@ -181,22 +181,22 @@ func TestDiffDecides(t *testing.T) {
 		"a disk grows with a restart": {
 			[]machine.Spec{spec("dev", disk(128))}, []machine.Machine{running(dev)}, Restart, "disk 64G -> 128G",
 		},
-		"a disk that was set larger but has not grown is not lost": {
+		"a larger disk size that was not applied can be reverted": {
 			[]machine.Spec{dev}, []machine.Machine{set(running(dev), disk(128))}, Reconfigure, "disk 128G -> 64G",
 		},
-		"a disk that was set larger is not lost when it is stopped before it grew": {
+		"a larger disk size that was not applied can be reverted on a stopped machine": {
 			[]machine.Spec{dev},
 			[]machine.Machine{sized(64, set(stopped(dev), disk(128)))},
 			Reconfigure,
 			"disk 128G -> 64G",
 		},
-		"a disk that was set larger cannot shrink either": {
+		"a disk with a larger size in the files cannot shrink": {
 			[]machine.Spec{spec("dev", disk(32))},
 			[]machine.Machine{sized(64, set(stopped(dev), disk(128)))},
 			Replace,
 			"disk 64G -> 32G  # forces replacement",
 		},
-		"a disk that is larger than its files say cannot shrink to that": {
+		"a disk with a smaller size in the files cannot shrink": {
 			[]machine.Spec{spec("dev", disk(32))},
 			[]machine.Machine{sized(64, set(stopped(dev), disk(32)))},
 			Replace,
@@ -221,7 +221,7 @@ func TestDiffDecides(t *testing.T) {
 			Replace,
 			"digest sha256:111111111111 -> sha256:222222222222  # forces replacement",
 		},
-		"another name of the same image is only noted": {
+		"another name of the same image is only recorded": {
 			[]machine.Spec{spec("dev", image("debian:bookworm"), ones)},
 			[]machine.Machine{running(dev)},
 			Reconfigure,
@@ -246,12 +246,12 @@ func TestDiffDecides(t *testing.T) {
 			"user ada (1000:1000) -> ada (1001:1000)  # forces replacement",
 		},
 
-		"a machine that left the file is deleted":             {nil, []machine.Machine{running(dev)}, Delete, ""},
-		"a broken machine that left the file is deleted":      {nil, []machine.Machine{in(machine.Broken, stopped(dev))}, Delete, ""},
-		"a broken machine is repaired":                        {[]machine.Spec{dev}, []machine.Machine{in(machine.Broken, stopped(dev))}, Repair, ""},
-		"a machine whose owner cannot be read is repaired":    {[]machine.Spec{dev}, []machine.Machine{unreadable("dev")}, Repair, ""},
-		"a broken machine of another image is made anew":      {[]machine.Spec{spec("dev", twos)}, []machine.Machine{in(machine.Broken, stopped(dev))}, Replace, "digest sha256:111111111111 -> sha256:222222222222  # forces replacement"},
-		"what is unreadable in a broken machine is no reason": {[]machine.Spec{dev}, []machine.Machine{in(machine.Broken, set(stopped(dev), cpus(0), disk(0)))}, Repair, ""},
+		"a machine that left the file is deleted":              {nil, []machine.Machine{running(dev)}, Delete, ""},
+		"a broken machine that left the file is deleted":       {nil, []machine.Machine{in(machine.Broken, stopped(dev))}, Delete, ""},
+		"a broken machine is repaired":                         {[]machine.Spec{dev}, []machine.Machine{in(machine.Broken, stopped(dev))}, Repair, ""},
+		"a machine with an unreadable owner is repaired":       {[]machine.Spec{dev}, []machine.Machine{unreadable("dev")}, Repair, ""},
+		"a broken machine of another image is replaced":        {[]machine.Spec{spec("dev", twos)}, []machine.Machine{in(machine.Broken, stopped(dev))}, Replace, "digest sha256:111111111111 -> sha256:222222222222  # forces replacement"},
+		"unreadable settings of a broken machine do not count": {[]machine.Spec{dev}, []machine.Machine{in(machine.Broken, set(stopped(dev), cpus(0), disk(0)))}, Repair, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -270,7 +270,7 @@ func TestDiffDecides(t *testing.T) {
 				t.Errorf("attributes are\n%s\nwant\n%s", got, tt.attrs)
 			}
 			if lost := c.DataLost != 0; lost != c.Action.LosesDisk() || lost != plan.Destructive() {
-				t.Errorf("%v says that %d bytes are lost, the plan says destructive: %v", c.Action, c.DataLost, plan.Destructive())
+				t.Errorf("%v loses %d bytes, but Destructive() = %v", c.Action, c.DataLost, plan.Destructive())
 			}
 		})
 	}
@@ -287,12 +287,12 @@ func attrsText(c Change) string {
 	return strings.Join(texts, "; ")
 }
 
-func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
+func TestDiffLeavesMachinesOfOtherOwnersAlone(t *testing.T) {
 	others := map[string]machine.Owner{
-		"a person":                       {},
-		"another project":                {Project: "other", File: "/other/machines.hcl"},
-		"another project of the name":    {Project: "acme", File: "/copy/machines.hcl"},
-		"the file under a previous name": {Project: "acme-old", File: acme.File},
+		"no project":                       {},
+		"another project":                  {Project: "other", File: "/other/machines.hcl"},
+		"another project of the same name": {Project: "acme", File: "/copy/machines.hcl"},
+		"the file under a previous name":   {Project: "acme-old", File: acme.File},
 	}
 	for name, other := range others {
 		t.Run(name, func(t *testing.T) {
@@ -301,7 +301,7 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 			plan, err := Diff(situation([]machine.Spec{spec("dev"), spec("db"), spec("web")}, theirs))
 			var clash *ClashError
 			if !errors.As(err, &clash) || len(plan.Changes) != 0 {
-				t.Fatalf("a clash gave the plan %+v and %v", plan, err)
+				t.Fatalf("Diff = %+v, %v; want a ClashError and no plan", plan, err)
 			}
 			if clash.Owner != other || clash.Remedy() == "" {
 				t.Errorf("%+v does not name the owner %+v", clash, other)
@@ -315,25 +315,25 @@ func TestDiffNeverTouchesSomebodyElsesMachine(t *testing.T) {
 			if other != (machine.Owner{}) {
 				half := machine.Machine{Spec: machine.Spec{ID: "dev", Owner: other}, State: machine.Broken}
 				if _, err := Diff(situation([]machine.Spec{spec("dev")}, []machine.Machine{half})); !errors.As(err, &clash) {
-					t.Errorf("a broken machine of which only the owner is known was taken over: %v", err)
+					t.Errorf("Diff = %v for a broken machine whose owner is known, want a ClashError", err)
 				}
 			}
 
 			plan, err = Diff(situation(nil, theirs))
 			if err != nil || len(plan.Changes) != 0 {
-				t.Errorf("undeclared machines of somebody else gave %+v, %v", plan, err)
+				t.Errorf("Diff = %+v, %v for undeclared machines of another owner, want an empty plan", plan, err)
 			}
-			if len(destroyed(t, theirs).Changes)+len(Halt(situation(nil, theirs)).Changes) != 0 {
-				t.Error("destroy or halt reaches machines of somebody else")
+			if len(destroyAll(t, theirs).Changes)+len(Halt(situation(nil, theirs)).Changes) != 0 {
+				t.Error("destroy or halt changes machines of another owner")
 			}
 		})
 	}
 }
 
-func TestUnreadableMachineThatNobodyWantsIsLeftAlone(t *testing.T) {
+func TestUndeclaredUnreadableMachineIsLeftAlone(t *testing.T) {
 	plan, err := Diff(situation(nil, []machine.Machine{unreadable("dev")}))
 	if err != nil || len(plan.Changes) != 0 {
-		t.Errorf("Diff = %+v, %v; want nothing: whose it is cannot be known", plan, err)
+		t.Errorf("Diff = %+v, %v; want an empty plan: the owner is unknown", plan, err)
 	}
 }
 
@@ -346,8 +346,8 @@ func TestDestroyAndHalt(t *testing.T) {
 		plan Plan
 		want map[string]Action
 	}{
-		"destroy deletes whatever is there": {destroyed(t, have), map[string]Action{"db": Delete, "dev": Delete, "old": Delete, "web": Delete}},
-		"halt stops what runs":              {Halt(situation(nil, have)), map[string]Action{"db": Stop, "web": Stop}},
+		"destroy deletes every existing machine": {destroyAll(t, have), map[string]Action{"db": Delete, "dev": Delete, "old": Delete, "web": Delete}},
+		"halt stops running machines":            {Halt(situation(nil, have)), map[string]Action{"db": Stop, "web": Stop}},
 	} {
 		got := map[string]Action{}
 		for _, c := range tt.plan.Changes {

@@ -6,32 +6,32 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// Drift is what somebody has changed outside of the project file since the last apply,
-// as far as it still differs from what the file wants.
+// Drift is how one machine was changed outside of the project file since the last apply,
+// as far as it still differs from the file.
 type Drift struct {
 	ID    string
-	What  string       // for people: "was removed", "was stopped"; empty: see Attrs
-	Attrs []AttrChange // from what was applied to what was found
+	What  string       // text to show, such as "was removed" or "was stopped"; empty: see Attrs
+	Attrs []AttrChange // from the applied value to the one found
 }
 
-// drift compares what was found with what the last apply has left.
+// drift compares the machines that the host has with how the last apply left them.
 func (s *Situation) drift(have inventory, targets map[string]bool) []Drift {
 	var drifts []Drift
 	for _, id := range sortedKeys(s.Applied) {
-		w, applied := s.wanted(id), s.Applied[id]
+		w, applied := s.goal(id), s.Applied[id]
 		if w == nil || targets != nil && !targets[id] {
-			continue // nobody wants it back
+			continue // not in the plan
 		}
 		d := Drift{ID: id}
 		switch m := have[id]; {
 		case m == nil:
 			d.What = "was removed"
 		case !owns(s.Owner, m):
-			d.What = "belongs to somebody else"
+			d.What = "no longer belongs to this project"
 		case m.State == machine.Broken:
-			d.What = "cannot be read"
+			d.What = "has unreadable files"
 		default:
-			d.What, d.Attrs = drifted(&applied, w, m)
+			d.What, d.Attrs = machineDrift(&applied, w, m)
 		}
 		if d.What != "" || len(d.Attrs) > 0 {
 			drifts = append(drifts, d)
@@ -40,12 +40,12 @@ func (s *Situation) drift(have inventory, targets map[string]bool) []Drift {
 	return drifts
 }
 
-// drifted tells how a machine that is there differs from how it was left, where it is not
-// as wanted.
-func drifted(applied *machine.Baseline, w *Goal, m *machine.Machine) (what string, attrs []AttrChange) {
+// machineDrift returns how an existing machine differs from how the last apply left it,
+// where it also differs from the file.
+func machineDrift(applied *machine.Baseline, w *Goal, m *machine.Machine) (what string, attrs []AttrChange) {
 	switch {
 	case !applied.Created.IsZero() && !m.Created.Equal(applied.Created):
-		what = "was made anew"
+		what = "was created again"
 	case !applied.Stopped && m.State == machine.Stopped && !w.Stopped:
 		what = "was stopped"
 	case applied.Stopped && active(m) && w.Stopped:
@@ -61,8 +61,8 @@ func drifted(applied *machine.Baseline, w *Goal, m *machine.Machine) (what strin
 	return what, attrs
 }
 
-// driftOnly tells whether the change would not be planned had nobody touched the machine
-// since the last apply.
+// driftOnly reports whether the change only reverts drift: it would not be planned if the
+// machine were as the last apply left it.
 func (s *Situation) driftOnly(c *Change, w *Goal) bool {
 	applied, ok := s.Applied[w.ID]
 	if !ok || c.Action == None || c.From != "" {
@@ -72,15 +72,15 @@ func (s *Situation) driftOnly(c *Change, w *Goal) bool {
 	if applied.Stopped {
 		left.State, left.Booted = machine.Stopped, nil
 	}
-	undisturbed := Change{ID: w.ID}
-	s.compare(&undisturbed, w, &left)
-	return undisturbed.Action == None
+	undrifted := Change{ID: w.ID}
+	s.compare(&undrifted, w, &left)
+	return undrifted.Action == None
 }
 
-// Accept notes what was found as what was applied, for every machine of which the plan
-// tells drift. No machine is changed.
+// Accept records the found state as applied, for every machine with drift in the plan. It
+// changes no machine.
 func Accept(ctx context.Context, prov Provider, s Situation, p Plan) error {
-	have, err := s.found()
+	have, err := s.inventory()
 	if err != nil {
 		return err
 	}

@@ -2,17 +2,18 @@ package reconcile
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// ClashError says that a wanted name belongs to somebody else's machine.
+// ClashError reports a declared machine whose name another owner's machine already has.
 type ClashError struct {
 	ID    string
-	Owner machine.Owner // whose it is; zero: a person's
-	Gone  bool          // the owner's file is not there any more
-	Want  machine.Owner // who wants the name
+	Owner machine.Owner // of the existing machine; zero: it belongs to no project
+	Gone  bool          // the existing owner's project file does not exist any more
+	Want  machine.Owner // the project that declares the name
 }
 
 func clash(m *machine.Machine, want machine.Owner) *ClashError {
@@ -22,11 +23,11 @@ func clash(m *machine.Machine, want machine.Owner) *ClashError {
 func (e *ClashError) Error() string {
 	switch {
 	case e.Owner == machine.Owner{}:
-		return fmt.Sprintf("machine %q exists already and belongs to no project: somebody made it by hand", e.ID)
+		return fmt.Sprintf("machine %q already exists and belongs to no project: it was created with \"stead machine create\"", e.ID)
 	case e.Owner.File == e.Want.File:
-		return fmt.Sprintf("machine %q belongs to project %q, which is what this file was called before", e.ID, e.Owner.Project)
+		return fmt.Sprintf("machine %q belongs to project %q, the former name of this project", e.ID, e.Owner.Project)
 	case e.Gone:
-		return fmt.Sprintf("machine %q belongs to project %q, whose file %s is gone", e.ID, e.Owner.Project, e.Owner.File)
+		return fmt.Sprintf("machine %q belongs to project %q, whose file %s no longer exists", e.ID, e.Owner.Project, e.Owner.File)
 	default:
 		return fmt.Sprintf("machine %q belongs to project %q (%s)", e.ID, e.Owner.Project, e.Owner.File)
 	}
@@ -35,36 +36,36 @@ func (e *ClashError) Error() string {
 // Remedy says how to go on.
 func (e *ClashError) Remedy() string {
 	if e.Gone {
-		return fmt.Sprintf("if this is that project, moved, take the machine over by `stead adopt %s`, or write project = %q", e.ID, e.Owner.Project)
+		return fmt.Sprintf(`run "stead adopt %s" to take it over with its disk, or, if this is the same project, set project = %q`, e.ID, e.Owner.Project)
 	}
-	how := ""
+	force := ""
 	if (e.Owner != machine.Owner{}) && e.Owner.File != e.Want.File {
-		how = "--force "
+		force = "--force "
 	}
-	return fmt.Sprintf("take it over with its disk by `stead adopt %s%s`, or choose another name", how, e.ID)
+	return fmt.Sprintf(`run "stead adopt %s%s" to take it over with its disk, or choose another name`, force, e.ID)
 }
 
-// MoveError says that a machine cannot get its new name.
+// MoveError reports a machine that cannot be renamed, because its new name is taken.
 type MoveError struct{ From, To string }
 
 func (e *MoveError) Error() string {
-	return fmt.Sprintf("machine %q cannot become %q: both exist", e.From, e.To)
+	return fmt.Sprintf("cannot rename machine %q to %q: both exist", e.From, e.To)
 }
 
 // Remedy says how to go on.
 func (e *MoveError) Remedy() string {
-	return fmt.Sprintf("keep one of them: `stead rm %s` or `stead rm %s`, which loses its disk, or take the moved block out", e.From, e.To)
+	return fmt.Sprintf(`remove one of them and its disk with "stead rm %s" or "stead rm %s", or remove the moved block`, e.From, e.To)
 }
 
-// PreventedError says that a plan would lose a disk that must not be lost.
+// PreventedError reports a plan that would lose a disk that prevent_destroy protects.
 type PreventedError struct {
 	ID     string
 	Action Action
-	Why    []AttrChange // what a Replace is needed for
+	Why    []AttrChange // for Replace: the differences, some of which force it
 }
 
 func (e *PreventedError) Error() string {
-	text := fmt.Sprintf("machine %q would lose its disk (%s), and prevent_destroy forbids that", e.ID, e.Action)
+	text := fmt.Sprintf("machine %q has prevent_destroy = true, but the plan would %s it and destroy its disk", e.ID, e.Action)
 	var why []string
 	for _, a := range e.Why {
 		if a.ForcesReplacement {
@@ -80,17 +81,30 @@ func (e *PreventedError) Error() string {
 // Remedy says how to go on.
 func (e *PreventedError) Remedy() string {
 	if e.Action == Delete {
-		return "declare the machine again with prevent_destroy = false, apply that, and then take it out"
+		return `declare the machine with prevent_destroy = false, run "stead apply", and then delete it`
 	}
-	return "leave what it needs as it was, or set prevent_destroy = false"
+	return "undo the change that forces the replacement, or set prevent_destroy = false"
 }
 
-// UnknownError says that a plan was asked for machines that it is not about.
+// UnknownError reports names that no machine of the project has.
 type UnknownError struct{ IDs []string }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("the project has no machine %s", strings.Join(e.IDs, ", "))
+	return "the project has no " + machineNames(e.IDs)
 }
 
-// Remedy says where names are.
+// Remedy says how to list the names.
 func (e *UnknownError) Remedy() string { return `"stead status" lists the project's machines` }
+
+// machineNames returns `machine "a"`, or `machines "a", "b"` for several.
+func machineNames(ids []string) string {
+	quoted := make([]string, len(ids))
+	for i, id := range ids {
+		quoted[i] = strconv.Quote(id)
+	}
+	noun := "machine "
+	if len(ids) != 1 {
+		noun = "machines "
+	}
+	return noun + strings.Join(quoted, ", ")
+}

@@ -10,8 +10,8 @@ import (
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
 
-// The examples are what people copy: every one of them must plan and apply.
-func TestEveryExamplePlansAndApplies(t *testing.T) {
+// Users copy the examples, so every one must plan and apply.
+func TestExamplesPlanAndApply(t *testing.T) {
 	files, err := filepath.Glob("../examples/*/" + config.FileName)
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +22,7 @@ func TestEveryExamplePlansAndApplies(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(file), "README.md")); err != nil {
-				t.Errorf("an example explains itself: %v", err)
+				t.Errorf("an example needs a README: %v", err)
 			}
 			p, err := config.Load(file)
 			if err != nil {
@@ -47,7 +47,7 @@ func TestEveryExamplePlansAndApplies(t *testing.T) {
 				t.Fatal(err)
 			}
 			if plan, err = diff(); err != nil || !plan.Empty() {
-				t.Errorf("after apply there is still something to do: %v\n%s", err, reconcile.Text(plan))
+				t.Errorf("after apply, the plan is not empty: %v\n%s", err, reconcile.Text(plan))
 			}
 		})
 	}

@@ -9,29 +9,29 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// class is what it takes to change a field of an existing machine.
+// class says how a changed field is applied to an existing machine.
 type class uint8
 
 const (
-	record   class = iota // its files only: the machine itself does not depend on it
-	live                  // it applies while the machine runs
-	boot                  // it applies when the machine boots
-	identity              // the machine is another one, with another disk
+	record   class = iota // recorded in the machine's files only
+	live                  // applied while the machine runs
+	boot                  // applied when the machine boots
+	identity              // needs another machine, with another disk
 )
 
-// field is one field of a machine that a project can want to be different.
+// field is one field of a machine that a plan compares.
 type field struct {
 	name  string
 	class class
-	text  func(s *machine.Spec) string // equal texts are equal values
-	usual string                       // the value that is not worth a word when a machine is created
-	list  bool                         // text is a list, joined by ", "
-	given bool                         // it follows from the host and image, not from the file
-	loses func(from, to *machine.Spec) bool
+	text  func(s *machine.Spec) string      // equal texts are equal values
+	usual string                            // the value that a plan to create a machine omits
+	list  bool                              // text is a list, joined by ", "
+	given bool                              // follows from the host and the image, not from the file
+	loses func(from, to *machine.Spec) bool // whether the difference needs a new disk
 }
 
-// fields is the one place that says what each difference means. Its order is
-// the order in plans.
+// fields says for each field how a difference is applied. Plans list differences in this
+// order.
 var fields = []field{
 	{name: "image", class: record, text: func(s *machine.Spec) string { return s.Image }},
 	{name: "digest", class: identity, given: true, text: digestText},
@@ -60,7 +60,7 @@ var fields = []field{
 	},
 }
 
-// change is f's difference between two machines.
+// change returns f's difference between two machines.
 func (f *field) change(from, to *machine.Spec) AttrChange {
 	return AttrChange{
 		Name: f.name, Old: f.text(from), New: f.text(to), List: f.list,
@@ -68,13 +68,13 @@ func (f *field) change(from, to *machine.Spec) AttrChange {
 	}
 }
 
-// replaces tells whether f's difference between two machines takes a new disk.
+// replaces reports whether f's difference between two machines needs a new disk.
 func (f *field) replaces(from, to *machine.Spec) bool {
 	return f.class == identity && f.text(from) != f.text(to) || f.loses != nil && f.loses(from, to)
 }
 
-// created lists what is worth saying about a new machine.
-func created(s *machine.Spec) []AttrChange {
+// createAttrs returns the attributes that a plan shows for a new machine.
+func createAttrs(s *machine.Spec) []AttrChange {
 	var attrs []AttrChange
 	for _, f := range fields {
 		if text := f.text(s); !f.given && text != f.usual {
@@ -84,13 +84,13 @@ func created(s *machine.Spec) []AttrChange {
 	return attrs
 }
 
-// digestText differs from every digest while there is none.
+// digestText returns the digest, or a text that differs from every digest if there is none.
 func digestText(s *machine.Spec) string {
 	switch {
 	case s.Digest == "" && s.Build != nil:
-		return "(known when it is built)"
+		return "(known after build)"
 	case s.Digest == "":
-		return "(known when it is pulled)"
+		return "(known after pull)"
 	}
 	return s.Digest
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// Somebody who adds a field must say what a difference in it means.
-func TestEveryFieldOfAMachineHasOneClass(t *testing.T) {
+// A new field of a machine needs a row in the table of fields.
+func TestEveryMachineFieldHasOneRow(t *testing.T) {
 	notCompared := map[string]string{
-		"ID":       "it is what machines are matched by",
-		"Build":    "what it makes is the image, which is compared",
-		"Settings": "its fields are tested one by one",
+		"ID":       "machines are matched by it",
+		"Build":    "the image that it makes is compared",
+		"Settings": "its fields are tested separately",
 	}
 	check := func(name string, set func(*machine.Spec)) {
 		var zero, changed machine.Spec
@@ -43,7 +43,7 @@ func TestEveryFieldOfAMachineHasOneClass(t *testing.T) {
 	}
 }
 
-func TestWhatADifferenceTakes(t *testing.T) {
+func TestClassesOfFields(t *testing.T) {
 	want := map[string]class{
 		"file": record, "prevent_destroy": record, "image": record, "digest": identity, "platform": identity, "user": identity,
 		"cpus": boot, "memory": boot, "disk": boot, "kernel": boot, "virtualization": boot, "home_mount": boot,
@@ -75,6 +75,6 @@ func fill(v reflect.Value) {
 			fill(v.Field(i))
 		}
 	default:
-		panic("fill: teach me " + v.Kind().String())
+		panic("fill: no value for kind " + v.Kind().String())
 	}
 }

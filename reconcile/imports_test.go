@@ -103,7 +103,7 @@ var rules = []rule{
 	{
 		except:  []string{"provider/hypervisor/...", "provider/local"},
 		imports: []string{"provider/hypervisor/*"},
-		because: "a driver is chosen in one place; everybody else knows the interface",
+		because: "one place chooses a driver; all others use the interface",
 	},
 	{
 		imports: []string{"reconcile/reconciletest", "provider/share/vhostuser/vhosttest", "provider/share/vhostuser/vsocktest"},
@@ -117,7 +117,7 @@ var rules = []rule{
 	{
 		except:  []string{"config/..."},
 		imports: []string{"github.com/hashicorp/hcl/...", "github.com/zclconf/go-cty/..."},
-		because: "the language of the project file ends where the file is read",
+		because: "only the package that reads project files knows their language",
 	},
 	{
 		except:  []string{"provider/guest/..."},
@@ -147,7 +147,7 @@ var rules = []rule{
 	{
 		from:    []string{"reconcile/follow"},
 		imports: []string{"config/...", "provider/...", "reconcile"},
-		because: "files change whatever they are for",
+		because: "following files does not depend on what they are for",
 	},
 	{
 		except:  []string{"provider/size", "cmd/stead"}, // the latter for durations
@@ -269,19 +269,19 @@ func importGraph(t *testing.T, system string) map[string][]string {
 	}
 }
 
-func TestPatternsOfTheForbiddenImports(t *testing.T) {
+func TestMatchesAny(t *testing.T) {
 	tests := map[string]struct {
 		pattern, path string
 		want          bool
 	}{
-		"a folder is itself":                     {"provider", "provider", true},
-		"a folder is not what is beneath":        {"provider", "provider/image", false},
-		"dots are the folder":                    {"provider/...", "provider", true},
-		"dots are what is beneath":               {"provider/...", "provider/guest/agent", true},
-		"dots are not a longer name":             {"provider/...", "providers", false},
-		"a star is what is beneath":              {"provider/*", "provider/hypervisor/qemu", true},
-		"a star is not the folder":               {"provider/*", "provider", false},
-		"a module's later version is beneath it": {"github.com/vbauerster/mpb/...", "github.com/vbauerster/mpb/v8", true},
+		"a directory matches itself":          {"provider", "provider", true},
+		"a directory does not match below it": {"provider", "provider/image", false},
+		"dots match the directory":            {"provider/...", "provider", true},
+		"dots match below it":                 {"provider/...", "provider/guest/agent", true},
+		"dots do not match a longer name":     {"provider/...", "providers", false},
+		"a star matches below it":             {"provider/*", "provider/hypervisor/qemu", true},
+		"a star does not match the directory": {"provider/*", "provider", false},
+		"dots match a later major version":    {"github.com/vbauerster/mpb/...", "github.com/vbauerster/mpb/v8", true},
 	}
 	for name, tt := range tests {
 		if got := matchesAny([]string{tt.pattern}, tt.path); got != tt.want {

@@ -8,19 +8,19 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// away is acme before its folder was moved; gone is m of an owner without a file.
+// away is acme before its directory was moved; gone returns m with an owner whose file is gone.
 var away = machine.Owner{Project: "acme", File: "/old/machines.hcl"}
 
 func gone(m machine.Machine) machine.Machine { m.OwnerGone = true; return m }
 
-// movedTo is acme's situation after "dev" was renamed to "box" in its file.
+// movedTo returns acme's situation after "dev" was renamed to "box" in its file.
 func movedTo(box machine.Spec, have ...machine.Machine) Situation {
 	s := situation([]machine.Spec{box}, have)
 	s.Moved = map[string]string{"box": "dev"}
 	return s
 }
 
-func TestAMovedMachineKeepsItsDisk(t *testing.T) {
+func TestMoveKeepsTheDisk(t *testing.T) {
 	dev, box := spec("dev"), spec("box")
 	moves := []string{"stop dev", "move dev -> box"}
 	tests := map[string]struct {
@@ -29,30 +29,30 @@ func TestAMovedMachineKeepsItsDisk(t *testing.T) {
 		attrs     string
 		steps     []string
 	}{
-		"a running one is stopped, moved and started": {
+		"a running machine is stopped, moved and started": {
 			movedTo(box, running(dev)), Move, "", append(moves, "configure", "start"),
 		},
-		"a stopped one is moved and started": {
+		"a stopped machine is moved and started": {
 			movedTo(box, stopped(dev)), Move, "", append(moves, "configure", "start"),
 		},
-		"one that is to be off stays off": {
+		"a machine declared as stopped is not started": {
 			func() Situation { s := movedTo(box, running(dev)); s.Want[0].Stopped = true; return s }(),
 			Move, "", append(moves, "configure"),
 		},
-		"other settings come along": {
+		"other settings are applied too": {
 			movedTo(spec("box", cpus(4), services()), running(dev)),
 			Move, "cpus 2 -> 4; services - postgresql", append(moves, "configure", "start"),
 		},
-		"one that was moved before is left alone":         {movedTo(box, running(box)), None, "", nil},
-		"one that never was is created":                   {movedTo(box), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
-		"somebody else's machine of the old name is none": {movedTo(box, running(spec("dev", owner(machine.Owner{Project: "b", File: "/b"})))), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
-		"a broken one is stopped, moved and repaired":     {movedTo(box, in(machine.Broken, stopped(dev))), Repair, "", append(moves, "repair", "start")},
-		"one that cannot be read at all, too":             {movedTo(box, unreadable("dev")), Repair, "", append(moves, "repair", "start")},
-		"the folder may have moved as well": {
+		"a moved machine needs no change":                        {movedTo(box, running(box)), None, "", nil},
+		"without an old machine it is created":                   {movedTo(box), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
+		"another owner's machine of the old name does not count": {movedTo(box, running(spec("dev", owner(machine.Owner{Project: "b", File: "/b"})))), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
+		"a broken machine is stopped, moved and repaired":        {movedTo(box, in(machine.Broken, stopped(dev))), Repair, "", append(moves, "repair", "start")},
+		"so is an unreadable one":                                {movedTo(box, unreadable("dev")), Repair, "", append(moves, "repair", "start")},
+		"the directory may have moved as well": {
 			movedTo(box, gone(running(spec("dev", owner(away))))),
 			Move, "file /old/machines.hcl -> /acme/machines.hcl", append(moves, "configure", "start"),
 		},
-		"another image replaces it under the new name": {
+		"another image replaces the machine under the new name": {
 			movedTo(spec("box", digest("2")), running(dev)),
 			Replace, "digest sha256:111111111111 -> sha256:222222222222  # forces replacement", append(moves, "replace", "start"),
 		},
@@ -80,8 +80,8 @@ func TestAMovedMachineKeepsItsDisk(t *testing.T) {
 	}
 }
 
-// stepNames tells what is done, with the name that the machine has at that moment where
-// that is not the new one.
+// stepNames returns the steps of a change. Steps on a machine that still has its old name
+// include that name.
 func stepNames(c Change) []string {
 	if c.Action == None {
 		return nil
@@ -100,7 +100,7 @@ func stepNames(c Change) []string {
 	return names
 }
 
-func TestAMoveIsRefusedWhereItsNewNameIsTaken(t *testing.T) {
+func TestMoveToATakenNameFails(t *testing.T) {
 	dev, box := spec("dev"), spec("box")
 	both := movedTo(box, running(dev), stopped(box))
 	var two *MoveError
@@ -108,18 +108,18 @@ func TestAMoveIsRefusedWhereItsNewNameIsTaken(t *testing.T) {
 		t.Errorf("both exist: %v, want a MoveError", err)
 	}
 
-	// Without the move, dev would be a machine that left the file: no target may lead there.
+	// Without the move, the plan would delete dev. No target may lead to that.
 	theirs := movedTo(box, running(dev), stopped(spec("box", owner(machine.Owner{}))))
 	for _, target := range [][]string{nil, {"box"}, {"dev"}} {
 		theirs.Target = target
 		var clash *ClashError
 		if plan, err := Diff(theirs); !errors.As(err, &clash) || clash.ID != "box" || len(plan.Changes) != 0 {
-			t.Errorf("target %v: somebody else's box gave %v and\n%s", target, err, Text(plan))
+			t.Errorf("target %v: another owner's box gave %v and\n%s", target, err, Text(plan))
 		}
 	}
 }
 
-func TestMovingTheFolderTakesItsMachinesAlong(t *testing.T) {
+func TestMovedDirectoryKeepsItsMachines(t *testing.T) {
 	dev, db := spec("dev", owner(away)), spec("db", owner(away))
 	have := []machine.Machine{gone(running(dev)), gone(stopped(db)), running(spec("other"))}
 	s := situation([]machine.Spec{spec("dev"), spec("other")}, have)
@@ -128,39 +128,39 @@ func TestMovingTheFolderTakesItsMachinesAlong(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(plan.Changes) != 2 || plan.Changes[0].Action != Reconfigure || attrsText(plan.Changes[0]) != "file /old/machines.hcl -> /acme/machines.hcl" {
-		t.Errorf("a machine is not just written down anew, or one that the file has no more is touched:\n%s", Text(plan))
+		t.Errorf("want only a reconfigure of dev, and no change of db, which left the file:\n%s", Text(plan))
 	}
 	if halt := Halt(s); halt.Count(Stop) != 2 {
-		t.Errorf("halt before the next apply:\n%s", Text(halt))
+		t.Errorf("halt before the next apply does not stop both machines:\n%s", Text(halt))
 	}
 	all, err := Destroy(s)
 	if err != nil || len(all.Changes) != 2 || all.Count(Delete) != 2 {
-		t.Errorf("destroy before the next apply: %v\n%s", err, Text(all))
+		t.Errorf("destroy before the next apply does not delete both machines: %v\n%s", err, Text(all))
 	}
 }
 
-func TestAnotherNameOfTheFolderIsAClashThatSaysHowToGoOn(t *testing.T) {
+func TestRemedyAfterRenamingTheDirectory(t *testing.T) {
 	before := machine.Owner{Project: "acme-old", File: "/acme-old/machines.hcl"}
 	_, err := Diff(situation([]machine.Spec{spec("dev")}, []machine.Machine{gone(running(spec("dev", owner(before))))}))
 	var clash *ClashError
-	if !errors.As(err, &clash) || !strings.Contains(err.Error(), "is gone") {
-		t.Fatalf("got %v, want a ClashError that says that the file is gone", err)
+	if !errors.As(err, &clash) || !strings.Contains(err.Error(), "no longer exists") {
+		t.Fatalf("got %v, want a ClashError that says that the file no longer exists", err)
 	}
-	for _, way := range []string{"stead adopt dev", `project = "acme-old"`} {
-		if !strings.Contains(clash.Remedy(), way) {
-			t.Errorf("the remedy lacks %q: %s", way, clash.Remedy())
+	for _, want := range []string{"stead adopt dev", `project = "acme-old"`} {
+		if !strings.Contains(clash.Remedy(), want) {
+			t.Errorf("the remedy lacks %q: %s", want, clash.Remedy())
 		}
 	}
 }
 
-func TestOnlyAnotherProjectsMachineTakesForceToAdopt(t *testing.T) {
+func TestRemedyNeedsForceOnlyForAnotherProject(t *testing.T) {
 	for name, tt := range map[string]struct {
 		owner machine.Owner
 		force bool
 	}{
-		"a person's":                     {machine.Owner{}, false},
-		"the file's under a former name": {machine.Owner{Project: "acme-old", File: acme.File}, false},
-		"another project's":              {machine.Owner{Project: "other", File: "/other/machines.hcl"}, true},
+		"no project":                        {machine.Owner{}, false},
+		"the same file under a former name": {machine.Owner{Project: "acme-old", File: acme.File}, false},
+		"another project":                   {machine.Owner{Project: "other", File: "/other/machines.hcl"}, true},
 	} {
 		err := clash(ptrTo(running(spec("dev", owner(tt.owner)))), acme)
 		if got := strings.Contains(err.Remedy(), "--force"); got != tt.force {

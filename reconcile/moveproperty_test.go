@@ -9,14 +9,14 @@ import (
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
 
-// drawMove is a world in which the project calls one of its machines by another name.
+// drawMove draws a situation in which the project renames one of its machines.
 func drawMove(t *rapid.T) reconcile.Situation {
 	want, have := drawWorld(t)
-	s := reconcile.Situation{Owner: acme, Want: append(want, drawWanted(t, "z")), Have: append(have, drawMachine(t, "y", acme))}
+	s := reconcile.Situation{Owner: acme, Want: append(want, drawGoal(t, "z")), Have: append(have, drawMachine(t, "y", acme))}
 	s.Moved = map[string]string{"z": "y"}
-	if rapid.Bool().Draw(t, "the folder has moved") {
+	if rapid.Bool().Draw(t, "directory moved") {
 		for i, m := range s.Have {
-			if m.Owner == acme && rapid.Bool().Draw(t, "left behind") {
+			if m.Owner == acme && rapid.Bool().Draw(t, "recorded before the move") {
 				s.Have[i].Owner.File, s.Have[i].OwnerGone = "/before/machines.hcl", true
 			}
 		}
@@ -24,7 +24,7 @@ func drawMove(t *rapid.T) reconcile.Situation {
 	return s
 }
 
-func TestMovingLosesNoDiskAndLeavesNothingToDo(t *testing.T) {
+func TestMoveConvergesAndKeepsDisks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawMove(t)
 		plan, err := reconcile.Diff(s)
@@ -37,15 +37,15 @@ func TestMovingLosesNoDiskAndLeavesNothingToDo(t *testing.T) {
 				moved = c
 			}
 			if c.ID == "y" || c.Action == reconcile.Delete && c.Have.Owner != acme {
-				t.Errorf("the plan is about %s of %+v", c.ID, c.Have.Owner)
+				t.Errorf("the plan changes %s of %+v", c.ID, c.Have.Owner)
 			}
 		}
 		h := reconciletest.New(s.Have...)
-		// A cut between any two steps must not change what becomes of the disk.
+		// A failure between any two steps must not change whether the disk is kept.
 		left := rapid.IntRange(0, 8).Draw(t, "steps")
 		h.Fail = func(op, _ string) error {
 			if left--; left == 0 && op != "check" {
-				return errDisturbed
+				return errInjected
 			}
 			return nil
 		}
@@ -61,7 +61,7 @@ func TestMovingLosesNoDiskAndLeavesNothingToDo(t *testing.T) {
 		}
 		s.Have = h.Machines()
 		if plan, err := reconcile.Diff(s); err != nil || !plan.Empty() {
-			t.Errorf("there is still something to do: %v\n%s", err, reconcile.Text(plan))
+			t.Errorf("the plan is not empty: %v\n%s", err, reconcile.Text(plan))
 		}
 		for _, m := range h.Machines() {
 			if kept := m.DiskUsed == moved.Have.DiskUsed; m.ID == "z" && kept == (moved.DataLost > 0) {

@@ -2,9 +2,10 @@ package reconcile
 
 import "slices"
 
-// Outcome is what came of a plan, as its events tell. The zero value has seen none.
+// Outcome is the result of applying a plan, collected from its events. The zero value is
+// an outcome without events.
 type Outcome struct {
-	ends []Event // Done and Failed, in their order
+	ends []Event // Done and Failed, in the order of their arrival
 }
 
 // Add takes an event into account.
@@ -14,7 +15,7 @@ func (o *Outcome) Add(e Event) {
 	}
 }
 
-// Count tells how many changes of the given actions were done.
+// Count returns how many changes of the given actions succeeded.
 func (o *Outcome) Count(actions ...Action) int {
 	n := 0
 	for _, e := range o.ends {
@@ -25,7 +26,7 @@ func (o *Outcome) Count(actions ...Action) int {
 	return n
 }
 
-// Failed are the IDs of the machines whose changes failed, in their order.
+// Failed returns the IDs of the machines whose changes failed, in the order of the failures.
 func (o *Outcome) Failed() []string {
 	var ids []string
 	for _, e := range o.ends {
@@ -36,7 +37,7 @@ func (o *Outcome) Failed() []string {
 	return ids
 }
 
-// NotBegun are the IDs of the machines of p whose changes were not begun.
+// NotBegun returns the IDs of the machines of p whose changes were not started.
 func (o *Outcome) NotBegun(p Plan) []string {
 	var ids []string
 	for _, c := range p.Changes {

@@ -10,20 +10,20 @@ import (
 // Action is what happens to one machine.
 type Action uint8
 
-// Actions, from nothing to the loss of a disk. Of two that one machine needs,
-// the later one does the work of both.
+// Actions, ordered by effect. If a machine needs two of them, the later one includes the
+// earlier one.
 const (
-	None        Action = iota // it is as it should be; the zero value
-	Create                    // it is not there
-	Reconfigure               // its files change; it needs no restart, but a start if it is stopped
-	Update                    // what differs applies while it runs
-	Restart                   // it runs with settings that take a boot to change
-	Move                      // it has another name; whatever else differs is done on the way
-	Start                     // it is stopped, or still boots
-	Stop                      // it runs and should not
+	None        Action = iota // no change is needed; the zero value
+	Create                    // the machine does not exist
+	Reconfigure               // only its files change; it is started if it is stopped
+	Update                    // the differences can be applied while it runs
+	Restart                   // it runs, and the differences need a boot
+	Move                      // it is renamed, and other differences are applied along the way
+	Start                     // it is stopped or still boots
+	Stop                      // it runs and should be stopped
 	Repair                    // its files cannot be read; its disk is kept
-	Replace                   // it must be made anew: its disk is lost
-	Delete                    // nobody wants it any more: its disk is lost
+	Replace                   // it is removed and created again; its disk is lost
+	Delete                    // the file no longer declares it; its disk is lost
 	numActions
 )
 
@@ -36,10 +36,10 @@ func (a Action) String() string {
 	return fmt.Sprintf("Action(%d)", uint8(a))
 }
 
-// MarshalText writes an action's name.
+// MarshalText returns the action's name.
 func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
-// UnmarshalText reads an action's name.
+// UnmarshalText parses an action's name.
 func (a *Action) UnmarshalText(text []byte) error {
 	for known := range numActions {
 		if known.String() == string(text) {
@@ -47,50 +47,49 @@ func (a *Action) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("there is no action %q", text)
+	return fmt.Errorf("unknown action %q", text)
 }
 
-// LosesDisk tells whether the action destroys data.
+// LosesDisk reports whether the action destroys the machine's disk.
 func (a Action) LosesDisk() bool { return a == Replace || a == Delete }
 
-// AttrChange is one difference between what is and what should be.
+// AttrChange is one difference between the machine and its goal.
 type AttrChange struct {
 	Name              string // as machines.hcl spells it, or "digest", "platform", "user", "file", "replacement"
 	Old, New          string // as text; empty: the default, or an empty list
 	List              bool   // Old and New are lists, joined by ", "
 	ForcesReplacement bool
-	Pending           bool // it is written, and waits for the next restart
+	Pending           bool // written to the files; applies at the next restart
 }
 
-// Change is what happens to one machine, and why.
+// Change is the planned change of one machine.
 type Change struct {
 	ID       string
 	Action   Action
-	Attrs    []AttrChange     // what differs; for Create what it is made with
-	Want     *machine.Spec    // nil for Delete, and for Stop by hand
+	Attrs    []AttrChange     // the differences; for Create, the new machine's attributes
+	Want     *machine.Spec    // nil for Delete, and for the Stop of [Halt]
 	Have     *machine.Machine // nil for Create
-	From     string           // the name that it had; empty: this one
-	Stopped  bool             // it does not run in the end
+	From     string           // the machine's current name if it is renamed, else empty
+	Stopped  bool             // the machine is stopped in the end
 	After    []string         // IDs of the machines whose changes come first
-	DataLost int64            // bytes on the disk that a Replace or Delete loses
+	DataLost int64            // bytes used on the disk that a Replace or Delete loses
 
-	// DriftOnly: the file asks for nothing new; the change takes back what somebody did.
-	DriftOnly bool
+	DriftOnly bool // the change only reverts drift
 }
 
-// Plan is one change for each machine that is wanted or owned, sorted by ID.
-// Machines that need nothing are in it with the action None.
+// Plan has one change for each machine that the project declares or owns, sorted by ID.
+// Machines that need no change have the action None.
 type Plan struct {
 	Changes []Change
-	Drift   []Drift // what was changed outside of the file, sorted by ID
+	Drift   []Drift // changes made outside of the project file, sorted by ID
 
-	DriftOnly bool // it is about Drift alone; see [Accept]
+	DriftOnly bool // the plan only accepts Drift; see [Accept]
 }
 
-// OnlyDrift is the plan without changes.
+// OnlyDrift returns the plan without changes, to be accepted with [Accept].
 func (p Plan) OnlyDrift() Plan { return Plan{Drift: p.Drift, DriftOnly: true} }
 
-// Count tells how many machines have one of the given actions.
+// Count returns how many machines have one of the given actions.
 func (p Plan) Count(actions ...Action) int {
 	n := 0
 	for _, c := range p.Changes {
@@ -101,17 +100,17 @@ func (p Plan) Count(actions ...Action) int {
 	return n
 }
 
-// Empty tells whether there is nothing to do.
+// Empty reports whether no machine needs a change.
 func (p Plan) Empty() bool { return p.Count(None) == len(p.Changes) }
 
-// pending tells whether something is written and waits for a restart.
+// pending reports whether a setting needs a restart to apply.
 func (p Plan) pending() bool {
 	return slices.ContainsFunc(p.Changes, func(c Change) bool {
 		return slices.ContainsFunc(c.Attrs, func(a AttrChange) bool { return a.Pending })
 	})
 }
 
-// Destructive tells whether a disk would be lost.
+// Destructive reports whether a disk would be lost.
 func (p Plan) Destructive() bool {
 	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action.LosesDisk() })
 }

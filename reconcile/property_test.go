@@ -14,7 +14,7 @@ import (
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
 
-// Few values, so that machines are often equal, nearly equal and of one name.
+// Few values, so that machines are often equal or nearly equal, or have the same name.
 var (
 	ids    = []string{"a", "b", "c", "d", "e"}
 	others = []machine.Owner{{}, {Project: "other", File: "/other/machines.hcl"}, {Project: "acme", File: "/copy/machines.hcl"}}
@@ -51,7 +51,7 @@ func drawMachine(t *rapid.T, id string, owner machine.Owner) machine.Machine {
 		DiskUsed: rapid.Int64Range(1, 1<<30).Draw(t, "used"),
 	}
 	if m.State == machine.Booting || m.State == machine.Running {
-		booted := drawSettings(t) // somebody may have changed the files since
+		booted := drawSettings(t) // the files may have changed since
 		m.Booted = &booted
 	}
 	if m.State == machine.Broken && rapid.Bool().Draw(t, "unreadable") {
@@ -60,8 +60,8 @@ func drawMachine(t *rapid.T, id string, owner machine.Owner) machine.Machine {
 	return m
 }
 
-// drawWanted is a machine of acme that may come after machines of lesser names.
-func drawWanted(t *rapid.T, id string) reconcile.Goal {
+// drawGoal draws a declared machine of acme that may depend on machines that sort before it.
+func drawGoal(t *rapid.T, id string) reconcile.Goal {
 	w := reconcile.Goal{
 		Spec:      drawSpec(t, id, acme),
 		Stopped:   rapid.Bool().Draw(t, "stopped"),
@@ -75,18 +75,18 @@ func drawWanted(t *rapid.T, id string) reconcile.Goal {
 	return w
 }
 
-// world is a host and a project that wants some of its names.
+// drawWorld draws a host and a project that declares some of its names.
 func drawWorld(t *rapid.T) (want []reconcile.Goal, have []machine.Machine) {
 	for _, id := range ids {
-		switch rapid.SampledFrom([]string{"wanted", "found", "both", "somebody else's", "absent"}).Draw(t, id) {
+		switch rapid.SampledFrom([]string{"wanted", "found", "both", "other owner", "absent"}).Draw(t, id) {
 		case "wanted":
-			want = append(want, drawWanted(t, id))
+			want = append(want, drawGoal(t, id))
 		case "found":
 			have = append(have, drawMachine(t, id, acme))
 		case "both":
-			want = append(want, drawWanted(t, id))
+			want = append(want, drawGoal(t, id))
 			have = append(have, drawMachine(t, id, acme))
-		case "somebody else's":
+		case "other owner":
 			have = append(have, drawMachine(t, id, rapid.SampledFrom(others).Draw(t, "owner")))
 		}
 	}
@@ -109,7 +109,7 @@ func destroy(t *rapid.T, s reconcile.Situation) reconcile.Plan {
 	return plan
 }
 
-func TestAnAppliedPlanLeavesNothingToDo(t *testing.T) {
+func TestApplyConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, have := drawWorld(t)
 		h := reconciletest.New(have...)
@@ -117,19 +117,19 @@ func TestAnAppliedPlanLeavesNothingToDo(t *testing.T) {
 			t.Fatal(err)
 		}
 		if plan := diff(t, want, h.Machines()); !plan.Empty() {
-			t.Errorf("there is still something to do:\n%s", reconcile.Text(plan))
+			t.Errorf("the plan is not empty:\n%s", reconcile.Text(plan))
 		}
 	})
 }
 
-func TestThePlanOfADisturbedApplyIsTheRecovery(t *testing.T) {
+func TestApplyConvergesAfterFailures(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, have := drawWorld(t)
 		h := reconciletest.New(have...)
 		chance := rand.New(rand.NewSource(rapid.Int64().Draw(t, "seed")))
 		h.Fail = func(op, _ string) error {
 			if op != "check" && chance.Intn(3) == 0 {
-				return errDisturbed
+				return errInjected
 			}
 			return nil
 		}
@@ -139,18 +139,18 @@ func TestThePlanOfADisturbedApplyIsTheRecovery(t *testing.T) {
 			t.Fatal(err)
 		}
 		if plan := diff(t, want, h.Machines()); !plan.Empty() {
-			t.Errorf("there is still something to do:\n%s", reconcile.Text(plan))
+			t.Errorf("the plan is not empty:\n%s", reconcile.Text(plan))
 		}
 	})
 }
 
-type disturbed struct{}
+type injectedError struct{}
 
-func (disturbed) Error() string { return "disturbed" }
+func (injectedError) Error() string { return "injected failure" }
 
-var errDisturbed error = disturbed{}
+var errInjected error = injectedError{}
 
-func TestEqualsNeedNothing(t *testing.T) {
+func TestEqualMachinesNeedNoChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, _ := drawWorld(t)
 		have := make([]machine.Machine, len(want))
@@ -161,22 +161,22 @@ func TestEqualsNeedNothing(t *testing.T) {
 			}
 		}
 		if plan := diff(t, want, have); !plan.Empty() || plan.Destructive() {
-			t.Errorf("equals differ:\n%s", reconcile.Text(plan))
+			t.Errorf("the plan is not empty:\n%s", reconcile.Text(plan))
 		}
 	})
 }
 
-func TestTheOrderOfArgumentsDoesNotMatter(t *testing.T) {
+func TestOrderOfArgumentsDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, have := drawWorld(t)
 		shuffled := diff(t, rapid.Permutation(want).Draw(t, "want"), rapid.Permutation(have).Draw(t, "have"))
 		if d := cmp.Diff(diff(t, want, have), shuffled); d != "" {
-			t.Errorf("plans differ by the order of their arguments:\n%s", d)
+			t.Errorf("the plan depends on the order of the arguments:\n%s", d)
 		}
 	})
 }
 
-func TestSomebodyElsesMachinesAreAsTheyWere(t *testing.T) {
+func TestOtherOwnersMachinesDoNotChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, have := drawWorld(t)
 		h := reconciletest.New(have...)
@@ -184,7 +184,7 @@ func TestSomebodyElsesMachinesAreAsTheyWere(t *testing.T) {
 		for _, plan := range []reconcile.Plan{
 			diff(t, want, have), reconcile.Halt(everything), destroy(t, everything),
 		} {
-			_ = reconcile.Apply(t.Context(), h, plan, reconcile.Options{}) // stopping what is deleted may fail
+			_ = reconcile.Apply(t.Context(), h, plan, reconcile.Options{}) // stopping a deleted machine may fail
 		}
 		now := map[string]machine.Machine{}
 		for _, m := range h.Machines() {
@@ -200,7 +200,7 @@ func TestSomebodyElsesMachinesAreAsTheyWere(t *testing.T) {
 	})
 }
 
-func TestADiskIsLostOnlyWhereThePlanSaysSo(t *testing.T) {
+func TestPlanNamesEveryLostDisk(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, have := drawWorld(t)
 		plan := diff(t, want, have)
@@ -218,13 +218,13 @@ func TestADiskIsLostOnlyWhereThePlanSaysSo(t *testing.T) {
 		}
 		for _, m := range have {
 			if kept := used[m.ID] == m.DiskUsed; kept == lost[m.ID] {
-				t.Errorf("machine %s: its disk was kept: %v, the plan said it is lost: %v", m.ID, kept, lost[m.ID])
+				t.Errorf("machine %s: disk kept: %v; the plan loses it: %v", m.ID, kept, lost[m.ID])
 			}
 		}
 	})
 }
 
-func TestWhatWasAppliedDecidesNothing(t *testing.T) {
+func TestBaselinesDoNotChangeThePlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, have := drawWorld(t)
 		s := reconcile.Situation{Owner: acme, Want: want, Have: have}
@@ -246,12 +246,12 @@ func TestWhatWasAppliedDecidesNothing(t *testing.T) {
 			with.Changes[i].DriftOnly = false
 		}
 		if d := cmp.Diff(without.Changes, with.Changes); d != "" {
-			t.Errorf("the plan depends on notes:\n%s", d)
+			t.Errorf("the plan depends on baselines:\n%s", d)
 		}
 	})
 }
 
-func TestASavedPlanIsThePlanUntilSomethingHappens(t *testing.T) {
+func TestSavedPlanIsFreshUntilApplied(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, have := drawWorld(t)
 		s := reconcile.Situation{Owner: acme, Want: want, Have: have}
@@ -272,7 +272,7 @@ func TestASavedPlanIsThePlanUntilSomethingHappens(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, want := reconcile.Text(fresh), reconcile.Text(plan); got != want {
-			t.Errorf("the saved plan is\n%s\nit was\n%s", got, want)
+			t.Errorf("the loaded plan is\n%s\nwant\n%s", got, want)
 		}
 		h := reconciletest.New(have...)
 		if err := reconcile.Apply(t.Context(), h, fresh, reconcile.Options{}); err != nil {
@@ -280,7 +280,7 @@ func TestASavedPlanIsThePlanUntilSomethingHappens(t *testing.T) {
 		}
 		var stale *reconcile.StaleError
 		if _, err := saved.Fresh(h.Machines(), nil); !plan.Empty() && !errors.As(err, &stale) {
-			t.Errorf("after it was applied the plan is not stale: %v", err)
+			t.Errorf("after apply, the plan is not stale: %v", err)
 		}
 	})
 }

@@ -8,8 +8,7 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// Symbol is how an action is marked in a plan: "+", "~", "-", "-/+", or "" for
-// None.
+// Symbol returns the mark of an action in a plan: "+", "~", "-", "-/+", or "" for None.
 func (a Action) Symbol() string {
 	if a < numActions {
 		return [...]string{"", "+", "~", "~", "~", "~", "~", "~", "~", "-/+", "-"}[a]
@@ -17,9 +16,9 @@ func (a Action) Symbol() string {
 	return "?"
 }
 
-// Text is a plan for people: what has drifted, then a line for each change, beginning
-// with its symbol right-aligned in three columns, what differs beneath each other, and a
-// summary. It ends in a newline and has no colour.
+// Text returns a plan as text to show: drift, changes and a summary. A change begins with
+// its symbol, right-aligned in three columns, and lists one difference a line. The text
+// ends in a newline and has no colour.
 func Text(p Plan) string {
 	var b strings.Builder
 	b.WriteString(driftText(p.Drift))
@@ -44,13 +43,13 @@ func Text(p Plan) string {
 	return b.String()
 }
 
-// driftText is the section of a plan that tells what happened outside of the file.
+// driftText returns the section of a plan that lists drift.
 func driftText(drift []Drift) string {
 	if len(drift) == 0 {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("Changed outside of the project file since the last apply:\n")
+	b.WriteString("Changed outside of machines.hcl since the last apply:\n")
 	width := 0
 	for _, d := range drift {
 		width = max(width, len(d.ID))
@@ -75,7 +74,7 @@ func driftText(drift []Drift) string {
 	return b.String()
 }
 
-// widths are those of the columns of a plan.
+// widths returns the widths of a plan's columns.
 func widths(p Plan) (name, action int) {
 	for _, c := range p.Changes {
 		if c.Action != None {
@@ -88,12 +87,12 @@ func widths(p Plan) (name, action int) {
 
 func machineName(c Change) string { return "machine." + c.ID }
 
-// reasons says line by line why a machine changes and what that costs. It has at
-// least one line.
+// reasons returns the lines that say why a machine changes and what happens to its disk. It
+// returns at least one line.
 func (c *Change) reasons() []string {
 	var lines []string
 	if c.From != "" {
-		lines = append(lines, "was machine."+c.From)
+		lines = append(lines, "moved from machine."+c.From)
 	}
 	for _, a := range c.Attrs {
 		if c.Action == Create {
@@ -106,10 +105,10 @@ func (c *Change) reasons() []string {
 		lines = []string{strings.Join(lines, ", ")}
 	}
 	if c.Action == Repair {
-		lines = append(lines, strings.TrimPrefix(c.Have.Problem+"; ", "; ")+"its disk is kept")
+		lines = append(lines, strings.TrimPrefix(c.Have.Problem+"; ", "; ")+"keeps its disk")
 	}
 	if c.Action.LosesDisk() {
-		lines = append(lines, "loses its disk, which holds "+size.Measured(c.DataLost))
+		lines = append(lines, "destroys its disk ("+size.Measured(c.DataLost)+" used)")
 	}
 	if len(lines) == 0 {
 		return []string{""}
@@ -117,19 +116,19 @@ func (c *Change) reasons() []string {
 	return lines
 }
 
-// String is the difference for people, with what it takes: "cpus 2 -> 4", "disk 64G ->
-// 32G  # forces replacement".
+// String returns the difference as a plan shows it: "cpus 2 -> 4", or "disk 64G -> 32G  #
+// forces replacement".
 func (a AttrChange) String() string {
 	switch {
 	case a.ForcesReplacement:
 		return a.plain() + "  # forces replacement"
 	case a.Pending:
-		return a.plain() + "  # waits for a restart"
+		return a.plain() + "  # needs a restart"
 	}
 	return a.plain()
 }
 
-// plain is the difference alone: "services + redis, - nginx".
+// plain returns the difference without a remark: "services + redis, - nginx".
 func (a AttrChange) plain() string {
 	switch {
 	case a.List:
@@ -140,8 +139,8 @@ func (a AttrChange) plain() string {
 	return a.Name + " " + orDefault(a.Old) + " -> " + orDefault(a.New)
 }
 
-// listDiff marks what is added to a list and removed from it. Lists of the same
-// elements differ in their order.
+// listDiff marks the elements that are added and removed. If there are none, the lists
+// differ in their order.
 func listDiff(from, to []string) string {
 	var parts []string
 	for _, s := range to {
@@ -155,7 +154,7 @@ func listDiff(from, to []string) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "in the order " + strings.Join(to, ", ")
+		return "reordered: " + strings.Join(to, ", ")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -174,7 +173,7 @@ func orDefault(s string) string {
 	return short(s)
 }
 
-// short cuts a digest to what people compare.
+// short shortens a digest to its first twelve digits.
 func short(s string) string {
 	const algorithm, digits = "sha256:", 12
 	if strings.HasPrefix(s, algorithm) && len(s) > len(algorithm)+digits {
@@ -183,19 +182,19 @@ func short(s string) string {
 	return s
 }
 
-// summary is the last line of a plan.
+// summary returns the last line of a plan.
 func summary(p Plan) string {
 	switch {
 	case p.DriftOnly && len(p.Drift) == 0:
-		return "Nothing was changed outside of the project file since the last apply."
+		return "Nothing changed outside of machines.hcl since the last apply."
 	case p.DriftOnly:
-		return "No machine is changed. An apply of this takes it for what was applied."
+		return "No machine is changed. Applying this plan accepts these changes as the new baseline."
 	}
 	if p.Empty() {
 		if p.pending() {
-			return "No changes but those that wait for a restart."
+			return "No changes, except for settings that need a restart."
 		}
-		return "No changes. The machines are as the project file says."
+		return "No changes. Machines match machines.hcl."
 	}
 	var parts []string
 	for _, group := range []struct {

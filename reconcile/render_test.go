@@ -68,7 +68,7 @@ func checkGolden(t *testing.T, file, got string) {
 	}
 }
 
-func TestEveryActionHasANameASymbolAndSteps(t *testing.T) {
+func TestEveryActionHasSymbolAndSteps(t *testing.T) {
 	for a := range numActions {
 		if (a.Symbol() == "") != (a == None) || a.Symbol() == "?" {
 			t.Errorf("%v has the symbol %q", a, a.Symbol())

@@ -6,55 +6,54 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// savedVersion is the form of saved plans. They are for the same program a little later,
-// so that another form is refused and not translated.
+// savedVersion is the version of the format of saved plans. Plans are short-lived, so other
+// versions are refused, not converted.
 const savedVersion = 1
 
-// SavedPlan is a plan that was made earlier: all that it was made of, except for the host,
-// and what came out.
+// SavedPlan is a saved plan: what it was made from, except for the state of the host, and
+// the resulting changes.
 type SavedPlan struct {
 	Version   int
 	Situation Situation // without Have and Applied
 	Changes   []Change
 }
 
-// Save encodes a plan and what it was made of.
+// Save encodes a plan and the situation that it was made from.
 func Save(s Situation, p Plan) ([]byte, error) {
 	s.Have, s.Applied = nil, nil
 	return json.MarshalIndent(SavedPlan{Version: savedVersion, Situation: s, Changes: p.Changes}, "", "  ")
 }
 
-// LoadSaved decodes what [Save] encoded. The name is for messages.
+// LoadSaved decodes a plan that [Save] encoded. The name is for errors.
 func LoadSaved(name string, data []byte) (*SavedPlan, error) {
 	var s SavedPlan
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%s is no saved plan: %w", name, err)
+		return nil, fmt.Errorf("%s is not a saved plan: %w", name, err)
 	}
 	if s.Version != savedVersion || s.Situation.Owner.File == "" {
-		return nil, fmt.Errorf("%s is no plan that this program can apply: make it again with \"stead plan -o\"", name)
+		return nil, fmt.Errorf("%s is not a plan that this version of stead can apply: make a new one with \"stead plan -o\"", name)
 	}
 	return &s, nil
 }
 
-// StaleError reports a saved plan that is not what would be planned now.
+// StaleError reports a saved plan that differs from a plan made now.
 type StaleError struct{ IDs []string }
 
 func (e *StaleError) Error() string {
-	return fmt.Sprintf("the saved plan is stale: since it was made something has changed about machine %s", strings.Join(e.IDs, ", "))
+	return fmt.Sprintf("the saved plan is stale: %s changed since the plan was made", machineNames(e.IDs))
 }
 
 // Remedy says how to go on.
 func (e *StaleError) Remedy() string {
-	return "nothing was changed: make the plan again with \"stead plan -o\", and look at it"
+	return "nothing was changed: make a new plan with \"stead plan -o\" and review it"
 }
 
-// Fresh plans again for the host as it is now. A [*StaleError] says that something else
-// came out than what was saved.
+// Fresh plans again for the current state of the host. It returns a [*StaleError] if the
+// new plan differs from the saved one.
 func (s *SavedPlan) Fresh(have []machine.Machine, applied map[string]machine.Baseline) (Plan, error) {
 	now := s.Situation
 	now.Have, now.Applied = have, applied
@@ -68,28 +67,28 @@ func (s *SavedPlan) Fresh(have []machine.Machine, applied map[string]machine.Bas
 	return plan, nil
 }
 
-// Outdated are the machines which the plan, or the part of one, would change and which
-// now, a later plan, would not change in the same way.
+// Outdated returns the IDs of the machines that p would change and that now, a later plan,
+// does not change in the same way. p may be a part of a plan.
 func (p Plan) Outdated(now Plan) []string {
 	var ids []string
 	for _, c := range p.Changes {
 		i := slices.IndexFunc(now.Changes, func(n Change) bool { return n.ID == c.ID })
-		if c.Action != None && (i < 0 || !reflect.DeepEqual(c.essence(), now.Changes[i].essence())) {
+		if c.Action != None && (i < 0 || !reflect.DeepEqual(c.key(), now.Changes[i].key())) {
 			ids = append(ids, c.ID)
 		}
 	}
 	return ids
 }
 
-// changedIDs are the machines about which two plans differ.
+// changedIDs returns the IDs of the machines for which two plans differ.
 func changedIDs(before, now []Change) []string {
-	then, differ := map[string]essence{}, map[string]bool{}
+	then, differ := map[string]changeKey{}, map[string]bool{}
 	for _, c := range before {
-		then[c.ID] = c.essence()
+		then[c.ID] = c.key()
 		differ[c.ID] = true
 	}
 	for _, c := range now {
-		differ[c.ID] = !reflect.DeepEqual(then[c.ID], c.essence())
+		differ[c.ID] = !reflect.DeepEqual(then[c.ID], c.key())
 	}
 	var ids []string
 	for _, id := range sortedKeys(differ) {
@@ -100,21 +99,22 @@ func changedIDs(before, now []Change) []string {
 	return ids
 }
 
-// essence is what a person has looked at and approved: not how full a disk is.
-type essence struct {
+// changeKey holds what two equal changes have in common. Disk usage is left out, because it
+// changes all the time.
+type changeKey struct {
 	Action  Action
 	Attrs   []AttrChange
 	From    string
 	Stopped bool
 	Have    bool
-	Of      string // digest of the machine that is there
-	Created string // when it was made
+	Of      string // digest of the existing machine
+	Created string // when the existing machine was created
 }
 
-func (c *Change) essence() essence {
-	e := essence{Action: c.Action, Attrs: c.Attrs, From: c.From, Stopped: c.Stopped}
+func (c *Change) key() changeKey {
+	e := changeKey{Action: c.Action, Attrs: c.Attrs, From: c.From, Stopped: c.Stopped}
 	if len(e.Attrs) == 0 {
-		e.Attrs = nil // as it is after being decoded
+		e.Attrs = nil // as after decoding
 	}
 	if c.Have != nil {
 		e.Have, e.Of, e.Created = true, c.Have.Digest, c.Have.Created.UTC().String()

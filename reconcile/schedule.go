@@ -5,10 +5,9 @@ import (
 	"slices"
 )
 
-// schedule says which changes are worked on at the same time. A change begins when those
-// that it comes after are done and there is room for it: machines that boot side by side
-// must not drive the host into its swap. Of those that can begin the first in the plan
-// does.
+// schedule starts the changes of a plan. A change starts when the changes in its After are
+// done and the limits allow it: machines that boot at the same time must not make the host
+// swap. If several can start, the first in the plan does.
 type schedule struct {
 	changes []Change
 	errs    []error
@@ -16,8 +15,8 @@ type schedule struct {
 	ended   map[string]error // of the changes that have ended, by ID
 	planned map[string]bool
 
-	running int   // changes
-	memory  int64 // bytes of the running ones
+	running int   // number of running changes
+	memory  int64 // bytes that they need
 	o       Options
 }
 
@@ -32,7 +31,7 @@ func newSchedule(changes []Change, o Options) *schedule {
 	return s
 }
 
-// carryOut has work done on every change, and returns their errors in the plan's order.
+// carryOut calls work for every change and returns the errors in the plan's order.
 func (s *schedule) carryOut(work func(Change) error) []error {
 	type end struct {
 		i   int
@@ -59,17 +58,17 @@ func (s *schedule) carryOut(work func(Change) error) []error {
 	return s.errs
 }
 
-// deadlock ends changes that wait for each other: no plan of ours has them, but a plan can
-// come from a file.
+// deadlock ends changes that wait for each other. [Diff] plans no such changes, but a plan
+// may come from a file.
 func (s *schedule) deadlock() {
 	for i, c := range s.changes {
 		if !s.begun[i] {
-			s.errs[i] = &ChangeError{ID: c.ID, Action: c.Action, Err: errors.New("it waits for a machine that waits for it")}
+			s.errs[i] = &ChangeError{ID: c.ID, Action: c.Action, Err: errors.New("its dependencies form a cycle")}
 		}
 	}
 }
 
-// next is the first change that can begin, or -1.
+// next returns the index of the first change that can start, or -1.
 func (s *schedule) next() int {
 	for i, c := range s.changes {
 		if !s.begun[i] && s.ready(c) && s.fits(c) {
@@ -88,12 +87,12 @@ func (s *schedule) ready(c Change) bool {
 	return true
 }
 
-// fits tells whether there is room for c. What is too large for the host is tried alone.
+// fits reports whether the limits allow c to start. A change above the memory limit runs alone.
 func (s *schedule) fits(c Change) bool {
 	return s.running == 0 || s.running < s.o.Parallelism && (s.o.Memory <= 0 || s.memory+c.memory() <= s.o.Memory)
 }
 
-// memory is what the machine will take of the host because of the change, in bytes.
+// memory returns how much memory of the host the change will use, in bytes.
 func (c *Change) memory() int64 {
 	if c.Action == None || c.Want == nil || c.Stopped {
 		return 0
@@ -101,7 +100,7 @@ func (c *Change) memory() int64 {
 	return c.Want.Memory
 }
 
-// failedBefore is a change that i comes after and that has failed, or "".
+// failedBefore returns the ID of a failed change that change i comes after, or "".
 func (s *schedule) failedBefore(i int) string {
 	for _, id := range s.changes[i].After {
 		if s.ended[id] != nil {

@@ -6,32 +6,32 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// Goal is a machine as a project wants it.
+// Goal is the state of a machine that a project declares.
 type Goal struct {
 	machine.Spec
-	Stopped   bool     // it exists and does not run
-	KeepImage bool     // another image makes no other machine of it
-	After     []string // IDs of machines that have to be there, and up, before it
+	Stopped   bool     // the machine is stopped
+	KeepImage bool     // another image does not replace the machine
+	After     []string // IDs of machines that must exist and run before it
 }
 
-// Situation is all that a plan depends on.
+// Situation is everything that a plan depends on.
 type Situation struct {
-	Owner     machine.Owner               // who plans
-	Want      []Goal                      // every machine of the project
+	Owner     machine.Owner               // of the plan
+	Want      []Goal                      // every machine that the project declares
 	Have      []machine.Machine           // every machine of the host
-	Applied   map[string]machine.Baseline // by ID, how the owner's last apply left its machines
-	Moved     map[string]string           // names that machines had before, by their new ones
-	FileOrder []string                    // IDs of Want as they stand in the file; no plan depends on it
+	Applied   map[string]machine.Baseline // how the owner's last apply left its machines, by ID
+	Moved     map[string]string           // former names of machines, by their new names
+	FileOrder []string                    // IDs of Want in the order of the file; does not affect the plan
 
-	Target    []string // plan these only, and what they depend on; empty: all
-	Replace   []string // make these anew, whatever they are
-	NoRestart bool     // leave restarts pending
+	Target    []string // plan only these machines and their dependencies; empty: all
+	Replace   []string // replace these machines
+	NoRestart bool     // defer changes that need a restart
 }
 
-// inventory is what the host has, by ID and under the new names of what has moved.
+// inventory holds the machines of the host by ID. Moved machines are under their new names.
 type inventory map[string]*machine.Machine
 
-func (s *Situation) found() (inventory, error) {
+func (s *Situation) inventory() (inventory, error) {
 	f := inventory{}
 	for _, m := range s.Have {
 		if m.State != machine.Absent {
@@ -43,9 +43,9 @@ func (s *Situation) found() (inventory, error) {
 		m, taken := f[from], f[to]
 		switch {
 		case m == nil || !owns(s.Owner, m):
-			continue // it has moved already, or was never ours
+			continue // already moved, or not the owner's
 		case taken != nil && !owns(s.Owner, taken):
-			return nil, clash(taken, s.Owner) // and not a plan without the move: that would delete it
+			return nil, clash(taken, s.Owner) // a plan without the move would delete the machine
 		case taken != nil:
 			return nil, &MoveError{From: from, To: to}
 		}
@@ -55,15 +55,15 @@ func (s *Situation) found() (inventory, error) {
 	return f, nil
 }
 
-// ours tells whether a machine is the owner's to take down. Before the first apply in a
-// moved folder that holds for the machines of the file alone: others of the project's name
-// may be another copy's.
+// ours reports whether the owner may stop or delete a machine. If the project's directory
+// was moved and nothing was applied since, these are only the machines in the file: others
+// with the project's name may belong to another copy of the project.
 func (s *Situation) ours(m *machine.Machine) bool {
-	return m.Owner == s.Owner || s.wanted(m.ID) != nil && moved(s.Owner, m)
+	return m.Owner == s.Owner || s.goal(m.ID) != nil && moved(s.Owner, m)
 }
 
-// wanted finds a machine by its ID.
-func (s *Situation) wanted(id string) *Goal {
+// goal finds a machine by its ID.
+func (s *Situation) goal(id string) *Goal {
 	for i := range s.Want {
 		if s.Want[i].ID == id {
 			return &s.Want[i]
@@ -72,8 +72,8 @@ func (s *Situation) wanted(id string) *Goal {
 	return nil
 }
 
-// targets are the IDs that the plan is limited to, with all that near says must go with
-// each, or nil without a limit.
+// targets returns the IDs that the plan is limited to, including those that near returns for
+// each of them, or nil if there is no limit.
 func (s *Situation) targets(near func(id string) []string) map[string]bool {
 	if len(s.Target) == 0 {
 		return nil
@@ -92,15 +92,15 @@ func (s *Situation) targets(near func(id string) []string) map[string]bool {
 	return in
 }
 
-// dependencies are the IDs of the machines that id depends on.
+// dependencies returns the IDs of the machines that id depends on.
 func (s *Situation) dependencies(id string) []string {
-	if w := s.wanted(id); w != nil {
+	if w := s.goal(id); w != nil {
 		return w.After
 	}
 	return nil
 }
 
-// dependents are the IDs of the machines that depend on id.
+// dependents returns the IDs of the machines that depend on id.
 func (s *Situation) dependents(id string) []string {
 	var ids []string
 	for i := range s.Want {
@@ -111,9 +111,9 @@ func (s *Situation) dependents(id string) []string {
 	return ids
 }
 
-// order says which changes of a plan come after which. A machine comes up after those
-// that it depends on, and goes down before them. Where one goes up and the other down
-// neither waits, which is also what keeps circles out.
+// order sets After of a plan's changes. A machine starts after the machines that it depends
+// on, and stops before them. If one starts and the other stops, neither waits, which also
+// prevents cycles.
 func (s *Situation) order(p *Plan) {
 	changes := map[string]*Change{}
 	for i := range p.Changes {
@@ -123,7 +123,7 @@ func (s *Situation) order(p *Plan) {
 	for _, w := range sorted(s.Want, func(w Goal) string { return w.ID }) {
 		for _, on := range slices.Sorted(slices.Values(w.After)) {
 			first, then := changes[on], changes[w.ID]
-			if first == nil || then == nil || s.wanted(on) == nil {
+			if first == nil || then == nil || s.goal(on) == nil {
 				continue
 			}
 			switch {

@@ -6,8 +6,8 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// change takes the steps of c in their order.
-func (r *run) change(ctx context.Context, c Change) error {
+// change carries out the steps of c in order.
+func (r *applier) change(ctx context.Context, c Change) error {
 	if c.Action == None {
 		return r.note(ctx, c)
 	}
@@ -36,9 +36,9 @@ func (r *run) change(ctx context.Context, c Change) error {
 	return nil
 }
 
-// note has the host remember how the machine was left. It is the last thing: what is cut
-// before is planned again.
-func (r *run) note(ctx context.Context, c Change) error {
+// note records how the change left the machine. It comes last, so that an interrupted change
+// is planned again.
+func (r *applier) note(ctx context.Context, c Change) error {
 	if c.Want == nil && c.Action != Delete {
 		return nil
 	}
@@ -48,41 +48,41 @@ func (r *run) note(ctx context.Context, c Change) error {
 		err = r.prov.Note(ctx, c.From, nil, false)
 	}
 	if err != nil {
-		return &ChangeError{ID: c.ID, Action: c.Action, Step: "note", Err: err}
+		return &ChangeError{ID: c.ID, Action: c.Action, Step: "record the result", Err: err}
 	}
 	return nil
 }
 
 // step is one call of a provider.
 type step struct {
-	name string // in errors
-	news string // in events
+	name string // for errors
+	news string // for events
 	run  func(ctx context.Context, prov Provider, c Change) error
 }
 
-// withSpec is a step that takes what is wanted.
+// withSpec returns a step that takes the wanted spec.
 func withSpec(name, news string, call func(Provider, context.Context, machine.Spec) error) step {
 	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, *c.Want) }}
 }
 
-// withFound is a step that turns the machine that the plan was made for into what is
-// wanted.
-func withFound(name, news string, call func(Provider, context.Context, machine.Spec, *machine.Identity) error) step {
+// withIdentity returns a step that takes the wanted spec and the identity of the machine that
+// the plan was made for.
+func withIdentity(name, news string, call func(Provider, context.Context, machine.Spec, *machine.Identity) error) step {
 	return step{name, news, func(ctx context.Context, prov Provider, c Change) error {
 		return call(prov, ctx, *c.Want, c.Have.Identity())
 	}}
 }
 
-// withID is a step that takes the machine's name.
+// withID returns a step that takes the machine's name.
 func withID(name, news string, call func(Provider, context.Context, string) error) step {
 	return step{name, news, func(ctx context.Context, prov Provider, c Change) error { return call(prov, ctx, c.ID) }}
 }
 
 var (
 	create        = withSpec("create", "creating", Provider.Create)
-	configure     = withFound("configure", "writing settings", Provider.Configure)
-	replace       = withFound("replace", "making anew", Provider.Replace)
-	repair        = withFound("repair", "repairing", Provider.Repair)
+	configure     = withIdentity("configure", "writing settings", Provider.Configure)
+	replace       = withIdentity("replace", "replacing", Provider.Replace)
+	repair        = withIdentity("repair", "repairing", Provider.Repair)
 	applyServices = withID("update", "updating services", Provider.ApplyServices)
 	start         = withID("start", "starting", Provider.Start)
 	stop          = withID("stop", "stopping", Provider.Stop)
@@ -97,9 +97,9 @@ var (
 	}}
 )
 
-// steps is what each action is made of. Settings are written before a machine
-// stops: a refused one leaves it running. Start is idempotent, so it also ends
-// the actions of machines that were running when the plan was made.
+// steps holds the steps of each action. Settings are written before a machine stops, so a
+// refused setting leaves it running. Start is idempotent, so it also ends the actions of
+// machines that already run.
 var steps = [numActions][]step{
 	Create:      {create, start},
 	Reconfigure: {configure, start},
@@ -113,11 +113,12 @@ var steps = [numActions][]step{
 	Delete:      {remove},
 }
 
-// steps are those of the action, fitted to this change.
+// steps returns the steps of the change: those of its action, without a start if the machine
+// is to be stopped, and with a move if it is renamed.
 func (c *Change) steps() []step {
 	var list []step
 	if c.From != "" && c.Action != Delete {
-		list = append(list, stopOld, move) // what cannot be read may run all the same
+		list = append(list, stopOld, move) // a broken machine may run
 	}
 	if c.Action == Stop && len(c.Attrs) > 0 {
 		list = append(list, configure)

@@ -8,61 +8,61 @@ import (
 	"time"
 )
 
-// Project is a project on a host, as [Watch] keeps it. Its methods are never called at
-// the same time.
+// Project is a project and its host, as [Watch] uses them. Calls of its methods do not
+// overlap.
 type Project interface {
-	// Look reads the project file and looks at the host, and plans.
+	// Look reads the project file and the state of the host, and makes a plan.
 	Look(ctx context.Context) (Plan, error)
-	// Apply carries out a plan, in which nothing loses data, and shows that to people.
-	// One without changes is only for notes of how the machines are. ErrLookAgain says
-	// that the plan is old and that nothing was done.
+	// Apply carries out a plan, in which no change loses data, and shows its progress. A
+	// plan without changes only records the state of the machines. Apply returns
+	// ErrLookAgain, and does nothing, if the plan is outdated.
 	Apply(ctx context.Context, p Plan) error
-	// Tell shows news. It is not called without any.
+	// Tell shows news.
 	Tell(n News)
 }
 
-// ErrLookAgain has a watch look again at once.
-var ErrLookAgain = errors.New("somebody else has worked on the project")
+// ErrLookAgain makes a watch plan again at once.
+var ErrLookAgain = errors.New("the project changed since the plan was made")
 
-// News is what a watch has to say beside what it does. One field is set.
+// News is what a watch reports besides the plans that it applies. One field is set.
 type News struct {
-	Err     error // there is no plan, or what was begun has failed
-	Mended  bool  // there is a plan again
-	Waiting *Plan // changes that wait for a person, since now
+	Err     error // planning or applying failed
+	Mended  bool  // planning works again
+	Waiting *Plan // changes that newly wait for approval
 }
 
-// WatchOptions adjust [Watch].
+// WatchOptions configure [Watch].
 type WatchOptions struct {
-	// Sources and Machines say that the project's files or the host's machines may be
-	// other ones. Required. They should have room for one: more than one between two
-	// looks means nothing.
+	// Sources and Machines signal that the project's files or the host's machines may have
+	// changed. Required. A buffer of one suffices: further signals between two looks add
+	// nothing.
 	Sources, Machines <-chan struct{}
 
-	// RepairDrift takes back what was changed outside of the project file. Without it
-	// that waits for a person.
+	// RepairDrift reverts changes made outside of the project file. Without it, such
+	// changes wait for approval.
 	RepairDrift bool
 
-	Quiet time.Duration // how long nothing changes before a look; default: DefaultQuiet
-	Delay time.Duration // the most that changes delay it; default: DefaultDelay
+	Quiet time.Duration // how long to wait for further signals before a look; default: DefaultQuiet
+	Delay time.Duration // the most that further signals delay a look; default: DefaultDelay
 }
 
-// A saved file may be many changes, and a checkout many files: a look waits until it is
-// quiet, but not for ever.
+// Saving one file can cause several signals, and a checkout changes many files, so a look
+// waits until the signals stop, up to a limit.
 const (
 	DefaultQuiet = 100 * time.Millisecond
 	DefaultDelay = time.Second
 )
 
-// Watch keeps the machines as the project file says until ctx ends. What keeps data is
-// applied; what loses some waits for a person, and so do machines that depend on such
-// ones, unless they run. Without a plan everything stays as it is.
+// Watch keeps the machines in line with the project file until ctx ends. It applies changes
+// that keep data. Changes that lose data wait for approval, and so do machines that do not
+// run and depend on such a change. While planning fails, nothing changes.
 //
-// What has failed is tried again, ever more rarely, and at once when a file has changed.
+// Failed changes are tried again at growing intervals, and at once when a file changes.
 //
-// Its error is that of a change which the end of ctx cut short.
+// Watch returns the error of an apply that the end of ctx interrupted, if any.
 func Watch(ctx context.Context, w Project, o WatchOptions) error {
 	o.Quiet, o.Delay = cmp.Or(o.Quiet, DefaultQuiet), cmp.Or(o.Delay, DefaultDelay)
-	l := &watch{w: w, o: o, tries: tries{}, told: map[string]bool{}}
+	l := &watch{w: w, o: o, tries: attempts{}, told: map[string]bool{}}
 	for {
 		again, err := l.round(ctx)
 		if ctx.Err() != nil {
@@ -74,22 +74,22 @@ func Watch(ctx context.Context, w Project, o WatchOptions) error {
 	}
 }
 
-// watch is one run of Watch.
+// watch is the state of a running [Watch].
 type watch struct {
 	w     Project
 	o     WatchOptions
-	tries tries           // of each machine
-	told  map[string]bool // what is known to wait for a person
+	tries attempts        // at the changes of each machine
+	told  map[string]bool // signatures of the changes reported as waiting for approval
 
-	noted []string // what was wanted of each machine at the last Apply
+	noted []string // the goals recorded by the last Apply
 
 	failure string // the error of the last look
-	failed  int    // looks without a plan, one after the other
-	stuck   int    // the same of applications that failed
+	failed  int    // number of consecutive looks that failed
+	stuck   int    // number of consecutive applies that failed
 }
 
-// round looks once and does what is to be done. It returns after which time there is
-// something to try again; 0: there is not.
+// round looks once and applies what it can. It returns after which time to look again, or 0
+// if only a signal is a reason to.
 func (l *watch) round(ctx context.Context) (again time.Duration, err error) {
 	plan, err := l.w.Look(ctx)
 	if err != nil {
@@ -125,12 +125,12 @@ func (l *watch) round(ctx context.Context) (again time.Duration, err error) {
 	if ctx.Err() == nil {
 		l.w.Tell(News{Err: err})
 	}
-	// What was not begun for what has failed can go on without it, unless that is all.
+	// After the first failure the changes that it kept from starting can be tried at once.
 	l.stuck++
 	return backoff(l.stuck - 1), err
 }
 
-// tell shows what has come to wait for a person.
+// tell reports changes that newly wait for approval.
 func (l *watch) tell(waiting Plan) {
 	told := map[string]bool{}
 	var fresh Plan
@@ -147,8 +147,8 @@ func (l *watch) tell(waiting Plan) {
 	}
 }
 
-// await returns when it is time for the next look: after changes, or after the given
-// time, if that is not 0. It returns false when ctx has ended.
+// await waits for the next look: for a signal, or for the given time if it is not 0. It
+// returns false when ctx has ended.
 func (l *watch) await(ctx context.Context, again time.Duration) bool {
 	var retry <-chan time.Time
 	if again > 0 {
@@ -181,13 +181,13 @@ func (l *watch) await(ctx context.Context, again time.Duration) bool {
 	}
 }
 
-// failures are the IDs of the machines that err, which Apply has returned, is about.
+// failures returns the IDs of the machines in an error of [Apply].
 func failures(err error) map[string]bool {
 	failed := map[string]bool{}
 	var collect func(error)
 	collect = func(err error) {
 		var c *ChangeError
-		if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is asked
+		if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each joined error is collected
 			for _, e := range all.Unwrap() {
 				collect(e)
 			}

@@ -16,20 +16,20 @@ import (
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
 
-// watched is a project that wants some machines of a host in memory. What happens is
-// noted in said.
-type watched struct {
+// fakeProject is a project that declares machines on an in-memory host. It records in said
+// what the watch does.
+type fakeProject struct {
 	host *reconciletest.Host
 	want []reconcile.Goal
 	err  error // of the project file
 
-	mu    sync.Mutex // timers order nothing: the race detector wants it said
+	mu    sync.Mutex // for the race detector: timers do not order accesses
 	looks int
 	said  []string
 }
 
-// taken is what was said since it was taken last, and how often it was looked.
-func (w *watched) taken() (said []string, looks int) {
+// taken returns and resets what was said and the number of looks.
+func (w *fakeProject) taken() (said []string, looks int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	said, looks = w.said, w.looks
@@ -37,7 +37,7 @@ func (w *watched) taken() (said []string, looks int) {
 	return said, looks
 }
 
-func (w *watched) Look(context.Context) (reconcile.Plan, error) {
+func (w *fakeProject) Look(context.Context) (reconcile.Plan, error) {
 	w.mu.Lock()
 	w.looks++
 	w.mu.Unlock()
@@ -47,14 +47,14 @@ func (w *watched) Look(context.Context) (reconcile.Plan, error) {
 	return reconcile.Diff(reconcile.Situation{Owner: acme, Want: w.want, Have: w.host.Machines(), Applied: w.host.Applied()})
 }
 
-func (w *watched) Apply(ctx context.Context, p reconcile.Plan) error {
+func (w *fakeProject) Apply(ctx context.Context, p reconcile.Plan) error {
 	if !p.Empty() {
 		w.say("applies", p)
 	}
 	return reconcile.Apply(ctx, w.host, p, reconcile.Options{})
 }
 
-func (w *watched) Tell(n reconcile.News) {
+func (w *fakeProject) Tell(n reconcile.News) {
 	switch {
 	case n.Waiting != nil:
 		w.say("waits", *n.Waiting)
@@ -65,7 +65,7 @@ func (w *watched) Tell(n reconcile.News) {
 	}
 }
 
-func (w *watched) say(what string, p reconcile.Plan) {
+func (w *fakeProject) say(what string, p reconcile.Plan) {
 	for _, c := range p.Changes {
 		if c.Action != reconcile.None {
 			what += fmt.Sprintf(" %s %s", c.Action, c.ID)
@@ -76,19 +76,19 @@ func (w *watched) say(what string, p reconcile.Plan) {
 	w.said = append(w.said, what)
 }
 
-// watching is a running Watch.
-type watching struct {
-	*watched
+// watchRun is a running [reconcile.Watch].
+type watchRun struct {
+	*fakeProject
 	t                 *testing.T
 	sources, machines chan struct{}
 	end               context.CancelFunc
 	ended             chan error
 }
 
-// watch begins to watch, in a bubble of test time.
-func watch(t *testing.T, w *watched, o reconcile.WatchOptions) *watching {
+// watch starts a watch, inside of a synctest bubble.
+func watch(t *testing.T, w *fakeProject, o reconcile.WatchOptions) *watchRun {
 	ctx, end := context.WithCancel(t.Context())
-	r := &watching{watched: w, t: t, sources: make(chan struct{}, 1), machines: make(chan struct{}, 1), end: end, ended: make(chan error, 1)}
+	r := &watchRun{fakeProject: w, t: t, sources: make(chan struct{}, 1), machines: make(chan struct{}, 1), end: end, ended: make(chan error, 1)}
 	o.Sources, o.Machines = r.sources, r.machines
 	go func() { r.ended <- reconcile.Watch(ctx, w, o) }()
 	t.Cleanup(func() { end(); synctest.Wait() })
@@ -103,25 +103,25 @@ func poke(c chan struct{}) {
 	}
 }
 
-// saved tells that the file was saved, touched that a machine has changed.
-func (r *watching) saved()   { poke(r.sources); r.pass(reconcile.DefaultQuiet) }
-func (r *watching) touched() { poke(r.machines); r.pass(reconcile.DefaultQuiet) }
+// saved signals a saved file, touched a changed machine.
+func (r *watchRun) saved()   { poke(r.sources); r.pass(reconcile.DefaultQuiet) }
+func (r *watchRun) touched() { poke(r.machines); r.pass(reconcile.DefaultQuiet) }
 
-func (r *watching) pass(d time.Duration) {
+func (r *watchRun) pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// heard wants what was said since it was asked last.
-func (r *watching) heard(want ...string) {
+// heard checks what was said since the last call.
+func (r *watchRun) heard(want ...string) {
 	r.t.Helper()
 	got, _ := r.taken()
 	if d := cmp.Diff(want, got); d != "" {
-		r.t.Errorf("what was said (-want +got):\n%s", d)
+		r.t.Errorf("said mismatch (-want +got):\n%s", d)
 	}
 }
 
-// declaredMachine is a wanted one, changed by edits.
+// declaredMachine returns the goal of a machine, changed by edits.
 func declaredMachine(id string, edits ...func(*reconcile.Goal)) reconcile.Goal {
 	w := reconcile.Goal{Spec: spec(id)}
 	for _, edit := range edits {
@@ -138,9 +138,9 @@ func after(id string) func(*reconcile.Goal) {
 	return func(w *reconcile.Goal) { w.After = append(w.After, id) }
 }
 
-func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
+func TestWatchAppliesOnlyChangesThatKeepData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("db"), declaredMachine("dev")}}
+		w := &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("db"), declaredMachine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create db create dev")
 
@@ -169,9 +169,9 @@ func TestAWatchAppliesWhatKeepsDataAndLeavesTheRestToAPerson(t *testing.T) {
 	})
 }
 
-func TestMachinesWaitWithTheOnesTheyDependOnUnlessTheyRun(t *testing.T) {
+func TestStoppedMachinesWaitWithTheirDependencies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("db"), declaredMachine("api", after("db"))}}
+		w := &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("db"), declaredMachine("api", after("db"))}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create api create db")
 
@@ -184,10 +184,10 @@ func TestMachinesWaitWithTheOnesTheyDependOnUnlessTheyRun(t *testing.T) {
 	})
 }
 
-func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
+func TestWatchRepairsDriftOnlyIfAsked(t *testing.T) {
 	for repair, want := range map[bool]string{false: "waits start dev", true: "applies start dev"} {
 		synctest.Test(t, func(t *testing.T) {
-			w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
+			w := &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 			r := watch(t, w, reconcile.WatchOptions{RepairDrift: repair})
 			r.heard("applies create dev")
 			r.pass(time.Minute)
@@ -197,7 +197,7 @@ func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
 			r.touched()
 			r.heard()
 
-			// What the file asks for is done, whatever else has happened.
+			// Changes of the file are applied in spite of drift.
 			w.want = []reconcile.Goal{declaredMachine("dev", withCPUs(4))}
 			r.saved()
 			if m := w.host.Machines()[0]; m.State != machine.Running || m.Booted.CPUs != 4 {
@@ -207,18 +207,18 @@ func TestDriftWaitsForAPersonUnlessItIsToBeRepaired(t *testing.T) {
 	}
 }
 
-func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
+func TestDriftIsRelativeToTheLastLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dev := declaredMachine("dev")
 		found := machine.Machine{Spec: dev.Spec, State: machine.Running, Booted: &dev.Settings}
-		w := &watched{host: reconciletest.New(found), want: []reconcile.Goal{dev}}
+		w := &fakeProject{host: reconciletest.New(found), want: []reconcile.Goal{dev}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard()
 		_ = w.host.Stop(t.Context(), "dev")
 		r.touched()
 		r.heard("waits start dev")
 
-		// Somebody configures it, and then writes that down.
+		// The machine is configured outside, and the file changed to match.
 		_ = w.host.Configure(t.Context(), declaredMachine("dev", withCPUs(4)).Spec, nil)
 		_ = w.host.Start(t.Context(), "dev")
 		w.want = []reconcile.Goal{declaredMachine("dev", withCPUs(4))}
@@ -230,9 +230,9 @@ func TestDriftIsWhatDiffersFromWhatAWatchHasFound(t *testing.T) {
 	})
 }
 
-func TestABrokenFileIsShownOnceAndKeepsTheMachines(t *testing.T) {
+func TestInvalidFileIsReportedOnceAndKeepsMachines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
+		w := &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.heard("applies create dev")
 
@@ -257,9 +257,9 @@ func TestABrokenFileIsShownOnceAndKeepsTheMachines(t *testing.T) {
 	})
 }
 
-func TestABurstOfChangesIsOneLookAndAnEndlessOneIsLookedAtAllTheSame(t *testing.T) {
+func TestSignalsAreDebounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New()}
+		w := &fakeProject{host: reconciletest.New()}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.taken()
 		for range 10 {
@@ -268,7 +268,7 @@ func TestABurstOfChangesIsOneLookAndAnEndlessOneIsLookedAtAllTheSame(t *testing.
 		}
 		r.pass(reconcile.DefaultQuiet)
 		if _, looks := r.taken(); looks != 1 {
-			t.Errorf("a burst was looked at %d times", looks)
+			t.Errorf("a burst of signals caused %d looks, want 1", looks)
 		}
 		r.taken()
 		for range 400 {
@@ -276,22 +276,22 @@ func TestABurstOfChangesIsOneLookAndAnEndlessOneIsLookedAtAllTheSame(t *testing.
 			r.pass(reconcile.DefaultQuiet / 4)
 		}
 		if _, looks := r.taken(); looks < 9 || looks > 10 {
-			t.Errorf("in 10 s of changes it was looked %d times", looks)
+			t.Errorf("10 s of signals caused %d looks, want 9 or 10", looks)
 		}
 		r.heard()
 	})
 }
 
-func TestTheEndOfAWatchLeavesTheRunningStepWhole(t *testing.T) {
+func TestEndOfWatchFinishesTheRunningStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New()}
+		w := &fakeProject{host: reconciletest.New()}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.end()
 		if err := <-r.ended; err != nil {
-			t.Errorf("an idle watch ends with %v", err)
+			t.Errorf("an idle watch returned %v", err)
 		}
 
-		w = &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
+		w = &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 		started := make(chan struct{})
 		w.host.Fail = func(op, _ string) error {
 			if op == "create" {
@@ -304,10 +304,10 @@ func TestTheEndOfAWatchLeavesTheRunningStepWhole(t *testing.T) {
 		<-started
 		r.end()
 		if err := <-r.ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("a watch that was cut short ends with %v", err)
+			t.Errorf("an interrupted watch returned %v", err)
 		}
 		if m := w.host.Machines(); len(m) != 1 || m[0].State != machine.Stopped {
-			t.Errorf("there is %+v", m)
+			t.Errorf("machines: %+v, want dev stopped", m)
 		}
 	})
 }

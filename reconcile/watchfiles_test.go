@@ -18,8 +18,8 @@ import (
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
 
-// onDisk is a project of real files, with a context folder, and a host in memory.
-type onDisk struct {
+// fileProject is a project with real files, a context directory and an in-memory host.
+type fileProject struct {
 	t        *testing.T
 	dir      string
 	follower *follow.Follower
@@ -28,10 +28,10 @@ type onDisk struct {
 	cpus     chan int // of each applied plan
 }
 
-func (d *onDisk) file() string    { return filepath.Join(d.dir, config.FileName) }
-func (d *onDisk) context() string { return filepath.Join(d.dir, "context") }
+func (d *fileProject) file() string    { return filepath.Join(d.dir, config.FileName) }
+func (d *fileProject) context() string { return filepath.Join(d.dir, "context") }
 
-func (d *onDisk) Look(context.Context) (reconcile.Plan, error) {
+func (d *fileProject) Look(context.Context) (reconcile.Plan, error) {
 	select {
 	case d.looks <- time.Now():
 	default:
@@ -51,18 +51,18 @@ func (d *onDisk) Look(context.Context) (reconcile.Plan, error) {
 	return reconcile.Diff(reconcile.Situation{Owner: reconcile.OwnerOf(p), Want: want, Have: d.host.Machines()})
 }
 
-func (d *onDisk) Apply(ctx context.Context, p reconcile.Plan) error {
+func (d *fileProject) Apply(ctx context.Context, p reconcile.Plan) error {
 	err := reconcile.Apply(ctx, d.host, p, reconcile.Options{})
-	// A host in memory keeps all its calls: one that begins anew does not grow.
+	// An in-memory host keeps its calls. A new one each time does not grow.
 	d.host = reconciletest.New(d.host.Machines()...)
 	d.cpus <- p.Changes[0].Want.CPUs
 	return err
 }
 
-func (d *onDisk) Tell(n reconcile.News) { d.t.Errorf("news: %+v", n) }
+func (d *fileProject) Tell(n reconcile.News) { d.t.Errorf("news: %+v", n) }
 
 // save replaces the project file, as editors do.
-func (d *onDisk) save(cpus int) {
+func (d *fileProject) save(cpus int) {
 	d.t.Helper()
 	text := fmt.Sprintf("machine \"dev\" {\n  image = \"debian:12\"\n  state = \"stopped\"\n  cpus = %d\n}\n", cpus)
 	written := filepath.Join(d.dir, "written")
@@ -74,8 +74,8 @@ func (d *onDisk) save(cpus int) {
 	}
 }
 
-// applied waits until that has become true.
-func (d *onDisk) applied(cpus int) {
+// applied waits until a plan with that number of CPUs was applied.
+func (d *fileProject) applied(cpus int) {
 	d.t.Helper()
 	for {
 		select {
@@ -89,10 +89,10 @@ func (d *onDisk) applied(cpus int) {
 	}
 }
 
-// watchFiles watches until the test ends.
-func watchFiles(t *testing.T, quiet time.Duration) *onDisk {
+// watchFiles starts a watch that runs until the test ends.
+func watchFiles(t *testing.T, quiet time.Duration) *fileProject {
 	t.Helper()
-	d := &onDisk{t: t, dir: t.TempDir(), host: reconciletest.New(), looks: make(chan time.Time, 1), cpus: make(chan int, 1)}
+	d := &fileProject{t: t, dir: t.TempDir(), host: reconciletest.New(), looks: make(chan time.Time, 1), cpus: make(chan int, 1)}
 	if err := os.Mkdir(d.context(), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func watchFiles(t *testing.T, quiet time.Duration) *onDisk {
 	return d
 }
 
-func TestASavedFileIsPlannedSoon(t *testing.T) {
+func TestSavedFileIsPlannedSoon(t *testing.T) {
 	d := watchFiles(t, reconcile.DefaultQuiet)
 	var took []time.Duration
 	for i := range 10 {
@@ -130,24 +130,24 @@ func TestASavedFileIsPlannedSoon(t *testing.T) {
 		d.applied(2 + i)
 	}
 	slices.Sort(took)
-	t.Logf("from saved to planning: %v at the median, %v at most", took[len(took)/2], took[len(took)-1])
+	t.Logf("from saving to planning: median %v, maximum %v", took[len(took)/2], took[len(took)-1])
 }
 
-// TestADayOfChangesLeaksNothing makes ten thousand changes of a file, and folders come and
-// go in a context meanwhile. It counts goroutines and files of the whole process: no test
-// of this package may run beside it, so none is parallel.
-func TestADayOfChangesLeaksNothing(t *testing.T) {
-	const settled, day = 1_000, 10_000
+// TestWatchDoesNotLeak changes a file ten thousand times, and creates and removes directories
+// in a context meanwhile. It counts goroutines and open files of the whole process, so no
+// test of this package may be parallel.
+func TestWatchDoesNotLeak(t *testing.T) {
+	const settled, total = 1_000, 10_000
 	d := watchFiles(t, time.Microsecond)
 	var before resources
 	began := time.Now()
-	for i := 1; i <= day; i++ {
+	for i := 1; i <= total; i++ {
 		if i%10 == 0 {
-			folder := filepath.Join(d.context(), fmt.Sprint(i/10%3))
-			if err := os.RemoveAll(folder); err != nil {
+			sub := filepath.Join(d.context(), fmt.Sprint(i/10%3))
+			if err := os.RemoveAll(sub); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.MkdirAll(filepath.Join(folder, fmt.Sprint(i)), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Join(sub, fmt.Sprint(i)), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -158,9 +158,9 @@ func TestADayOfChangesLeaksNothing(t *testing.T) {
 		}
 	}
 	after := measure(t)
-	t.Logf("after %d changes: %+v; after %d, %v later: %+v", settled, before, day, time.Since(began).Round(time.Second), after)
+	t.Logf("after %d changes: %+v; after %d, %v later: %+v", settled, before, total, time.Since(began).Round(time.Second), after)
 	if after.goroutines > before.goroutines+2 || after.descriptors > before.descriptors+2 || after.heap > before.heap+512<<10 {
-		t.Errorf("from %+v it grew to %+v", before, after)
+		t.Errorf("resources grew from %+v to %+v", before, after)
 	}
 }
 
@@ -176,7 +176,7 @@ func measure(t *testing.T) resources {
 		t.Fatal(err)
 	}
 	runtime.GC()
-	runtime.GC() // what the first has finalized
+	runtime.GC() // frees what the first one finalized
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return resources{goroutines: runtime.NumGoroutine(), descriptors: len(open), heap: m.HeapAlloc}

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// part divides a plan: what is done now, and what waits for a person. The rest of it is
-// tried later. Machines that need nothing are in what is done.
+// part splits a plan into the changes to make now and those that wait for approval. Changes
+// that were tried a short time ago are in neither. Machines that need no change are in do.
 func (l *watch) part(p Plan, now time.Time) (do, waiting Plan) {
 	held := map[string]hold{}
 	for _, c := range p.Changes {
 		switch {
 		case c.Action == None:
 		case c.Action.LosesDisk(), c.DriftOnly && !l.o.RepairDrift:
-			held[c.ID] = forPerson
+			held[c.ID] = forApproval
 		case l.tries.wait(c, now) > 0:
-			held[c.ID] = forTime
+			held[c.ID] = forRetry
 		}
 	}
 	for spread := true; spread; {
@@ -35,25 +35,25 @@ func (l *watch) part(p Plan, now time.Time) (do, waiting Plan) {
 		switch held[c.ID] {
 		case free:
 			do.Changes = append(do.Changes, c)
-		case forPerson:
+		case forApproval:
 			waiting.Changes = append(waiting.Changes, c)
-		case forTime:
+		case forRetry:
 		}
 	}
 	do.Drift, waiting.Drift = driftOf(p.Drift, do.Changes), driftOf(p.Drift, waiting.Changes)
 	return do, waiting
 }
 
-// hold is why a change is not made now.
+// hold is the reason why a change is not made now.
 type hold uint8
 
 const (
-	free      hold = iota // it is made now
-	forTime               // it was tried a short time ago
-	forPerson             // it is for a person to decide
+	free        hold = iota // the change is made now
+	forRetry                // it was tried a short time ago
+	forApproval             // it needs approval
 )
 
-// driftOf is the part of drift that is about changes.
+// driftOf returns the drift of the machines in changes.
 func driftOf(drift []Drift, changes []Change) []Drift {
 	var part []Drift
 	for _, d := range drift {
@@ -64,44 +64,43 @@ func driftOf(drift []Drift, changes []Change) []Drift {
 	return part
 }
 
-// wants are what notes are taken of.
+// wants returns the goals that an apply of the plan records, as text.
 func (p Plan) wants() []string {
 	var wants []string
 	for _, c := range p.Changes {
 		if c.Want != nil {
 			want := *c.Want
-			want.Build = nil // its reference tells one build from another
+			want.Build = nil // the image reference identifies the build
 			wants = append(wants, fmt.Sprintf("%+v %v", want, c.Stopped))
 		}
 	}
 	return wants
 }
 
-// signature tells one change from another. What a disk holds is no part of it: that
-// changes all the time.
+// signature identifies a change. Disk usage is left out, because it changes all the time.
 func (c *Change) signature() string {
 	return fmt.Sprint(c.ID, c.Action, c.Attrs, c.From, c.Stopped, c.DriftOnly)
 }
 
-// tries are the changes that were tried, by ID. Without them a machine that fails, or that
-// does not stay as it is made, would be worked on without a pause.
-type tries map[string]try
+// attempts holds the changes that were tried, by ID. They space out tries for a machine that
+// fails, or that drifts again after each change.
+type attempts map[string]attempt
 
-type try struct {
+type attempt struct {
 	change string // its signature
 	failed bool
-	times  int
-	at     time.Time // of the last
+	times  int       // consecutive tries of this change
+	at     time.Time // of the last try
 }
 
-// The pauses between tries double from the least to the most.
+// Limits of the pause between tries, which doubles with each try.
 const (
 	leastPause = time.Second
 	mostPause  = 5 * time.Minute
 )
 
-// backoff is the pause after so many tries that have failed. After none it is as good as
-// none.
+// backoff returns the pause after the given number of tries. It is never 0, which would mean
+// no further try.
 func backoff(times int) time.Duration {
 	if times == 0 {
 		return time.Nanosecond
@@ -115,8 +114,8 @@ func backoff(times int) time.Duration {
 	return pause
 }
 
-// wait is how long a change has to wait; 0: it has not.
-func (t tries) wait(c Change, now time.Time) time.Duration {
+// wait returns how long to wait before the next try of a change, or 0 for no wait.
+func (t attempts) wait(c Change, now time.Time) time.Duration {
 	last, tried := t[c.ID]
 	if !tried || last.times == 0 || last.change != c.signature() {
 		return 0
@@ -124,8 +123,8 @@ func (t tries) wait(c Change, now time.Time) time.Duration {
 	return max(0, last.at.Add(backoff(last.times)).Sub(now))
 }
 
-// note remembers what was tried. What was not begun was not.
-func (t tries) note(p Plan, err error, now time.Time) {
+// note records the changes that were tried. Changes that were not started do not count.
+func (t attempts) note(p Plan, err error, now time.Time) {
 	failed := failures(err)
 	for _, c := range p.Changes {
 		if c.Action == None || err != nil && !failed[c.ID] {
@@ -135,12 +134,12 @@ func (t tries) note(p Plan, err error, now time.Time) {
 		if last.change != c.signature() || now.Sub(last.at) > 2*mostPause {
 			last.times = 0
 		}
-		t[c.ID] = try{change: c.signature(), failed: failed[c.ID], times: last.times + 1, at: now}
+		t[c.ID] = attempt{change: c.signature(), failed: failed[c.ID], times: last.times + 1, at: now}
 	}
 }
 
-// settle forgets machines that the plan does not have.
-func (t tries) settle(p Plan) {
+// settle removes machines that are not in the plan.
+func (t attempts) settle(p Plan) {
 	for id := range t {
 		if !slices.ContainsFunc(p.Changes, func(c Change) bool { return c.ID == id }) {
 			delete(t, id)
@@ -148,8 +147,8 @@ func (t tries) settle(p Plan) {
 	}
 }
 
-// hasten has all that failed be tried at once: what it failed for may be other by now.
-func (t tries) hasten() {
+// hasten makes all failed changes due at once, because a changed file may have fixed the cause.
+func (t attempts) hasten() {
 	for id, last := range t {
 		if last.failed {
 			delete(t, id)
@@ -157,9 +156,8 @@ func (t tries) hasten() {
 	}
 }
 
-// next is when the first of the plan's changes that wait for their time is to be tried;
-// 0: there is none.
-func (t tries) next(p Plan, now time.Time) time.Duration {
+// next returns the time until the next try of one of the plan's changes, or 0 if none waits.
+func (t attempts) next(p Plan, now time.Time) time.Duration {
 	var next time.Duration
 	for _, c := range p.Changes {
 		if wait := t.wait(c, now); c.Action != None && wait > 0 && (next == 0 || wait < next) {

@@ -12,19 +12,19 @@ import (
 	"github.com/stead-vm/stead/reconcile/reconciletest"
 )
 
-func TestAFailureIsTriedAgainEverMoreRarelyAndWhenAFileHasChanged(t *testing.T) {
+func TestFailuresAreRetriedWithBackoffAndWhenAFileChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refuse := true
-		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev"), declaredMachine("web")}}
+		w := &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev"), declaredMachine("web")}}
 		w.host.Fail = func(op, id string) error {
 			if refuse && op == "check" && id == "dev" {
-				return errDisturbed
+				return errInjected
 			}
 			return nil
 		}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.pass(time.Millisecond)
-		failed := `error: machine "dev": create was not begun: disturbed`
+		failed := `error: machine "dev": create was not started: injected failure`
 		r.heard("applies create dev create web", failed, "applies create web")
 
 		began := time.Now()
@@ -34,11 +34,11 @@ func TestAFailureIsTriedAgainEverMoreRarelyAndWhenAFileHasChanged(t *testing.T) 
 			if said, _ := r.taken(); slices.Contains(said, failed) {
 				at = append(at, time.Since(began).Round(time.Second))
 			}
-			poke(r.machines) // the failed try leaves traces
+			poke(r.machines) // the failed try may change files
 		}
 		text := strings.Trim(fmt.Sprint(at), "[]")
 		if want := "1s 3s 7s 15s 31s 1m3s 2m7s 4m15s 8m31s 13m31s 18m31s"; text != want {
-			t.Errorf("it was tried after %s, want %s", text, want)
+			t.Errorf("tries after %s, want %s", text, want)
 		}
 
 		r.saved()
@@ -49,26 +49,26 @@ func TestAFailureIsTriedAgainEverMoreRarelyAndWhenAFileHasChanged(t *testing.T) 
 	})
 }
 
-func TestNotesThatCannotBeTakenAreTriedEverMoreRarely(t *testing.T) {
+func TestFailingNotesAreRetriedWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
+		w := &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 		w.host.Fail = func(op, _ string) error {
 			if op == "note" {
-				return errDisturbed
+				return errInjected
 			}
 			return nil
 		}
 		r := watch(t, w, reconcile.WatchOptions{})
 		r.pass(time.Hour)
 		if said, _ := r.taken(); len(said) < 10 || len(said) > 30 {
-			t.Errorf("in an hour %d things were said", len(said))
+			t.Errorf("%d reports in an hour, want 10 to 30", len(said))
 		}
 	})
 }
 
-func TestAMachineThatDoesNotStayIsPutBackEverMoreRarely(t *testing.T) {
+func TestRepeatedDriftIsRevertedWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
+		w := &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("dev")}}
 		r := watch(t, w, reconcile.WatchOptions{RepairDrift: true})
 		r.pass(time.Minute)
 		r.taken()
@@ -78,7 +78,7 @@ func TestAMachineThatDoesNotStayIsPutBackEverMoreRarely(t *testing.T) {
 			r.pass(time.Second - reconcile.DefaultQuiet)
 		}
 		if said, _ := r.taken(); len(said) < 10 || len(said) > 25 {
-			t.Errorf("in an hour it was started %d times", len(said))
+			t.Errorf("started %d times in an hour, want 10 to 25", len(said))
 		}
 		r.pass(time.Hour)
 		r.taken()

@@ -9,13 +9,13 @@ import (
 	"syscall"
 )
 
-// secondMachine measures what a machine costs whose image has made one already: the
-// whole command, up to booting it.
+// secondMachine measures the creation of another machine from the same image: the whole command,
+// without a boot.
 func (b *bench) secondMachine() {
 	b.createTwo(b.state, func(c cost, _ float64) { b.table.add(rowCopied, byStead, c.wall) })
-	dir, err := b.cloningFolder()
+	dir, err := b.cloningDir()
 	if err != nil {
-		b.note("no file system that clones: %v", err)
+		b.note("no file system that can clone: %v", err)
 		return
 	}
 	b.createTwo(filepath.Join(dir, "state"), func(c cost, space float64) {
@@ -24,7 +24,7 @@ func (b *bench) secondMachine() {
 	})
 }
 
-// createTwo makes machines in a state folder and tells about all but the first.
+// createTwo creates machines in a state directory and reports on all but the first.
 func (b *bench) createTwo(state string, tell func(c cost, space float64)) {
 	create := func(name string) cost {
 		_, c, err := b.tryTimed("env", "STEAD_HOME="+state, b.exe, "machine", "create", "--no-boot", "--name", name,
@@ -40,7 +40,7 @@ func (b *bench) createTwo(state string, tell func(c cost, space float64)) {
 	}
 }
 
-// occupied is how many bytes of a file system are in use.
+// occupied returns how many bytes of a file system are in use.
 func (b *bench) occupied(dir string) float64 {
 	b.run("sync")
 	var st syscall.Statfs_t
@@ -48,8 +48,9 @@ func (b *bench) occupied(dir string) float64 {
 	return float64(st.Blocks-st.Bfree) * float64(st.Bsize)
 }
 
-// cloningFolder is the bench's own folder, or one in a small XFS that is made for this.
-func (b *bench) cloningFolder() (string, error) {
+// cloningDir returns the bench's directory if its file system can clone files, else one on a
+// small XFS.
+func (b *bench) cloningDir() (string, error) {
 	b.must(os.WriteFile(b.path("original"), []byte("x"), 0o600))
 	if _, err := b.try("cp", "--reflink=always", b.path("original"), b.path("clone")); err == nil {
 		return b.path("."), nil

@@ -12,8 +12,8 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// makeDisk is a process of its own, started as "make-disk STATE IMAGE": it makes the
-// disk of a stored image and prints how many seconds that took, and its memory.
+// makeDisk runs in a process of its own, started as "make-disk STATE IMAGE". It creates the disk of
+// a stored image and prints the duration in seconds, and its memory.
 func makeDisk() {
 	seconds, memory, err := convertStored(os.Args[1], os.Args[2])
 	if err != nil {
@@ -37,15 +37,15 @@ func convertStored(state, reference string) (seconds, memory float64, err error)
 	if err != nil {
 		return 0, 0, err
 	}
-	// The kernel's other account of it, that of wait4, begins with the parent's.
+	// The figure of wait4 would include the parent's memory.
 	memory, err = memoryOf(os.Getpid(), "VmHWM")
 	return seconds, memory, err
 }
 
-// convert makes a disk of an image whose blobs the page cache holds.
+// convert creates the disk of an image whose blobs are in the page cache.
 func (b *bench) convert(reference string) (seconds, memory float64, c cost) {
 	b.freeDisks()
-	b.run("sync") // what others have written is not our business
+	b.run("sync") // exclude earlier writes
 	out, c, err := b.tryTimed("make-disk", b.state, reference)
 	b.must(err)
 	_, err = fmt.Sscan(out, &seconds, &memory)
@@ -53,7 +53,7 @@ func (b *bench) convert(reference string) (seconds, memory float64, c cost) {
 	return seconds, memory, c
 }
 
-// freeDisks forgets the cached disks.
+// freeDisks removes the cached disks.
 func (b *bench) freeDisks() {
 	disks, err := filepath.Glob(filepath.Join(b.state, "images", "disks", "*.ext4"))
 	b.must(err)
@@ -62,8 +62,8 @@ func (b *bench) freeDisks() {
 	}
 }
 
-// oneLayer compares with the least that must be done: `cat` of what the layer holds.
-// Both write through to the disk, on the same file system.
+// oneLayer compares a conversion with the minimum of work: `cat` of the layer's contents. Both
+// write through to the disk, on the same file system.
 func (b *bench) oneLayer() {
 	size := b.unpackLayer()
 	p, err := open(b.state)
@@ -92,16 +92,15 @@ func (b *bench) oneLayer() {
 		mb, mb/cat, mb/fromPlain, mb/fromZstd)
 }
 
-// byHandFrom are the ways from a layout to a disk, by the layers' compression: umoci
-// 0.4 does not know zstd, so its part is done by what a person would use then.
+// byHandFrom are scripts that make a disk from an image layout, by compression. umoci 0.4 does
+// not support zstd, so that script uses other tools.
 var byHandFrom = map[string]struct{ tool, script string }{
 	"gzip": {"umoci", "umoci unpack $ROOTLESS --image layers-gzip:x bundle"},
 	"zstd": {"zstd", `mkdir -p bundle/rootfs && for l in $LAYERS; do
 		zstd -qdc layers-zstd/blobs/sha256/$l | tar -xpf - --numeric-owner -C bundle/rootfs || exit; done`},
 }
 
-// manyLayers compares whole processes: wall time, and processor time with that of
-// what they start.
+// manyLayers compares whole processes: wall time, and processor time including child processes.
 func (b *bench) manyLayers() {
 	for _, r := range []struct{ kind, wall, processor, memory string }{
 		{"gzip", rowGzipDisk, rowGzipCPU, rowGzipMemory},
@@ -114,7 +113,7 @@ func (b *bench) manyLayers() {
 		hand := byHandFrom[r.kind]
 		_, missing := exec.LookPath(hand.tool)
 		if missing != nil {
-			b.note("nothing by hand from %s layers: apt-get install %s", r.kind, hand.tool)
+			b.note("no figures by hand for %s layers: apt-get install %s", r.kind, hand.tool)
 		}
 		b.convert(reference) // pulls
 		for range benchRounds {
@@ -146,7 +145,7 @@ func (b *bench) diskByHand(script string, layers []string) cost {
 	return c
 }
 
-// memoryOf is a line of proc_pid_status(5), in MiB.
+// memoryOf returns a field of proc_pid_status(5), in MiB.
 func memoryOf(pid int, field string) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

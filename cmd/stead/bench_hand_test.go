@@ -18,15 +18,15 @@ import (
 type handVM struct {
 	b              *bench
 	kernel, initrd string
-	master, disk   string // what boots first is always a fresh copy of master
+	master, disk   string // disk is a new copy of master for each first boot
 	port           int
 
 	qemu *exec.Cmd
 	gone chan struct{} // closed when QEMU has ended
 }
 
-// handNetwork gives the card QEMU's address: the image brings no udev, without which
-// systemd-networkd would not touch it.
+// handNetwork configures QEMU's address: the image has no udev, without which systemd-networkd
+// does not configure the interface.
 const handNetwork = `[Unit]
 DefaultDependencies=no
 Before=network.target
@@ -39,12 +39,12 @@ ExecStart=/bin/sh -c 'ip link set lo up && ip addr add 10.0.2.15/24 dev eth0 && 
 WantedBy=multi-user.target
 `
 
-// prepareHand makes the disk. It says why there is none where that cannot be done.
+// prepareHand creates the disk. Its error says why that is not possible.
 func (b *bench) prepareHand() (*handVM, error) {
 	if os.Getuid() != 0 {
 		return nil, errors.New("sshd is installed with chroot, which only root may use")
 	}
-	initrds, _ := filepath.Glob("/boot/initrd.img-*") // the pattern is sound
+	initrds, _ := filepath.Glob("/boot/initrd.img-*") // the pattern is valid
 	if len(initrds) == 0 {
 		return nil, errors.New("the distribution has made no /boot/initrd.img-*")
 	}
@@ -53,7 +53,7 @@ func (b *bench) prepareHand() (*handVM, error) {
 		b: b, kernel: "/boot/vmlinuz-" + release, initrd: "/boot/initrd.img-" + release,
 		master: b.path("by-hand.ext4"), disk: b.path("by-hand-booted.ext4"),
 	}
-	b.say("a disk by hand")
+	b.say("disk by hand")
 	root := b.path("root")
 	defer os.RemoveAll(root)
 	b.must(os.Mkdir(root, 0o755))
@@ -70,15 +70,15 @@ func (b *bench) prepareHand() (*handVM, error) {
 	return vm, nil
 }
 
-// installSSHD installs from the image's own package sources and lets our key in. No
-// file of the host is shown to the chroot but its resolver's settings.
+// installSSHD installs sshd from the image's package sources and authorizes a key. Of the host's
+// files, the chroot only has the resolver's settings.
 func (b *bench) installSSHD(root string) error {
 	b.run("cp", "/etc/resolv.conf", root+"/etc/resolv.conf")
-	policy := root + "/usr/sbin/policy-rc.d" // or the host's own sshd might be restarted
+	policy := root + "/usr/sbin/policy-rc.d" // else the host's sshd might be restarted
 	b.must(os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755))
 	if _, err := b.try("chroot", root, "sh", "-c",
 		"apt-get -qq update && apt-get -qq install -y --no-install-recommends openssh-server && apt-get clean"); err != nil {
-		return fmt.Errorf("sshd cannot be installed: %w", err)
+		return fmt.Errorf("cannot install sshd: %w", err)
 	}
 	b.must(os.Remove(policy))
 	b.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", b.path("key"))
@@ -87,7 +87,7 @@ func (b *bench) installSSHD(root string) error {
 	return os.WriteFile(root+"/etc/resolv.conf", []byte("nameserver 10.0.2.3\n"), 0o644)
 }
 
-// handRound does by hand what steadRound does.
+// handRound does the same as steadRound with the machine set up by hand.
 func (b *bench) handRound(vm *handVM, last bool) {
 	b.run("cp", "--sparse=always", vm.master, vm.disk)
 	clock := newClock()
@@ -114,7 +114,7 @@ func (b *bench) handRound(vm *handVM, last bool) {
 	vm.powerOff()
 }
 
-// boot starts QEMU and returns when the first ssh has got through.
+// boot starts QEMU and returns when the first ssh succeeds.
 func (vm *handVM) boot() {
 	b := vm.b
 	vm.port = freePort(b)
@@ -132,12 +132,12 @@ func (vm *handVM) boot() {
 	b.must(vm.qemu.Start())
 	vm.gone = make(chan struct{})
 	go func() {
-		_ = vm.qemu.Wait() // how it ended does not matter
+		_ = vm.qemu.Wait() // the exit status does not matter
 		close(vm.gone)
 	}()
 	end := time.Now().Add(stepDeadline)
 	for ; ; time.Sleep(20 * time.Millisecond) {
-		err := vm.greeted()
+		err := vm.readGreeting()
 		if err == nil {
 			_, err = b.try("ssh", vm.options("true")...)
 		}
@@ -145,14 +145,14 @@ func (vm *handVM) boot() {
 			return
 		}
 		if time.Now().After(end) {
-			b.t.Fatalf("ssh into the machine made by hand: %v", err)
+			b.t.Fatalf("ssh into the machine set up by hand: %v", err)
 		}
 	}
 }
 
-// greeted looks for sshd's first line: a whole ssh in vain would take a second, by
-// which the time to the first one would be too long.
-func (vm *handVM) greeted() error {
+// readGreeting reads sshd's first line. Trying ssh instead would take a second for each failure,
+// which would distort the time of the first success.
+func (vm *handVM) readGreeting() error {
 	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(vm.port)))
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func freePort(b *bench) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// options are ssh's for a command, away from the user's own settings.
+// options returns ssh's arguments for a command, without the user's configuration.
 func (vm *handVM) options(args ...string) []string {
 	return append([]string{
 		"-F", "none", "-i", vm.b.path("key"), "-p", strconv.Itoa(vm.port), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
@@ -182,7 +182,7 @@ func (vm *handVM) options(args ...string) []string {
 
 func (vm *handVM) ssh(command string) string { return vm.b.run("ssh", vm.options(command)...) }
 
-// masterLatency times sessions over a connection that is there already.
+// masterLatency times sessions over an existing connection.
 func (vm *handVM) masterLatency() {
 	b := vm.b
 	control := []string{"-o", "ControlPath=" + b.path("control")}
@@ -207,13 +207,13 @@ func (vm *handVM) masterLatency() {
 	}
 }
 
-// powerOff shuts the machine down from inside and waits for its end.
+// powerOff shuts the machine down from inside and waits until QEMU ends.
 func (vm *handVM) powerOff() {
 	_, _ = vm.b.try("ssh", vm.options("systemctl poweroff")...) // the connection may break before the answer
 	select {
 	case <-vm.gone:
 	case <-time.After(stepDeadline):
-		vm.b.t.Fatal("the machine made by hand does not power off")
+		vm.b.t.Fatal("the machine set up by hand does not power off")
 	}
 }
 

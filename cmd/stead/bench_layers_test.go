@@ -34,7 +34,7 @@ func (b *bench) unpackLayer() int64 {
 	layers, err := img.Layers()
 	b.must(err)
 	if len(layers) != 1 {
-		b.t.Fatalf("the image has %d layers; the way by hand knows how to unpack one", len(layers))
+		b.t.Fatalf("the image has %d layers, want 1", len(layers))
 	}
 	r, err := layers[0].Uncompressed()
 	b.must(err)
@@ -46,8 +46,8 @@ func (b *bench) unpackLayer() int64 {
 	return n
 }
 
-// makeLayers makes an OCI layout with an image "x" out of b.tar: its entries in their
-// order, shared out to layers of about the same size. It returns the layers' digests.
+// makeLayers creates an OCI layout with an image "x" from b.tar, whose entries are split, in
+// order, into layers of about the same size. It returns the layers' digests.
 func (b *bench) makeLayers(dir, compression string) (digests []string) {
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	for i, path := range b.split(compression) {
@@ -73,7 +73,7 @@ func (b *bench) makeLayers(dir, compression string) (digests []string) {
 	return digests
 }
 
-// split writes compressed tars.
+// split splits b.tar into compressed tars.
 func (b *bench) split(compression string) (paths []string) {
 	in, err := os.Open(b.tar)
 	b.must(err)
@@ -103,7 +103,7 @@ func (b *bench) split(compression string) (paths []string) {
 	return paths
 }
 
-// layerFile is a compressed tar that is being written.
+// layerFile writes a compressed tar.
 type layerFile struct {
 	*tar.Writer
 	below []io.Closer
@@ -124,7 +124,7 @@ func newLayerFile(path, compression string) (*layerFile, error) {
 }
 
 func (l *layerFile) close() error {
-	if l == nil { // before the first
+	if l == nil { // before the first layer
 		return nil
 	}
 	err := l.Close()

@@ -9,7 +9,7 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// cacheDisk makes the disk of which machines get a clone.
+// cacheDisk creates the cached disk, of which machines get a clone.
 func (b *bench) cacheDisk() {
 	p, err := open(b.state)
 	b.must(err)
@@ -19,17 +19,17 @@ func (b *bench) cacheDisk() {
 	b.must(err)
 }
 
-// reference is the image as the project file names it.
+// reference returns the image as the project file names it.
 func (b *bench) reference() string {
 	return "oci:" + filepath.Join(os.Getenv("STEAD_TEST_IMAGES"), "debian-systemd") + ":debian"
 }
 
-// untilRunning waits inside until systemd has started everything. It asks again and
-// again, as --wait, asked right after the boot, did not come back once.
+// untilRunning waits in the guest until systemd has started everything. It polls, because
+// "systemctl is-system-running --wait" right after the boot hung once.
 const untilRunning = `while :; do s=$(systemctl is-system-running 2>/dev/null); ` +
 	`case $s in running | degraded | maintenance) echo $s; exit ;; esac; sleep 0.2; done`
 
-// steadRound makes the machine, stops and starts it, and removes it.
+// steadRound creates the machine, stops and starts it, and removes it.
 func (b *bench) steadRound(last bool) {
 	clock := newClock()
 	b.run(b.exe, "apply", "--auto-approve")
@@ -55,7 +55,7 @@ func (b *bench) steadRound(last bool) {
 
 func (b *bench) systemdRuns(state string) {
 	if state != "running" {
-		b.note("systemd says %q instead of running", state)
+		b.note("systemd reports %q, not running", state)
 	}
 }
 
@@ -67,8 +67,8 @@ func (b *bench) steadLatency() {
 	}
 }
 
-// steadMemory reads what the machine's processes occupy. What share servers have
-// mapped of the guest's memory is QEMU's and counted there.
+// steadMemory reads the memory of the machine's processes. Guest memory that share servers map
+// counts for QEMU only.
 func (b *bench) steadMemory() {
 	p, err := open(b.state)
 	b.must(err)
@@ -76,7 +76,7 @@ func (b *bench) steadMemory() {
 	b.must(err)
 	b.table.add(rowQEMU, byStead, b.memory(st.VMPID, "VmRSS"))
 	b.table.add(rowSupervisor, byStead, b.memory(st.PID, "VmRSS"))
-	b.note("supervisor: %.0f MiB of its own, the rest is pages of the program's file", b.memory(st.PID, "RssAnon"))
+	b.note("supervisor: %.0f MiB of its own; the rest are pages of the program's file", b.memory(st.PID, "RssAnon"))
 	shares := 0.0
 	for _, pid := range children(st.PID) {
 		if pid != st.VMPID {
@@ -86,22 +86,22 @@ func (b *bench) steadMemory() {
 	b.table.add(rowShares, byStead, shares)
 }
 
-// memory is what a running process takes, in MiB.
+// memory returns a field of a running process's memory, in MiB.
 func (b *bench) memory(pid int, field string) float64 {
 	mib, err := memoryOf(pid, field)
 	b.must(err)
 	return mib
 }
 
-// children are the processes that parent has started: the fourth field of
-// proc_pid_stat(5), counted behind the name, which may hold anything.
+// children returns the child processes of parent: it is the fourth field of proc_pid_stat(5),
+// counted after the name, which can contain anything.
 func children(parent int) []int {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is sound
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is valid
 	var found []int
 	for _, s := range stats {
 		text, err := os.ReadFile(s)
 		if err != nil {
-			continue // it has ended meanwhile
+			continue // the process has ended
 		}
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(s)))
@@ -112,8 +112,7 @@ func children(parent int) []int {
 	return found
 }
 
-// noteBoot says where the time of the last boot went, as the agent has told the
-// kernel's log.
+// noteBoot notes where the time of the last boot went, as the agent logged it to the kernel's log.
 func (b *bench) noteBoot() {
 	for line := range strings.Lines(b.run(b.exe, "run", "--root", "dmesg")) {
 		if _, steps, ok := strings.Cut(line, "steps="); ok {
@@ -123,7 +122,7 @@ func (b *bench) noteBoot() {
 	b.noteSystemd("stead", b.run(b.exe, "run", "systemd-analyze"))
 }
 
-// noteSystemd keeps the first line of systemd-analyze.
+// noteSystemd notes the first line of systemd-analyze.
 func (b *bench) noteSystemd(who, said string) {
 	line, _, _ := strings.Cut(said, "\n")
 	b.note("%s: %s", who, line)

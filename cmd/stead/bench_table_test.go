@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// side is who made the machine that a figure is about.
+// side says who set up the machine of a figure.
 type side uint8
 
 const (
@@ -43,8 +43,8 @@ const (
 	rowShares     = "memory of the share servers, all"
 )
 
-// rows are in the order of their printing, each with its unit and its aim: the ratio,
-// or the figure where there is nothing to compare with.
+// rows are the rows of the table, in order, each with its unit and its aim: a ratio, or a figure
+// if there is nothing to compare with.
 var rows = []struct{ name, unit, aim string }{
 	{rowPlainDisk, "s", "≤ 2"},
 	{rowZstdDisk, "s", "≤ 2"},
@@ -85,7 +85,7 @@ func (t *table) add(row string, who side, values ...float64) {
 	t.figures[row][who] = append(t.figures[row][who], values...)
 }
 
-// median is of what was measured; ok is false if nothing was.
+// median returns the median of the measured values; ok is false if there are none.
 func (t *table) median(row string, who side) (_ float64, ok bool) {
 	if t.figures[row] == nil || len(t.figures[row][who]) == 0 {
 		return 0, false
@@ -94,7 +94,7 @@ func (t *table) median(row string, who side) (_ float64, ok bool) {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2, true
 }
 
-// String prints side by side what was measured.
+// String returns the table.
 func (t *table) String() string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
@@ -137,13 +137,13 @@ func TestTableComparesMedians(t *testing.T) {
 	text := strings.Join(strings.Fields(got.String()), " ")
 	for _, want := range []string{
 		rowReady + " 4.00 s 20.00 s 0.20 ≤ 0.4",
-		rowSupervisor + " 25 MiB - - < 30 MiB", // nobody's by hand
+		rowSupervisor + " 25 MiB - - < 30 MiB", // by hand, there is no supervisor
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, &got)
 		}
 	}
 	if strings.Contains(text, rowStop) {
-		t.Errorf("nobody has measured %q:\n%s", rowStop, &got)
+		t.Errorf("the table has %q, which was not measured:\n%s", rowStop, &got)
 	}
 }

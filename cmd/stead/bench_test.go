@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// What both machines of the bench have.
+// Settings of both machines.
 const (
 	benchCPUs   = 2
 	benchMemory = 1 << 30 // bytes
@@ -22,36 +22,36 @@ const (
 )
 
 const (
-	benchRounds    = 3  // of everything that takes seconds; the median counts
-	benchLatencies = 20 // of everything that takes less
+	benchRounds    = 3  // for steps that take seconds; the median counts
+	benchLatencies = 20 // for shorter steps
 	benchDeadline  = 25 * time.Minute
-	stepDeadline   = 4 * time.Minute // of one command, a boot on a busy host included
+	stepDeadline   = 4 * time.Minute // for one command, including a boot on a busy host
 )
 
-// TestBenchDisks measures how an image becomes a disk beside the ways that other tools
-// know, in one run, because only the ratios survive a busy host. It needs STEAD_BENCH=1,
-// bin/stead of `make build` and the images of `make images` in $STEAD_TEST_IMAGES. No
-// figure fails it.
+// TestBenchDisks compares the conversion of an image to a disk with other tools. Both run in the
+// same test, because only the ratios are reliable on a busy host. It needs STEAD_BENCH=1,
+// bin/stead from `make build`, and the images of `make images` in $STEAD_TEST_IMAGES. No figure
+// makes it fail.
 func TestBenchDisks(t *testing.T) {
 	b := newBench(t)
-	b.say("an image of one layer")
+	b.say("image with one layer")
 	b.oneLayer()
-	b.say("an image of %d layers", benchLayers)
+	b.say("image with %d layers", benchLayers)
 	b.manyLayers()
-	b.say("a second machine")
+	b.say("second machine")
 	b.secondMachine()
 	b.print("%d processors", runtime.NumCPU())
 }
 
-// TestBenchMachines measures a machine beside one that a user would make by hand from
-// the same image. What it needs is what TestBenchDisks needs.
+// TestBenchMachines compares a machine with one that a user sets up by hand from the same image.
+// It needs the same as TestBenchDisks.
 func TestBenchMachines(t *testing.T) {
 	b := newBench(t)
 	b.unpackLayer()
 	b.cacheDisk()
 	hand, err := b.prepareHand()
 	if err != nil {
-		b.note("nothing by hand: %v", err)
+		b.note("no figures by hand: %v", err)
 	}
 	for round := range benchRounds {
 		last := round == benchRounds-1
@@ -65,13 +65,13 @@ func TestBenchMachines(t *testing.T) {
 	b.print("%d processors, %d MiB, %s; latencies of %d", benchCPUs, benchMemory>>20, b.accel, benchLatencies)
 }
 
-// bench is one run.
+// bench is one run of a benchmark.
 type bench struct {
 	t     *testing.T
 	ctx   context.Context
-	dir   string // everything that the run makes; removed at its end
+	dir   string // all files of the run; removed at its end
 	state string // $STEAD_HOME
-	exe   string // the program as users have it: the test's own binary is larger
+	exe   string // bin/stead: the test binary is larger
 	accel string
 	tar   string // the image's one layer, unpacked
 	table table
@@ -99,7 +99,7 @@ func newBench(t *testing.T) *bench {
 		tar: filepath.Join(dir, "layer.tar"), accel: cmp.Or(os.Getenv("STEAD_ACCEL"), "tcg"),
 	}
 	t.Cleanup(func() { killAll(b.state) })
-	// A copy: somebody may build while this runs.
+	// Copy it: a build may replace it during the run.
 	b.run("cp", filepath.Join("..", "..", "bin", "stead"), b.exe)
 	b.must(os.Mkdir(b.path("home"), 0o755))
 	b.must(os.WriteFile(b.path("machines.hcl"), fmt.Appendf(nil, `machine "dev" {
@@ -121,7 +121,7 @@ func (b *bench) must(err error) {
 	}
 }
 
-// say tells a person who waits what is being done.
+// say logs progress.
 func (b *bench) say(format string, args ...any) { b.t.Logf(format+" …", args...) }
 
 // print shows the figures.
@@ -135,27 +135,27 @@ func (b *bench) note(format string, args ...any) {
 	b.notes = append(b.notes, fmt.Sprintf(format, args...))
 }
 
-// command is a program in the bench's surroundings, and the end of its time.
+// command returns a program with the bench's environment and deadline.
 func (b *bench) command(name string, args ...string) (*exec.Cmd, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(b.ctx, stepDeadline)
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = b.dir
 	if name == "cp" {
-		cmd.Dir = "" // relative paths are the package's
+		cmd.Dir = "" // relative paths are relative to the package
 	}
-	cmd.WaitDelay = time.Second // a supervisor may have inherited what we read from
+	cmd.WaitDelay = time.Second // a supervisor may have inherited the pipe
 	cmd.Env = append(os.Environ(), "HOME="+b.path("home"), "STEAD_HOME="+b.state, "STEAD_ACCEL="+b.accel,
 		"LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "SSH_AUTH_SOCK=")
 	return cmd, cancel
 }
 
-// try runs a program and returns what it says; an error has its whole output.
+// try runs a program and returns its output. An error has the whole output.
 func (b *bench) try(name string, args ...string) (string, error) {
 	out, _, err := b.tryTimed(name, args...)
 	return out, err
 }
 
-// cost is what a program and those it has started took, in seconds.
+// cost is the time of a program and its child processes, in seconds.
 type cost struct{ wall, processor float64 }
 
 func (b *bench) tryTimed(name string, args ...string) (string, cost, error) {
@@ -178,14 +178,14 @@ func (b *bench) run(name string, args ...string) string {
 	return out
 }
 
-// clock measures from one moment.
+// clock measures the time since its start.
 type clock struct{ start time.Time }
 
 func newClock() clock { return clock{time.Now()} }
 
 func (c clock) seconds() float64 { return time.Since(c.start).Seconds() }
 
-// timed is how many seconds do takes.
+// timed returns the duration of do in seconds.
 func timed(do func()) float64 {
 	c := newClock()
 	do()

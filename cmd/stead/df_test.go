@@ -14,7 +14,7 @@ import (
 	"github.com/stead-vm/stead/schemas"
 )
 
-// someUsage has something of everything that can be in it.
+// someUsage returns a report with every optional field.
 func someUsage() usage.Report {
 	return usage.Report{Home: "/home/me/.local/share/stead", Unneeded: 4096, Groups: []usage.Group{
 		{
@@ -32,7 +32,7 @@ func someUsage() usage.Report {
 	}}
 }
 
-func TestDfIsWhatItsSchemaSays(t *testing.T) {
+func TestDfMatchesItsSchema(t *testing.T) {
 	raw, err := json.Marshal(report(someUsage()))
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestDfIsWhatItsSchemaSays(t *testing.T) {
 	}
 }
 
-// conforms checks a document against a schema that describes each of its keys.
+// conforms checks that a document matches a schema, which must describe each of its keys.
 func conforms(t *testing.T, schema, document []byte) {
 	t.Helper()
 	if err := validate(schema, document); err != nil {
@@ -77,7 +77,7 @@ func validate(schema, document []byte) error {
 	return compiled.Validate(v)
 }
 
-// keys are the names of all that is inside v.
+// keys returns the names of all keys in v.
 func keys(v any, seen map[string]bool) (names []string) {
 	switch v := v.(type) {
 	case map[string]any:

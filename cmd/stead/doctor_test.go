@@ -19,24 +19,24 @@ var (
 	badFinding  = doctor.Finding{Topic: "kernel", Verdict: doctor.Bad, Detail: "none boots:\n  /boot/a is text", Remedy: "install one"}
 )
 
-func TestFindingsAreShownWithTheirRemediesAndWhatTheyMean(t *testing.T) {
+func TestDoctorReport(t *testing.T) {
 	tests := map[string]struct {
 		findings []doctor.Finding
 		want     string
 	}{
-		"all is well": {[]doctor.Finding{goodFinding}, `
+		"good": {[]doctor.Finding{goodFinding}, `
 ✓ home folder  /home/me
 
 This host can run machines.
 `},
-		"it could be better": {[]doctor.Finding{goodFinding, poorFinding}, `
+		"poor": {[]doctor.Finding{goodFinding, poorFinding}, `
 ✓ home folder  /home/me
 ! KVM          machines are emulated
                Hint: enable it
 
 This host can run machines, with the limits marked !.
 `},
-		"it does not work": {[]doctor.Finding{poorFinding, badFinding, goodFinding}, `
+		"bad": {[]doctor.Finding{poorFinding, badFinding, goodFinding}, `
 ! KVM          machines are emulated
                Hint: enable it
 ✗ kernel       none boots:
@@ -60,7 +60,7 @@ This host cannot run machines. Fix the problems marked ✗ first.
 	}
 }
 
-func TestDoctorIsWhatItsSchemaSays(t *testing.T) {
+func TestDoctorMatchesItsSchema(t *testing.T) {
 	for verdict, findings := range map[string][]doctor.Finding{
 		"good": {goodFinding},
 		"poor": {goodFinding, poorFinding},
@@ -86,7 +86,7 @@ func TestDoctorIsWhatItsSchemaSays(t *testing.T) {
 	}
 }
 
-// matchesSchema (matches-schema FILE doctor|df) checks a JSON document, as what was printed.
+// matchesSchema (matches-schema FILE doctor|df) checks a JSON document against a schema.
 func matchesSchema(ts *testscript.TestScript, _ bool, args []string) {
 	schema := map[string][]byte{"doctor": schemas.Doctor(), "df": schemas.DF()}[args[1]]
 	ts.Check(validate(schema, []byte(ts.ReadFile(args[0]))))

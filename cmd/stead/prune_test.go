@@ -7,7 +7,7 @@ import (
 	"github.com/stead-vm/stead/provider/image"
 )
 
-func TestImagesThatOnlyAFileBringsBackAreMarked(t *testing.T) {
+func TestPruneMarksImagesFromFiles(t *testing.T) {
 	var out strings.Builder
 	a := &app{out: &out}
 	err := a.listUnused([]image.Entry{

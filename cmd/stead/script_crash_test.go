@@ -15,7 +15,8 @@ import (
 	"github.com/stead-vm/stead/config"
 )
 
-// cut (cut TEXT COMMAND...) runs a program and kills it when it says TEXT, which it must.
+// cut (cut TEXT COMMAND...) runs a program and kills it when it prints TEXT. It fails if the
+// program ends before.
 func cut(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
@@ -43,8 +44,8 @@ func cut(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// holdProject (hold-project FILE WHO) is another command, named WHO, that changes the
-// project until the script ends.
+// holdProject (hold-project FILE WHO) locks the project, as a command named WHO, until the script
+// ends.
 func holdProject(ts *testscript.TestScript, _ bool, args []string) {
 	p, err := local.New(local.Options{Home: ts.Getenv("STEAD_HOME"), Exe: "/nonexistent", Command: args[1]})
 	ts.Check(err)

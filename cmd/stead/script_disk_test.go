@@ -21,8 +21,8 @@ func diskOf(ts *testscript.TestScript, id string) string {
 	return filepath.Join(ts.Getenv("STEAD_HOME"), "machines", id, "rootfs.ext4")
 }
 
-// fsck (fsck NAME) replays the journal of a stopped machine's disk and then wants the
-// file system to be clean.
+// fsck (fsck NAME) replays the journal of a stopped machine's disk and fails unless the file
+// system is clean then.
 func fsck(ts *testscript.TestScript, _ bool, args []string) {
 	disk := diskOf(ts, args[0])
 	var exit *exec.ExitError
@@ -32,8 +32,8 @@ func fsck(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(ts.Exec("e2fsck", "-fn", disk))
 }
 
-// diskSpace (disk-space NAME LEAST MOST) waits a minute at most until the machine's disk
-// takes that many MiB of the host's.
+// diskSpace (disk-space NAME LEAST MOST) waits up to a minute until the machine's disk occupies
+// between LEAST and MOST MiB on the host.
 func diskSpace(ts *testscript.TestScript, _ bool, args []string) {
 	least, err := strconv.Atoi(args[1])
 	ts.Check(err)
@@ -53,11 +53,10 @@ func diskSpace(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// powerCuts (power-cuts NAME ROUNDS) lets a writer in the machine append records, each
-// synced before the writer says its number, and kills what runs the machine while it
-// does: the hypervisor, the supervisor, or both. After each kill the file system must be
-// clean and every record whole whose number was said. STEAD_TEST_POWER_CUTS has another
-// number of rounds.
+// powerCuts (power-cuts NAME ROUNDS) runs a writer in the machine, which appends records and
+// prints the number of each one after syncing it. Meanwhile it kills the hypervisor, the
+// supervisor, or both. After each kill the file system must be clean, and every record whose
+// number was printed must be complete. STEAD_TEST_POWER_CUTS overrides the number of rounds.
 func powerCuts(ts *testscript.TestScript, _ bool, args []string) {
 	rounds, err := strconv.Atoi(cmp.Or(os.Getenv("STEAD_TEST_POWER_CUTS"), args[1]))
 	ts.Check(err)
@@ -71,9 +70,9 @@ func powerCuts(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Logf("records said before each cut: %v", said)
 }
 
-// recordWriter is what runs inside. Files that come and go without a sync keep the
-// journal busy. One dd is one write and one fsync; the copy takes its name once it is
-// synced, and the next record's fsync brings the name to the disk.
+// recordWriter is the writer's script. Files that it creates and removes without a sync keep the
+// journal busy. Each dd is one write and one fsync. The copy gets its name once it is synced, and
+// the next record's fsync writes the name to the disk.
 const recordWriter = `mkdir -p /records /churn && cd /records
 (cd /churn; while :; do mkdir -p d; echo x >d/a; mv d/a b; rm -r d b; done) &
 i=0
@@ -85,7 +84,7 @@ while :; do
 	echo $i
 done`
 
-// inside is a command in the machine, as root.
+// inside returns a command that runs in the machine as root.
 func inside(ts *testscript.TestScript, id, script string) *exec.Cmd {
 	cmd := exec.Command("stead", "run", "-n", id, "--root", script)
 	cmd.Env = os.Environ()
@@ -95,7 +94,7 @@ func inside(ts *testscript.TestScript, id, script string) *exec.Cmd {
 	return cmd
 }
 
-// cutPower returns the last number that the writer said.
+// cutPower returns the last number that the writer printed.
 func cutPower(ts *testscript.TestScript, id string, round int) (said int) {
 	cmd := inside(ts, id, fmt.Sprintf(recordWriter, round))
 	out, err := cmd.StdoutPipe()
@@ -124,7 +123,7 @@ func cutPower(ts *testscript.TestScript, id string, round int) (said int) {
 	return said
 }
 
-// checkRecords reads all rounds' records in the machine, which starts for it.
+// checkRecords starts the machine and checks the records of all rounds.
 func checkRecords(ts *testscript.TestScript, id string, said []int) {
 	out, err := inside(ts, id, `cd /records && for f in log* copy*; do echo "file $f"; cat "$f"; done`).Output()
 	ts.Check(err)

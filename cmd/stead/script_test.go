@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"stead": main, "make-disk": makeDisk})
 }
 
-// TestCommands pins what the command line says where no machine has to run.
+// TestCommands tests the command line without running machines.
 func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/cli",
@@ -39,13 +39,13 @@ func TestCommands(t *testing.T) {
 	})
 }
 
-// TestMachines runs the program with real machines. It needs STEAD_TEST_VM=1, a host
-// that has what machines need, and the images of `make images` in $STEAD_TEST_IMAGES.
+// TestMachines runs the program with real machines. It needs STEAD_TEST_VM=1, a host that can run
+// machines, and the images of `make images` in $STEAD_TEST_IMAGES.
 func TestMachines(t *testing.T) {
 	if os.Getenv("STEAD_TEST_VM") == "" {
 		t.Skip("STEAD_TEST_VM is not set; make test sets it")
 	}
-	root, err := os.MkdirTemp("/var/tmp", "stead-test-") // an init may empty /tmp, where homes would lie
+	root, err := os.MkdirTemp("/var/tmp", "stead-test-") // not in /tmp, which the init of a guest may empty
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +63,8 @@ func TestMachines(t *testing.T) {
 	})
 }
 
-// setup gives each script a home, a state folder and the images, and ends what it
-// leaves running.
+// setup gives each script a home, a state directory and the images, and stops the machines that
+// it leaves running.
 func setup(env *testscript.Env) error {
 	home := filepath.Join(env.WorkDir, "me")
 	if err := os.Mkdir(home, 0o755); err != nil {
@@ -74,7 +74,7 @@ func setup(env *testscript.Env) error {
 	images := os.Getenv("STEAD_TEST_IMAGES")
 	accel := os.Getenv("STEAD_ACCEL")
 	if accel == "" {
-		accel = "tcg" // what every host has; the probe has tests of its own
+		accel = "tcg" // works on every host; the probe has its own tests
 	}
 	env.Setenv("HOME", home)
 	env.Setenv("STEAD_HOME", state)
@@ -106,8 +106,8 @@ func setup(env *testscript.Env) error {
 	return nil
 }
 
-// shareKernels has the default kernel fetched by one script for all, where the host's own
-// is none.
+// shareKernels makes all scripts share one download of the default kernel, on hosts that have no
+// kernel of their own.
 func shareKernels(dir, state string) error {
 	if runtime.GOOS != "darwin" {
 		return nil
@@ -118,7 +118,7 @@ func shareKernels(dir, state string) error {
 	return os.Symlink(dir, filepath.Join(state, "kernels"))
 }
 
-// killAll ends every machine of a state folder, whatever state it is in.
+// killAll kills every machine of a state directory, in any state.
 func killAll(state string) {
 	p, err := open(state)
 	if err != nil {
@@ -139,7 +139,7 @@ func open(state string) (*local.Provider, error) {
 	return local.New(local.Options{Home: state, Exe: "/nonexistent"})
 }
 
-// commands are what scripts can do beyond testscript's own.
+// commands are the commands of scripts in addition to those of testscript.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"kill-vm":         killVM,
 	"kill-supervisor": killSupervisor,
@@ -158,7 +158,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"matches-schema":  matchesSchema,
 }
 
-// status asks the supervisor of the script's machine.
+// status returns the status of a machine's supervisor.
 func status(ts *testscript.TestScript, id string) (*local.Provider, supervisor.Status) {
 	p, err := open(ts.Getenv("STEAD_HOME"))
 	ts.Check(err)
@@ -182,8 +182,7 @@ func killSupervisor(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Kill(st.PID, syscall.SIGKILL))
 }
 
-// waitStopped (wait-stopped NAME) waits until the machine is stopped and its processes
-// are gone.
+// waitStopped (wait-stopped NAME) waits until the machine is stopped and its processes have ended.
 func waitStopped(ts *testscript.TestScript, _ bool, args []string) {
 	p, err := open(ts.Getenv("STEAD_HOME"))
 	ts.Check(err)
@@ -214,7 +213,7 @@ func retry(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// subst (subst FILE) replaces $NAMES in the file by the script's variables.
+// subst (subst FILE) expands the script's variables in the file.
 func subst(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
 		path := ts.MkAbs(name)
@@ -223,7 +222,7 @@ func subst(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// rss is the memory of the hypervisor's process in MiB.
+// rss returns the memory of the hypervisor's process in MiB.
 func rss(ts *testscript.TestScript, id string) int {
 	_, st := status(ts, id)
 	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", st.VMPID))
@@ -238,8 +237,8 @@ func vmRSS(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strconv.Itoa(rss(ts, args[0]))), 0o644))
 }
 
-// rssFell (rss-fell NAME FILE MIB) waits a minute at most until the hypervisor's process has
-// MIB less than the file says.
+// rssFell (rss-fell NAME FILE MIB) waits up to a minute until the memory of the hypervisor's
+// process is MIB less than in the file.
 func rssFell(ts *testscript.TestScript, _ bool, args []string) {
 	before, err := strconv.Atoi(ts.ReadFile(args[1]))
 	ts.Check(err)
@@ -257,8 +256,8 @@ func rssFell(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// listen (listen VARIABLE TEXT) says TEXT to whoever connects to the port on the host's
-// loopback that VARIABLE names from then on.
+// listen (listen VARIABLE TEXT) listens on a port of the host's loopback interface, sends TEXT to
+// each connection, and sets VARIABLE to the port.
 func listen(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
@@ -276,14 +275,14 @@ func listen(ts *testscript.TestScript, _ bool, args []string) {
 	}()
 }
 
-// tmpfs (tmpfs FOLDER SIZE) gives the folder no more room than that until the script ends.
+// tmpfs (tmpfs DIR SIZE) mounts a tmpfs of that size on the directory until the script ends.
 func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(ts.Exec("mount", "-t", "tmpfs", "-o", "size="+args[1], "none", dir))
 	ts.Defer(func() { ts.Check(exec.Command("umount", dir).Run()) })
 }
 
-// condition knows [root], [kvm-forbidden], [builds] and [tool:NAME].
+// condition evaluates [root], [kvm-forbidden], [builds] and [tool:NAME].
 func condition(cond string) (bool, error) {
 	switch cond {
 	case "root":
@@ -293,7 +292,7 @@ func condition(cond string) (bool, error) {
 			return false, nil
 		}
 		mounts := exec.Command("buildah", "unshare", "true")
-		if os.Getuid() == 0 { // in a container perhaps, where root may not mount
+		if os.Getuid() == 0 { // root may not mount in a container
 			mounts = exec.Command("unshare", "--mount", "true")
 		}
 		return mounts.Run() == nil, nil

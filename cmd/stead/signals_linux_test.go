@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The guest's numbers are Linux': the host may know the name by another.
-func TestSignalsHaveTheGuestsNumbers(t *testing.T) {
+// Guests use Linux's signal numbers, which may differ from the host's.
+func TestSignalsHaveLinuxNumbers(t *testing.T) {
 	alikeOnMacOS := strings.Fields("HUP INT QUIT ILL TRAP ABRT FPE KILL SEGV PIPE ALRM TERM TTIN TTOU XCPU XFSZ VTALRM PROF WINCH")
 	for n := unix.Signal(1); n < 32; n++ {
 		name := strings.TrimPrefix(unix.SignalName(n), "SIG")

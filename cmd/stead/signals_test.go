@@ -9,10 +9,10 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// heard is a session that tells what signals came.
-type heard chan ssh.Signal
+// signalRecorder is a session that records signals.
+type signalRecorder chan ssh.Signal
 
-func (h heard) Signal(sig ssh.Signal) error { h <- sig; return nil }
+func (h signalRecorder) Signal(sig ssh.Signal) error { h <- sig; return nil }
 
 func raise(t *testing.T, sig syscall.Signal) {
 	t.Helper()
@@ -21,8 +21,8 @@ func raise(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-func TestASignalWaitsForItsCommandToStart(t *testing.T) {
-	h := make(heard, 4)
+func TestSignalWaitsForTheCommandToStart(t *testing.T) {
+	h := make(signalRecorder, 4)
 	r := relaySignals(h, false, func() { t.Error("hung up") })
 	raise(t, syscall.SIGUSR1)
 	close(r.started)
@@ -34,27 +34,27 @@ func TestASignalWaitsForItsCommandToStart(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	if sig := r.end(); sig != 0 {
-		t.Errorf("it hung up on %s", sig)
+		t.Errorf("hung up on %s", sig)
 	}
 }
 
-func TestASignalEndsACommandThatDoesNotStart(t *testing.T) {
-	h := make(heard, 4)
+func TestSignalEndsACommandThatDoesNotStart(t *testing.T) {
+	h := make(signalRecorder, 4)
 	up := make(chan struct{})
 	begun := time.Now()
 	r := relaySignals(h, false, func() { close(up) })
 	raise(t, syscall.SIGTERM)
 	<-up
 	if sig := r.end(); sig != syscall.SIGTERM || len(h) > 0 {
-		t.Errorf("hung up on %v, %d were passed on", sig, len(h))
+		t.Errorf("hung up on %v, %d signals passed on", sig, len(h))
 	}
 	if d := time.Since(begun); d < startPatience {
-		t.Errorf("it had %s to start", d)
+		t.Errorf("hung up after %s", d)
 	}
 }
 
-func TestTheSecondInterruptHangsUp(t *testing.T) {
-	h := make(heard, 4)
+func TestSecondInterruptHangsUp(t *testing.T) {
+	h := make(signalRecorder, 4)
 	var ups atomic.Int32
 	r := relaySignals(h, false, func() { ups.Add(1) })
 	close(r.started)

@@ -17,8 +17,8 @@ import (
 	"github.com/stead-vm/stead/schemas"
 )
 
-// disturbed is a project of which a machine was set by hand, and whose plan partly fails.
-func disturbed() (reconcile.Situation, *reconciletest.Host) {
+// driftedProject returns a project with drift, whose plan fails in part.
+func driftedProject() (reconcile.Situation, *reconciletest.Host) {
 	owner := machine.Owner{Project: "acme", File: "/acme/machines.hcl"}
 	spec := func(id string, cpus int) machine.Spec {
 		return machine.Spec{ID: id, Image: "debian:12", Digest: "sha256:1", Owner: owner, Settings: machine.Settings{CPUs: cpus, Memory: 1 << 30, Disk: 1 << 30}}
@@ -41,10 +41,10 @@ func disturbed() (reconcile.Situation, *reconciletest.Host) {
 	}, h
 }
 
-// present plans and applies with a view.
-func present(t *testing.T, v project.View) {
+// showApply plans and applies driftedProject, and shows it in a view.
+func showApply(t *testing.T, v project.View) {
 	t.Helper()
-	s, h := disturbed()
+	s, h := driftedProject()
 	plan, err := reconcile.Diff(s)
 	if err != nil {
 		t.Fatal(err)
@@ -59,9 +59,9 @@ func present(t *testing.T, v project.View) {
 	v.Outcome(plan, did, err)
 }
 
-func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {
+func TestJSONLinesMatchTheirSchema(t *testing.T) {
 	var out bytes.Buffer
-	present(t, &jsonView{w: &out, now: time.Now})
+	showApply(t, &jsonView{w: &out, now: time.Now})
 	seen := map[string]bool{}
 	for line := range strings.Lines(out.String()) {
 		conforms(t, schemas.Events(), []byte(line))
@@ -78,16 +78,16 @@ func TestJSONLinesAreWhatTheirSchemaSays(t *testing.T) {
 		}
 	}
 	if !strings.HasPrefix(out.String(), `{"type":"version"`) {
-		t.Errorf("the first line is no version:\n%s", &out)
+		t.Errorf("the first line is not a version:\n%s", &out)
 	}
 }
 
-func TestTheEndOfAnApplySaysWhatWasDoneAndWhatWasNot(t *testing.T) {
-	var out, passing bytes.Buffer
-	a := &app{out: &out, err: &passing, cause: func() error { return nil }}
-	present(t, a.view(false))
+func TestOutcomeOfAnApply(t *testing.T) {
+	var out, progress bytes.Buffer
+	a := &app{out: &out, err: &progress, cause: func() error { return nil }}
+	showApply(t, a.view(false))
 	for _, want := range []string{
-		"Changed outside of the project file", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
+		"Changed outside of machines.hcl", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",
 		"Done: 1 restarted, 1 deleted.", "Failed: db.", "Not started: web.", `Run "stead apply" to continue`,
 	} {
 		if !strings.Contains(out.String(), want) {
@@ -95,8 +95,8 @@ func TestTheEndOfAnApplySaysWhatWasDoneAndWhatWasNot(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"api: restarted", "db: creating", "db: create failed", "Press Ctrl-C again"} {
-		if !strings.Contains(passing.String(), want) {
-			t.Errorf("what passes lacks %q:\n%s", want, &passing)
+		if !strings.Contains(progress.String(), want) {
+			t.Errorf("the progress output lacks %q:\n%s", want, &progress)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package apple reads the bundles of Apple's `container machine` and imports them: a
-// machine of Apple's becomes a machine of stead, with a disk of its own.
+// Package apple reads the bundles of Apple's `container machine` and imports them: an
+// Apple machine becomes a stead machine with its own disk.
 package apple
 
 import (
@@ -21,13 +21,13 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// MachinesDir returns where Apple's `container machine` keeps its bundles by default.
+// MachinesDir returns the default directory of the bundles of Apple's `container machine`.
 func MachinesDir() (string, error) {
 	home, err := os.UserHomeDir()
 	return filepath.Join(home, "Library", "Application Support", "com.apple.container", "machines"), err
 }
 
-// Machines lists the bundles in a directory of Apple's.
+// Machines returns the names of the bundles in a directory of Apple's.
 func Machines(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -47,12 +47,12 @@ type NoBundlesError struct{ Dir string }
 
 func (e *NoBundlesError) Error() string { return fmt.Sprintf("no machines found in %s", e.Dir) }
 
-// Remedy says how to name another one.
+// Remedy says how to use another directory.
 func (e *NoBundlesError) Remedy() string {
 	return "set --from to the directory that contains the machines' directories"
 }
 
-// ImportError reports a bundle of Apple's that cannot be imported.
+// ImportError reports an Apple bundle that cannot be imported.
 type ImportError struct {
 	ID, Dir string
 	Err     error
@@ -67,13 +67,13 @@ func (e *ImportError) Unwrap() error { return e.Err }
 // Remedy says what to do about it.
 func (e *ImportError) Remedy() string { return e.Advice }
 
-// source is a bundle of Apple's as it was read. Its files are only ever read.
+// source is an Apple bundle. Its files are never changed.
 type source struct {
 	bundle.Bundle
 	disk     fs.FileInfo
 	settings machine.Settings
-	boot     map[string]json.RawMessage // boot-config.json, with what we do not know
-	what     map[string]json.RawMessage // config.json in its newer form, with what we do not know
+	boot     map[string]json.RawMessage // boot-config.json, with unknown keys
+	what     map[string]json.RawMessage // config.json in its newer form, with unknown keys
 	record   bundle.Record
 }
 
@@ -82,7 +82,7 @@ func readSource(dir string) (*source, error) {
 	return a, errors.Join(a.readConfig(), a.readBootConfig(), a.readDisk())
 }
 
-// readBootConfig reads what it boots with. A file that is not there is all defaults.
+// readBootConfig reads boot-config.json. If it does not exist, all settings are defaults.
 func (a *source) readBootConfig() error {
 	if err := a.ReadJSON(bundle.BootConfigFile, &a.boot); errors.Is(err, fs.ErrNotExist) {
 		a.settings = host.DefaultSettings()
@@ -95,7 +95,7 @@ func (a *source) readBootConfig() error {
 	return err
 }
 
-// readConfig reads what it is: {"configuration": …, "createdDate": …}, or in its older
+// readConfig reads config.json: {"configuration": …, "createdDate": …}, or in its older
 // form the inner object alone.
 func (a *source) readConfig() error {
 	if err := a.ReadJSON(bundle.ConfigFile, &a.what); err != nil {
@@ -124,11 +124,11 @@ func (a *source) readConfig() error {
 	return nil
 }
 
-// appleEpoch is what Foundation counts its dates from.
+// appleEpoch is the start of time in Foundation.
 var appleEpoch = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // appleDate reads a date in either form that Foundation writes: text of ISO 8601, or
-// seconds since its epoch. It is zero when there is none.
+// seconds since appleEpoch. It is zero if there is no date.
 func appleDate(raw json.RawMessage) time.Time {
 	var t time.Time
 	var seconds float64
@@ -155,7 +155,7 @@ func (a *source) readDisk() error {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	if info.Size > a.disk.Size() {
-		return fmt.Errorf("%s is cut off: its file system has %s and the file %s", f.Name(), size.Setting(info.Size), size.Setting(a.disk.Size()))
+		return fmt.Errorf("%s is truncated: its file system has %s, but the file has only %s", f.Name(), size.Setting(info.Size), size.Setting(a.disk.Size()))
 	}
 	if a.disk.Size() < machine.MinDisk {
 		return fmt.Errorf("%s has %s, but a disk must have at least %s", f.Name(), size.Setting(a.disk.Size()), size.Setting(machine.MinDisk))
@@ -163,8 +163,8 @@ func (a *source) readDisk() error {
 	return nil
 }
 
-// busy returns why the disk may be in use, as far as that can be known of another program:
-// it is locked, or its file system has not been unmounted.
+// busy returns why the disk may be in use by another program: it is locked, or its file system
+// was not unmounted.
 func (a *source) busy() error {
 	f, err := os.Open(a.Path(bundle.DiskFile))
 	if err != nil {

@@ -13,19 +13,19 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// Importer imports bundles of Apple's into a store.
+// Importer imports Apple bundles into a store.
 type Importer struct {
 	Bundles  *bundle.Store
 	Version  string                                               // of stead; recorded in what it writes
 	Platform func(ctx context.Context, p platform.Platform) error // reports whether this host can run p
 }
 
-// Import says which bundle of Apple's becomes a machine of stead.
+// Import says which Apple bundle to import.
 type Import struct {
 	Dir   string // required: the directory of Apple's bundles
 	ID    string // required: its name there
 	Name  string // its name here; default: the same
-	Force bool   // also while its disk may be in use: at best it is then as after a power cut
+	Force bool   // import even if the disk may be in use; the copy is then at best as after a power cut
 }
 
 func (o *Import) name() string {
@@ -35,16 +35,16 @@ func (o *Import) name() string {
 	return o.ID
 }
 
-// Check reports, without changing anything, whether a bundle can be imported.
+// Check returns an error if the bundle cannot be imported. It changes nothing.
 func (i *Importer) Check(ctx context.Context, o Import) error {
 	_, err := i.read(ctx, o)
 	return err
 }
 
-// Import creates a machine from a bundle of Apple's: with its own disk, which shares blocks
-// with the original where the file system can, its settings, image, user and age. It
-// belongs to no project and does not run. The original is only read. The machine exists
-// whole or not at all.
+// Import creates a machine from an Apple bundle, with its settings, image, user and creation
+// date. Its disk is a copy, which shares blocks with the original if the file system can. The
+// machine belongs to no project and is stopped. The original is not changed. On failure,
+// nothing is left.
 func (i *Importer) Import(ctx context.Context, o Import) error {
 	unlock, err := i.Bundles.Locks().Machine(ctx, o.name(), "importing")
 	if err != nil {
@@ -58,7 +58,7 @@ func (i *Importer) Import(ctx context.Context, o Import) error {
 	return i.Bundles.Create(o.name(), func(b bundle.Bundle) error { return i.copy(ctx, src, b, o) })
 }
 
-// read reads and checks all that an import depends on.
+// read reads and checks the bundle.
 func (i *Importer) read(ctx context.Context, o Import) (*source, error) {
 	if !machine.ValidID(o.name()) {
 		return nil, &machine.InvalidIDError{ID: o.name()}
@@ -91,7 +91,7 @@ func (i *Importer) read(ctx context.Context, o Import) (*source, error) {
 // copy writes the files of b from those of src.
 func (i *Importer) copy(ctx context.Context, src *source, b bundle.Bundle, o Import) error {
 	if err := context.Cause(ctx); err != nil {
-		return err // sharing blocks takes no time in which ctx could end it
+		return err // sharing blocks ends at once and ignores ctx
 	}
 	if err := bundle.CloneFile(ctx, b.Path(bundle.DiskFile), src.Path(bundle.DiskFile)); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (i *Importer) copy(ctx context.Context, src *source, b bundle.Bundle, o Imp
 		r.Configuration.UserSetup = bundle.User{Username: u.Name, UID: u.UID, GID: u.GID}
 	}
 	s.Disk = src.disk.Size()
-	// The originals first: keys that stead does not know survive beneath.
+	// Write the original files first: writing keeps keys that stead does not know.
 	if err := bundle.WriteJSON(b.Path(bundle.ConfigFile), src.what); err != nil {
 		return err
 	}

@@ -29,13 +29,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// appleInner is what a bundle of Apple's says it is, with keys that nobody here knows.
+// appleInner is the configuration of an Apple bundle, with keys that stead does not know.
 var appleInner = `{"id":"ubuntu","image":{"reference":"local/ubuntu:1","mediaType":"application/vnd.oci.image.index.v1+json","size":7,` +
 	`"digest":"sha256:1111111111111111111111111111111111111111111111111111111111111111"},` +
 	`"platform":{"os":"linux","architecture":"` + runtime.GOARCH + `","osFeatures":[]},` +
 	`"userSetup":{"username":"ann","uid":501,"gid":20,"shell":"/bin/zsh"},"future":{"x":1}}`
 
-// appleFiles are those of a bundle in its newer form.
+// appleFiles are the files of a bundle in the newer form.
 func appleFiles() map[string]string {
 	return map[string]string{
 		bundle.BootConfigFile: `{"cpus":3,"memory":"2gb","homeMount":"ro","virtualization":true,"kernelPath":"/k/vmlinux","rosetta":true}`,
@@ -44,7 +44,7 @@ func appleFiles() map[string]string {
 	}
 }
 
-// store is an importer with an empty state directory, and the disk of a small image.
+// store is an importer with an empty state directory and the disk of a small image.
 type store struct {
 	*Importer
 	disk string
@@ -76,10 +76,10 @@ func newImporter(t *testing.T) store {
 	return store{&Importer{Bundles: bundles, Version: "test", Platform: check}, disk}
 }
 
-// precious is what a machine's user has written.
+// precious is written to disks to recognize them.
 const precious = "precious"
 
-// mark writes to a disk, where its file system has nothing.
+// mark writes precious to a disk, where its file system is empty.
 func mark(t *testing.T, disk string) {
 	t.Helper()
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
@@ -92,8 +92,8 @@ func mark(t *testing.T, disk string) {
 	}
 }
 
-// whole is a machine with all its files, and what was written to its disk.
-func whole(t *testing.T, p store, id string) machine.Machine {
+// checkImported checks that a machine is complete and has the marked disk, and returns it.
+func checkImported(t *testing.T, p store, id string) machine.Machine {
 	t.Helper()
 	b := p.Bundles.Bundle(id)
 	r, err := p.Bundles.Identify(id)
@@ -103,12 +103,12 @@ func whole(t *testing.T, p store, id string) machine.Machine {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(data, []byte(precious)) {
-		t.Error("the disk is another one")
+		t.Error("the disk is not a copy of the original")
 	}
 	return machine.Machine{Spec: r.Spec(settings), Created: r.CreatedDate}
 }
 
-// files are the names in machines/, locks left out.
+// files returns the names in machines/, without locks.
 func files(t *testing.T, p store) string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(p.Bundles.Home(), "machines"))
@@ -124,8 +124,8 @@ func files(t *testing.T, p store) string {
 	return strings.Join(names, " ")
 }
 
-// apple makes a directory with the bundle "ubuntu" of the given files and a disk of ours.
-func apple(t *testing.T, p store, files map[string]string) Import {
+// newAppleBundle makes a directory with the bundle "ubuntu" with the given files and a marked disk.
+func newAppleBundle(t *testing.T, p store, files map[string]string) Import {
 	t.Helper()
 	o := Import{Dir: t.TempDir(), ID: "ubuntu"}
 	dir := filepath.Join(o.Dir, o.ID)
@@ -144,7 +144,7 @@ func apple(t *testing.T, p store, files map[string]string) Import {
 	return o
 }
 
-// sums are the digests and modification times of all files beneath dir.
+// sums returns the digests and modification times of all files in dir and below.
 func sums(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -167,7 +167,7 @@ func sums(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-func TestImportMakesAMachineOfOursAndLeavesTheOriginalAlone(t *testing.T) {
+func TestImport(t *testing.T) {
 	date := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
 	newer, seconds, older, bare := appleFiles(), appleFiles(), appleFiles(), appleFiles()
 	seconds[bundle.ConfigFile] = `{"configuration":` + appleInner + `,"createdDate":799322400}`
@@ -180,15 +180,15 @@ func TestImportMakesAMachineOfOursAndLeavesTheOriginalAlone(t *testing.T) {
 		files   map[string]string
 		created time.Time
 	}{
-		"its newer form":                      {newer, date},
-		"a date in Foundation's seconds":      {seconds, date},
-		"its older form":                      {older, time.Time{}},
-		"a digest in a descriptor of its own": {nested, date},
-		"all settings left out":               {bare, date},
+		"newer form":                     {newer, date},
+		"a date in Foundation's seconds": {seconds, date},
+		"older form":                     {older, time.Time{}},
+		"a digest in a descriptor":       {nested, date},
+		"no settings":                    {bare, date},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newImporter(t)
-			o := apple(t, p, tt.files)
+			o := newAppleBundle(t, p, tt.files)
 			before := sums(t, o.Dir)
 			if err := p.Check(t.Context(), o); err != nil {
 				t.Fatal(err)
@@ -199,9 +199,9 @@ func TestImportMakesAMachineOfOursAndLeavesTheOriginalAlone(t *testing.T) {
 			if d := cmp.Diff(before, sums(t, o.Dir)); d != "" {
 				t.Errorf("the original was changed:\n%s", d)
 			}
-			m := whole(t, p, "ubuntu")
+			m := checkImported(t, p, "ubuntu")
 			want := machine.Settings{CPUs: 3, Memory: 2 * size.GiB, Disk: 96 * size.MiB, Kernel: "/k/vmlinux", Virtualization: true, HomeMount: machine.HomeReadOnly}
-			if name == "all settings left out" {
+			if name == "no settings" {
 				want = host.DefaultSettings()
 				want.Disk = 96 * size.MiB
 			}
@@ -210,7 +210,7 @@ func TestImportMakesAMachineOfOursAndLeavesTheOriginalAlone(t *testing.T) {
 			}
 			if !m.Created.Equal(tt.created) || m.Image != "local/ubuntu:1" || m.Digest != "sha256:"+strings.Repeat("1", 64) ||
 				m.Owner != (machine.Owner{}) || m.User != (machine.User{Name: "ann", UID: 501, GID: 20}) || m.Platform != platform.Host() {
-				t.Errorf("it became %+v", m)
+				t.Errorf("the machine is %+v", m)
 			}
 			if id, err := p.Bundles.Default(); id != "ubuntu" || err != nil {
 				t.Errorf("the default machine is %q, %v", id, err)
@@ -220,23 +220,23 @@ func TestImportMakesAMachineOfOursAndLeavesTheOriginalAlone(t *testing.T) {
 			}
 			var exists *machine.ExistsError
 			if err := p.Import(t.Context(), o); !errors.As(err, &exists) {
-				t.Errorf("importing it again gave %v", err)
+				t.Errorf("the second import = %v", err)
 			}
 		})
 	}
 }
 
-func TestImportKeepsWhatItDoesNotKnow(t *testing.T) {
+func TestImportKeepsUnknownKeys(t *testing.T) {
 	older := appleFiles()
 	older[bundle.ConfigFile] = appleInner
 	for name, files := range map[string]map[string]string{"newer": appleFiles(), "older": older} {
 		p := newImporter(t)
-		o := apple(t, p, files)
+		o := newAppleBundle(t, p, files)
 		o.Name = "mine"
 		if err := p.Import(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
-		// A later rewrite must not lose it either.
+		// A later rewrite must keep them too.
 		b := p.Bundles.Bundle("mine")
 		r, err := b.Record()
 		r.Stead.Project, r.Stead.File = "us", "/f"
@@ -264,7 +264,7 @@ func TestImportKeepsWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestImportRefuses(t *testing.T) {
+func TestImportFails(t *testing.T) {
 	rewrite := func(file, old, text string) func(*testing.T, store, *Import, string) {
 		return func(t *testing.T, _ store, _ *Import, dir string) {
 			data, err := os.ReadFile(filepath.Join(dir, file))
@@ -280,30 +280,30 @@ func TestImportRefuses(t *testing.T) {
 		spoil func(t *testing.T, p store, o *Import, dir string)
 		says  string
 	}{
-		"one that is not there":     {func(_ *testing.T, _ store, o *Import, _ string) { o.ID = "nobody" }, "not found"},
-		"one outside of the folder": {func(_ *testing.T, _ store, o *Import, _ string) { o.ID, o.Name = "../x", "x" }, "../x"},
-		"a name that is none":       {func(_ *testing.T, _ store, o *Import, _ string) { o.Name = "Not_A_Name" }, "Not_A_Name"},
+		"missing bundle":                    {func(_ *testing.T, _ store, o *Import, _ string) { o.ID = "missing" }, "not found"},
+		"a bundle outside of the directory": {func(_ *testing.T, _ store, o *Import, _ string) { o.ID, o.Name = "../x", "x" }, "../x"},
+		"an invalid name":                   {func(_ *testing.T, _ store, o *Import, _ string) { o.Name = "Not_A_Name" }, "Not_A_Name"},
 		"a name that is taken": {func(t *testing.T, p store, o *Import, _ string) {
 			if err := os.Mkdir(p.Bundles.Bundle("dev").Dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
 			o.Name = "dev"
 		}, "already exists"},
-		"another architecture":     {rewrite(bundle.ConfigFile, runtime.GOARCH, "riscv64"), "linux/riscv64"},
-		"no digest":                {rewrite(bundle.ConfigFile, `"digest"`, `"digset"`), "image reference or digest"},
-		"no JSON":                  {rewrite(bundle.ConfigFile, `{`, `[`), bundle.ConfigFile},
-		"settings that no one has": {rewrite(bundle.BootConfigFile, `"cpus":3`, `"cpus":0`), "cpus"},
+		"another architecture": {rewrite(bundle.ConfigFile, runtime.GOARCH, "riscv64"), "linux/riscv64"},
+		"no digest":            {rewrite(bundle.ConfigFile, `"digest"`, `"digset"`), "image reference or digest"},
+		"invalid JSON":         {rewrite(bundle.ConfigFile, `{`, `[`), bundle.ConfigFile},
+		"invalid settings":     {rewrite(bundle.BootConfigFile, `"cpus":3`, `"cpus":0`), "cpus"},
 		"no disk": {func(t *testing.T, _ store, _ *Import, dir string) {
 			if err := os.Remove(filepath.Join(dir, bundle.DiskFile)); err != nil {
 				t.Fatal(err)
 			}
 		}, bundle.DiskFile},
-		"a disk that was cut off": {func(t *testing.T, _ store, _ *Import, dir string) {
+		"a truncated disk": {func(t *testing.T, _ store, _ *Import, dir string) {
 			if err := os.Truncate(filepath.Join(dir, bundle.DiskFile), 80*size.MiB); err != nil {
 				t.Fatal(err)
 			}
-		}, "cut off"},
-		"a disk that is none": {func(t *testing.T, _ store, _ *Import, dir string) {
+		}, "truncated"},
+		"an invalid disk": {func(t *testing.T, _ store, _ *Import, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, bundle.DiskFile), make([]byte, 1<<20), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -312,25 +312,25 @@ func TestImportRefuses(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			p := newImporter(t)
-			o := apple(t, p, appleFiles())
+			o := newAppleBundle(t, p, appleFiles())
 			tt.spoil(t, p, &o, filepath.Join(o.Dir, "ubuntu"))
 			before := files(t, p)
-			o.Force = true // it is about a disk in use, and about nothing else
+			o.Force = true // applies only to disks in use
 			for what, err := range map[string]error{"Check": p.Check(t.Context(), o), "Import": p.Import(t.Context(), o)} {
 				if err == nil || !strings.Contains(err.Error(), tt.says) {
-					t.Errorf("%s: %v, want one that says %q", what, err, tt.says)
+					t.Errorf("%s: %v, want an error with %q", what, err, tt.says)
 				}
 			}
 			if left := files(t, p); left != before {
-				t.Errorf("files were %s and are %s", before, left)
+				t.Errorf("files changed from %s to %s", before, left)
 			}
 		})
 	}
 }
 
-func TestADiskThatMayBeInUseIsImportedByForceAlone(t *testing.T) {
+func TestDiskInUseNeedsForce(t *testing.T) {
 	uses := map[string]func(t *testing.T, disk string){
-		"its file system is mounted": func(t *testing.T, disk string) {
+		"mounted file system": func(t *testing.T, disk string) {
 			f, err := os.OpenFile(disk, os.O_RDWR, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -344,7 +344,7 @@ func TestADiskThatMayBeInUseIsImportedByForceAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"another program has locked it": func(t *testing.T, disk string) {
+		"locked by another program": func(t *testing.T, disk string) {
 			l := flock.New(disk, flock.SetFlag(os.O_RDWR))
 			if ok, err := l.TryLock(); err != nil || !ok {
 				t.Fatal(ok, err)
@@ -355,7 +355,7 @@ func TestADiskThatMayBeInUseIsImportedByForceAlone(t *testing.T) {
 	for name, use := range uses {
 		t.Run(name, func(t *testing.T) {
 			p := newImporter(t)
-			o := apple(t, p, appleFiles())
+			o := newAppleBundle(t, p, appleFiles())
 			use(t, filepath.Join(o.Dir, "ubuntu", bundle.DiskFile))
 			var refused *ImportError
 			if err := p.Import(t.Context(), o); !errors.As(err, &refused) || !strings.Contains(refused.Remedy(), "--force") {
@@ -368,14 +368,14 @@ func TestADiskThatMayBeInUseIsImportedByForceAlone(t *testing.T) {
 			if err := p.Import(t.Context(), o); err != nil {
 				t.Fatal(err)
 			}
-			whole(t, p, "ubuntu")
+			checkImported(t, p, "ubuntu")
 		})
 	}
 }
 
-func TestADiskThatChangesWhileItIsCopiedIsNotTaken(t *testing.T) {
+func TestDiskThatChangesDuringTheCopyFails(t *testing.T) {
 	p := newImporter(t)
-	o := apple(t, p, appleFiles())
+	o := newAppleBundle(t, p, appleFiles())
 	a, err := p.read(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -389,9 +389,9 @@ func TestADiskThatChangesWhileItIsCopiedIsNotTaken(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedImportLeavesNothing(t *testing.T) {
+func TestInterruptedImportLeavesNothing(t *testing.T) {
 	p := newImporter(t)
-	o := apple(t, p, appleFiles())
+	o := newAppleBundle(t, p, appleFiles())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Import(ctx, o); !errors.Is(err, context.Canceled) {
@@ -402,9 +402,9 @@ func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestAppleMachinesAreListed(t *testing.T) {
+func TestMachines(t *testing.T) {
 	p := newImporter(t)
-	o := apple(t, p, appleFiles())
+	o := newAppleBundle(t, p, appleFiles())
 	if err := os.Mkdir(filepath.Join(o.Dir, "no-machine"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -414,7 +414,7 @@ func TestAppleMachinesAreListed(t *testing.T) {
 	}
 	var none *NoBundlesError
 	if _, err := Machines(filepath.Join(o.Dir, "nowhere")); !errors.As(err, &none) || none.Remedy() == "" {
-		t.Errorf("no folder: %v", err)
+		t.Errorf("missing directory: %v", err)
 	}
 }
 

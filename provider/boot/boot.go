@@ -1,5 +1,5 @@
-// Package boot decides what a machine boots with: its kernel and initramfs, its shares,
-// and the virtual hardware. It knows a bundle and the host, and starts nothing.
+// Package boot prepares what a machine boots with: its kernel and initramfs, its shares, and
+// its virtual hardware. It reads the bundle and the host, and starts nothing.
 package boot
 
 import (
@@ -28,14 +28,14 @@ const (
 	modulesTag = "modules"
 )
 
-// Loader turns bundles into boots.
+// Loader prepares boots from bundles.
 type Loader struct {
 	Driver  hypervisor.Driver
-	Kernels kernel.Defaults                  // of machines that name none
+	Kernels kernel.Defaults                  // for machines that do not set kernel
 	Agent   func(arch string) (Agent, error) // embedded.Find
 }
 
-// Agent is the guest's program, as package embedded has it.
+// Agent is the guest's program.
 type Agent interface {
 	Program() ([]byte, error)
 }
@@ -49,7 +49,7 @@ func (l *Loader) Program(arch string) ([]byte, error) {
 	return a.Program()
 }
 
-// FetchKernel makes sure that there is a kernel for s.
+// FetchKernel downloads the kernel of s if it is missing.
 func (l *Loader) FetchKernel(ctx context.Context, s machine.Spec, progress transfer.Progress) error {
 	if s.Kernel != "" {
 		return nil
@@ -132,7 +132,7 @@ func (l *Loader) Prepare(ctx context.Context, b bundle.Bundle, runDir string) (s
 	return boot, b.MarkBooted(s)
 }
 
-// needs returns what a machine needs of its kernel.
+// needs returns the features that a machine needs from its kernel.
 func needs(s machine.Settings, cpu processor, caps hypervisor.Capabilities) kernel.Needs {
 	return kernel.Needs{Shares: true, Network: true, Nested: s.Virtualization, Vsock: caps.Vsock, Rosetta: cpu.rosetta}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// Check reports what would keep a machine of s from booting on this host, as far as that
-// can be known before. It changes nothing.
+// Check returns an error if a machine of s cannot boot on this host, as far as that can be
+// known in advance. It changes nothing.
 func (l *Loader) Check(ctx context.Context, s machine.Spec) error {
 	cpu, caps, err := l.processorOf(ctx, s.Platform)
 	if err != nil {
@@ -31,7 +31,7 @@ func (l *Loader) Check(ctx context.Context, s machine.Spec) error {
 	}
 	k, err := l.openKernel(s.Kernel, cpu)
 	var later *kernel.NotFetchedError
-	if err != nil && !errors.As(err, &later) { // it is checked when it is fetched
+	if err != nil && !errors.As(err, &later) { // checked when it is fetched
 		return err
 	}
 	if _, err := k.Modules(needs(s.Settings, cpu, caps)); err != nil {
@@ -45,7 +45,7 @@ func (l *Loader) Check(ctx context.Context, s machine.Spec) error {
 	})
 }
 
-// checkNested refuses /dev/kvm where a machine cannot have it.
+// checkNested returns an error if a machine of s needs /dev/kvm and cannot have it.
 func checkNested(s machine.Settings, cpu processor, caps hypervisor.Capabilities) error {
 	switch {
 	case !s.Virtualization:
@@ -76,5 +76,5 @@ func (e *NoVirtualizationError) Error() string {
 
 func (e *NoVirtualizationError) Unwrap() error { return hypervisor.ErrUnsupported }
 
-// Remedy says how to go on without it.
+// Remedy says how to run the machine without it.
 func (e *NoVirtualizationError) Remedy() string { return e.advice }

@@ -10,13 +10,13 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// processor is what a machine's kernel runs on.
+// processor describes the virtual processor of a machine.
 type processor struct {
 	arch    string // of the kernel, its modules and the agent
-	rosetta bool   // the image's programs are for amd64 and translated
+	rosetta bool   // the image's amd64 programs are translated
 }
 
-// processorFor returns what a machine of an image for want runs on.
+// processorFor returns the processor for an image of the platform want.
 func processorFor(want platform.Platform, caps hypervisor.Capabilities) (processor, error) {
 	switch {
 	case want.OS == "linux" && slices.Contains(caps.Archs, want.Architecture):
@@ -41,8 +41,8 @@ func (l *Loader) CheckPlatform(ctx context.Context, want platform.Platform) erro
 	return err
 }
 
-// SpeedWarning returns a line that a user should see before a machine for want starts,
-// because something makes it slow on this host, or "".
+// SpeedWarning returns a warning to show before a machine for want starts, if it is slow on
+// this host, or "".
 func (l *Loader) SpeedWarning(ctx context.Context, want platform.Platform) (string, error) {
 	caps, err := l.Driver.Capabilities(ctx)
 	if err != nil {
@@ -51,7 +51,8 @@ func (l *Loader) SpeedWarning(ctx context.Context, want platform.Platform) (stri
 	return caps.WarningFor(want.Architecture), nil
 }
 
-// processorOf returns what a machine of an image for want runs on, and on what host.
+// processorOf returns the processor for an image of the platform want, and the capabilities
+// of this host.
 func (l *Loader) processorOf(ctx context.Context, want platform.Platform) (processor, hypervisor.Capabilities, error) {
 	caps, err := l.Driver.Capabilities(ctx)
 	if err != nil {
@@ -64,7 +65,7 @@ func (l *Loader) processorOf(ctx context.Context, want platform.Platform) (proce
 // PlatformError reports an image that this host cannot run machines of.
 type PlatformError struct {
 	Platform string
-	Able     []string // architectures that it can
+	Able     []string // architectures that the host can run
 }
 
 func (e *PlatformError) Error() string {
@@ -85,7 +86,7 @@ func (e *KernelArchError) Error() string {
 	return fmt.Sprintf("kernel %s is for %s, but the machine is for %s", e.Path, e.Has, e.Want)
 }
 
-// Remedy says which kernel to name.
+// Remedy says which kernel to set.
 func (e *KernelArchError) Remedy() string {
 	return fmt.Sprintf("set kernel to one for %s, or leave it out for the default", e.Want)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-func TestProcessorFollowsTheImage(t *testing.T) {
+func TestProcessorFor(t *testing.T) {
 	mac := hypervisor.Capabilities{Archs: []string{"arm64"}, Translates: "amd64"}
 	linux := hypervisor.Capabilities{Archs: []string{"amd64", "arm64"}}
 	tests := map[string]struct {
@@ -20,11 +20,11 @@ func TestProcessorFollowsTheImage(t *testing.T) {
 		want     processor
 		remedy   string // of the error
 	}{
-		"the host's own":           {caps: linux, platform: "linux/amd64", want: processor{arch: "amd64"}},
-		"an emulated one":          {caps: linux, platform: "linux/arm64/v8", want: processor{arch: "arm64"}},
-		"a translated one":         {caps: mac, platform: "linux/amd64", want: processor{arch: "arm64", rosetta: true}},
-		"one that nobody has here": {caps: mac, platform: "linux/s390x", remedy: "linux/arm64 or linux/amd64"},
-		"another system":           {caps: linux, platform: "windows/amd64", remedy: "linux/amd64 or linux/arm64"},
+		"the host's":               {caps: linux, platform: "linux/amd64", want: processor{arch: "amd64"}},
+		"emulated":                 {caps: linux, platform: "linux/arm64/v8", want: processor{arch: "arm64"}},
+		"translated":               {caps: mac, platform: "linux/amd64", want: processor{arch: "arm64", rosetta: true}},
+		"unsupported":              {caps: mac, platform: "linux/s390x", remedy: "linux/arm64 or linux/amd64"},
+		"another operating system": {caps: linux, platform: "windows/amd64", remedy: "linux/amd64 or linux/arm64"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestProcessorFollowsTheImage(t *testing.T) {
 	}
 }
 
-func TestVirtualizationIsForTheHostsOwnProcessor(t *testing.T) {
+func TestNestedVirtualizationNeedsTheHostsProcessor(t *testing.T) {
 	caps := hypervisor.Capabilities{Archs: []string{"amd64", "arm64"}, Nested: true}
 	wanted := machine.Settings{Virtualization: true}
 	if err := checkNested(wanted, processor{arch: "amd64"}, caps); err != nil {

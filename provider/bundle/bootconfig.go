@@ -11,8 +11,8 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// bootConfig is boot-config.json: Apple's five keys in Apple's forms, then ours.
-// Every key may be missing.
+// bootConfig is boot-config.json: Apple's five keys in Apple's formats, then stead's. Every
+// key may be missing.
 type bootConfig struct {
 	CPUs           *int               `json:"cpus,omitempty"`
 	Memory         *string            `json:"memory,omitempty"` // an integer and a binary unit: "4gb"
@@ -36,7 +36,7 @@ func bootConfigOf(s machine.Settings) bootConfig {
 	return c
 }
 
-// settings fills what the file leaves out with the defaults and checks the rest.
+// settings returns the checked settings, with defaults for missing keys.
 func (c bootConfig) settings() (machine.Settings, error) {
 	s := host.DefaultSettings()
 	set(&s.CPUs, c.CPUs)
@@ -71,7 +71,7 @@ func set[T any](into, from *T) {
 	}
 }
 
-// sizeText writes n with the largest unit that keeps it whole, as Apple's files do: "4gb".
+// sizeText returns n in the largest unit that leaves no remainder, as Apple's tool writes it: "4gb".
 func sizeText(n int64) string { return strings.ToLower(size.Setting(n)) + "b" }
 
 // Settings reads boot-config.json. Missing keys take the host's defaults.
@@ -92,13 +92,13 @@ func (b Bundle) WriteSettings(s machine.Settings) error {
 	return b.mergeJSON(BootConfigFile, bootConfigOf(s), "kernelPath", "services")
 }
 
-// MarkBooted records what the machine is about to run with.
+// MarkBooted records the settings that the machine boots with.
 func (b Bundle) MarkBooted(s machine.Settings) error {
 	return WriteJSON(b.Path(bootedFile), bootConfigOf(s))
 }
 
-// Booted returns what the machine runs with, nil if that is unknown. It is meaningful
-// only while the machine runs.
+// Booted returns the settings that the machine was booted with, or nil if they are unknown. It
+// is meaningful only while the machine runs.
 func (b Bundle) Booted() (*machine.Settings, error) {
 	var c bootConfig
 	err := b.ReadJSON(bootedFile, &c)

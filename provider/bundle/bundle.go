@@ -1,10 +1,10 @@
-// Package bundle keeps a machine on disk: a directory with what the machine is
-// (config.json), what it boots with (boot-config.json), and its disk.
+// Package bundle stores machines on disk. The bundle of a machine is a directory with its
+// record (config.json), its settings (boot-config.json) and its disk.
 //
-// The bundles are the only state. A [Store] creates, swaps and renames them so that a
-// machine exists whole or not at all, whatever ends the process, and lets one command at a
-// time change a machine. [Notes] remember how a project's last apply left its machines and
-// decide nothing.
+// The bundles are the only state. A [Store] creates, swaps and renames them such that a
+// machine is either complete or does not exist, even if the process is killed, and locks each
+// machine for one command at a time. [Notes] record how a project's last apply left its
+// machines; they only serve to report drift.
 package bundle
 
 import (
@@ -23,16 +23,16 @@ import (
 // Files of a bundle. The first three names, and the keys inside the first two, are
 // Apple's (apple/container, `container machine`).
 const (
-	BootConfigFile = "boot-config.json" // what it boots with
-	ConfigFile     = "config.json"      // what it is
-	DiskFile       = "rootfs.ext4"      // its disk
-	InitrdFile     = "initrd"           // its initramfs while it runs; here because macOS empties /tmp
-	IdentityFile   = "machine-id"       // its identifier for the hypervisor, if that needs one
-	ConsoleLog     = "console.log"      // what kernel and init print
-	SupervisorLog  = "supervisor.log"   // what its supervisor did
+	BootConfigFile = "boot-config.json" // settings
+	ConfigFile     = "config.json"      // record
+	DiskFile       = "rootfs.ext4"      // disk
+	InitrdFile     = "initrd"           // initramfs while the machine runs; not in /tmp, which macOS empties
+	IdentityFile   = "machine-id"       // identifier for hypervisors that need one
+	ConsoleLog     = "console.log"      // output of kernel and init
+	SupervisorLog  = "supervisor.log"   // log of the supervisor
 
-	bootedFile     = "booted.json"     // the boot-config.json it runs with
-	supervisorLock = "supervisor.lock" // held by the supervisor for as long as it lives
+	bootedFile     = "booted.json"     // boot-config.json at the last boot
+	supervisorLock = "supervisor.lock" // locked as long as the supervisor lives
 )
 
 // Bundle is the directory of one machine.
@@ -41,7 +41,7 @@ type Bundle struct{ Dir string }
 // Path returns the path of the file name in the bundle.
 func (b Bundle) Path(name string) string { return filepath.Join(b.Dir, name) }
 
-// Exists reports whether the bundle is there, readable or not.
+// Exists reports whether the bundle exists, readable or not.
 func (b Bundle) Exists() bool {
 	_, err := os.Lstat(b.Dir)
 	return err == nil
@@ -60,8 +60,8 @@ func (b Bundle) ReadJSON(name string, v any) error {
 }
 
 // mergeJSON writes v's keys into the file name of the bundle. Keys that v does not know
-// survive, because a newer stead or a user may have put them there. A key that v marks
-// omitempty and leaves empty is removed when it is listed in clear.
+// survive, because a newer stead or a user may have written them. A key that v omits as empty
+// is removed if it is listed in clear.
 func (b Bundle) mergeJSON(name string, v any, clear ...string) error {
 	merged := map[string]json.RawMessage{}
 	if data, err := os.ReadFile(b.Path(name)); err == nil {
@@ -93,16 +93,15 @@ func WriteJSON(path string, v any) error {
 	return durable.WriteFile(path, append(data, '\n'))
 }
 
-// Supervisor is the lock that the machine's supervisor holds for as long as it lives,
-// whatever kills it.
+// Supervisor returns the lock that the machine's supervisor holds as long as it lives.
 func (b Bundle) Supervisor() lock.File {
 	return lock.File{Path: b.Path(supervisorLock), What: "machine " + filepath.Base(b.Dir) + " is supervised"}
 }
 
-// Supervised reports whether a supervisor lives for the machine.
+// Supervised reports whether the machine has a running supervisor.
 func (b Bundle) Supervised() (bool, error) { return b.Supervisor().Held() }
 
-// DiskUsed returns the bytes that the disk occupies on the host; 0 when there is none.
+// DiskUsed returns the bytes that the disk occupies on the host, or 0 if there is no disk.
 func (b Bundle) DiskUsed() int64 {
 	info, err := os.Stat(b.Path(DiskFile))
 	if err != nil {
@@ -124,7 +123,7 @@ func (b Bundle) GrowDisk(size int64) error {
 	return os.Truncate(b.Path(DiskFile), size)
 }
 
-// EndRun removes what is there only while the machine runs.
+// EndRun removes the files that exist only while the machine runs.
 func (b Bundle) EndRun() error {
 	return errors.Join(removeIfExists(b.Path(InitrdFile)), removeIfExists(b.Path(bootedFile)))
 }
@@ -136,7 +135,7 @@ func removeIfExists(path string) error {
 	return nil
 }
 
-// SetBrokenAside renames the files that cannot be read, to names that end in .broken.
+// SetBrokenAside renames unreadable files to names that end in .broken.
 func (b Bundle) SetBrokenAside() error {
 	var errs []error
 	if _, err := b.Record(); err != nil && !errors.Is(err, os.ErrNotExist) {

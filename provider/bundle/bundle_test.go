@@ -26,13 +26,13 @@ func newBundle(t *testing.T, files map[string]string) Bundle {
 	return b
 }
 
-func TestBootConfigIsReadAsApplesToolWritesIt(t *testing.T) {
+func TestBootConfigOfApplesTool(t *testing.T) {
 	defaults := host.DefaultSettings()
 	tests := map[string]struct {
 		file string
 		want func(*machine.Settings)
 	}{
-		"an empty object is all defaults": {`{}`, func(*machine.Settings) {}},
+		"empty object": {`{}`, func(*machine.Settings) {}},
 		"Apple's five keys": {
 			`{"cpus":6,"memory":"8gb","homeMount":"ro","virtualization":true,"kernelPath":"/k/vmlinux"}`,
 			func(s *machine.Settings) {
@@ -41,7 +41,7 @@ func TestBootConfigIsReadAsApplesToolWritesIt(t *testing.T) {
 		},
 		"memory of a bare number is bytes": {`{"memory":"2147483648"}`, func(s *machine.Settings) { s.Memory = 2 * size.GiB }},
 		"units in any case, always binary": {`{"memory":"2048MiB"}`, func(s *machine.Settings) { s.Memory = 2 * size.GiB }},
-		"our own keys":                     {`{"disk":"10gb","services":["a","b"]}`, func(s *machine.Settings) { s.Disk, s.Services = 10*size.GiB, []string{"a", "b"} }},
+		"stead's keys":                     {`{"disk":"10gb","services":["a","b"]}`, func(s *machine.Settings) { s.Disk, s.Services = 10*size.GiB, []string{"a", "b"} }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -58,27 +58,27 @@ func TestBootConfigIsReadAsApplesToolWritesIt(t *testing.T) {
 	}
 }
 
-func TestBootConfigRefusesWhatNoMachineCanHave(t *testing.T) {
+func TestInvalidBootConfig(t *testing.T) {
 	for name, file := range map[string]string{
-		"zero cpus":            `{"cpus":0}`,
-		"too little memory":    `{"memory":"512mb"}`,
-		"a fraction":           `{"memory":"1.5gb"}`,
-		"an unknown mount":     `{"homeMount":"rx"}`,
-		"memory as a number":   `{"memory":4}`,
-		"no JSON":              `cpus=4`,
-		"a truncated file":     `{"cpus":4`,
-		"a negative disk":      `{"disk":"-4gb"}`,
-		"text that is no size": `{"disk":"big"}`,
+		"zero cpus":               `{"cpus":0}`,
+		"too little memory":       `{"memory":"512mb"}`,
+		"a fraction":              `{"memory":"1.5gb"}`,
+		"an unknown mount":        `{"homeMount":"rx"}`,
+		"memory as a number":      `{"memory":4}`,
+		"not JSON":                `cpus=4`,
+		"a truncated file":        `{"cpus":4`,
+		"a negative disk":         `{"disk":"-4gb"}`,
+		"text that is not a size": `{"disk":"big"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if s, err := newBundle(t, map[string]string{BootConfigFile: file}).Settings(); err == nil {
-				t.Errorf("no error, but %+v", s)
+				t.Errorf("Settings = %+v, want an error", s)
 			}
 		})
 	}
 }
 
-func TestSettingsSurviveWritingAndReading(t *testing.T) {
+func TestWriteSettings(t *testing.T) {
 	want := machine.Settings{CPUs: 3, Memory: 1536 * size.MiB, Disk: 10 * size.GiB, Kernel: "/k", Virtualization: true, HomeMount: machine.HomeNone, Services: []string{"x"}}
 	b := newBundle(t, nil)
 	if err := b.WriteSettings(want); err != nil {
@@ -93,7 +93,7 @@ func TestSettingsSurviveWritingAndReading(t *testing.T) {
 	}
 }
 
-func TestRewritingKeepsUnknownKeysAndDropsResetOnes(t *testing.T) {
+func TestWriteSettingsKeepsUnknownKeysAndRemovesResetOnes(t *testing.T) {
 	b := newBundle(t, map[string]string{BootConfigFile: `{"future":{"x":1},"kernelPath":"/old","services":["gone"]}`})
 	s := host.DefaultSettings()
 	if err := b.WriteSettings(s); err != nil {
@@ -112,7 +112,7 @@ func TestRewritingKeepsUnknownKeysAndDropsResetOnes(t *testing.T) {
 	}
 }
 
-func TestMemoryIsWrittenAsApplesToolDoes(t *testing.T) {
+func TestSizeText(t *testing.T) {
 	for n, want := range map[int64]string{2 * size.GiB: "2gb", 1536 * size.MiB: "1536mb", 1: "1b", 3 << 10: "3kb", 5 << 40: "5tb", 1 << 50: "1pb"} {
 		if got := sizeText(n); got != want {
 			t.Errorf("sizeText(%d) = %s, want %s", n, got, want)
@@ -120,14 +120,14 @@ func TestMemoryIsWrittenAsApplesToolDoes(t *testing.T) {
 	}
 }
 
-func TestRecordLoadsEveryForm(t *testing.T) {
+func TestRecordFormats(t *testing.T) {
 	created := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
 	inner := `{"id":"dev","image":{"mediaType":"m","size":3,"digest":"sha256:1","reference":"debian:12"},` +
 		`"platform":{"os":"linux","architecture":"amd64"},"userSetup":{"username":"ann","uid":1000,"gid":1000}}`
 	for name, file := range map[string]string{
-		"with a creation date":           `{"configuration":` + inner + `,"createdDate":"2026-05-01T10:00:00Z"}`,
-		"the inner object alone (older)": inner,
-		"ours":                           `{"configuration":` + inner + `,"createdDate":"2026-05-01T10:00:00Z","stead":{"version":1,"project":"p"}}`,
+		"with a creation date":          `{"configuration":` + inner + `,"createdDate":"2026-05-01T10:00:00Z"}`,
+		"only the inner object (older)": inner,
+		"stead's":                       `{"configuration":` + inner + `,"createdDate":"2026-05-01T10:00:00Z","stead":{"version":1,"project":"p"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := newBundle(t, map[string]string{ConfigFile: file}).Record()
@@ -145,7 +145,7 @@ func TestRecordLoadsEveryForm(t *testing.T) {
 	}
 }
 
-func TestRecordWithoutAPlatformIsOfThisHost(t *testing.T) {
+func TestRecordWithoutPlatformHasTheHosts(t *testing.T) {
 	b := Bundle{t.TempDir()}
 	if err := os.WriteFile(b.Path(ConfigFile), []byte(`{"id":"dev","image":{"digest":"sha256:1","reference":"debian:12"}}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestRecordWithoutAPlatformIsOfThisHost(t *testing.T) {
 	}
 }
 
-func TestRecordOfANewerFormIsRefusedWithWhoWroteIt(t *testing.T) {
+func TestNewerRecordIsRefused(t *testing.T) {
 	b := newBundle(t, map[string]string{ConfigFile: `{"configuration":{"id":"dev"},"stead":{"version":99,"writtenBy":"7.0"}}`})
 	_, err := b.Record()
 	var newer *NewerFormError
@@ -165,7 +165,7 @@ func TestRecordOfANewerFormIsRefusedWithWhoWroteIt(t *testing.T) {
 	}
 }
 
-func TestRewritingARecordKeepsWhatAppleKnowsAboutTheImage(t *testing.T) {
+func TestWriteRecordKeepsUnknownKeys(t *testing.T) {
 	b := newBundle(t, map[string]string{ConfigFile: `{"configuration":{"id":"dev","extra":7,"image":{"reference":"a"}}}`})
 	r, err := b.Record()
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Create makes the bundle of a new machine, whose lock is held. fill writes its files
-// under a temporary name, which is then renamed: on failure nothing is left.
+// Create makes the bundle of a new machine. The caller holds the machine's lock. fill writes
+// the files to a temporary directory, which is then renamed: on failure nothing is left.
 func (s *Store) Create(id string, fill func(Bundle) error) error {
 	made, err := s.assemble(id, fill)
 	if err != nil {
@@ -24,9 +24,9 @@ func (s *Store) Create(id string, fill func(Bundle) error) error {
 	return s.defaultIfFirst(id)
 }
 
-// Replace makes another bundle for a machine, whose lock is held, and removes the old
-// one. Once the new one is whole, ready is called; only when that succeeds is the old one
-// touched.
+// Replace makes a new bundle for a machine and removes the old one. The caller holds the
+// machine's lock. Replace calls ready once the new bundle is complete, and changes the old one
+// only if ready succeeds.
 func (s *Store) Replace(id string, fill func(Bundle) error, ready func() error) error {
 	made, err := s.assemble(id, fill)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Store) assemble(id string, fill func(Bundle) error) (Bundle, error) {
 	return Bundle{dir}, nil
 }
 
-// Delete removes the bundle of a machine, whose lock is held.
+// Delete removes the bundle of a machine. The caller holds the machine's lock.
 func (s *Store) Delete(id string) error {
 	trash, err := s.discard(id)
 	if err != nil {
@@ -65,9 +65,9 @@ func (s *Store) Delete(id string) error {
 	return os.RemoveAll(trash)
 }
 
-// Move renames the bundle of a stopped machine; both names are locked. The record
-// announces the name first: wherever a move is cut, the machine is whole under the old
-// name or under the new one. Move finishes one that was cut.
+// Move renames the bundle of a stopped machine. The caller holds the locks of both names. The
+// new name is first written to the record, so an interrupted move leaves the machine complete
+// under the old or the new name. Move finishes an interrupted move.
 func (s *Store) Move(from, to string) error {
 	if s.Bundle(from).Exists() {
 		if err := s.Bundle(from).announceMove(to); err != nil {
@@ -80,8 +80,8 @@ func (s *Store) Move(from, to string) error {
 	return s.Bundle(to).finishMove()
 }
 
-// rename keeps the default machine the default. That is written first: a name without a
-// machine means no default, and never another machine.
+// rename also updates the default machine. It does so first: in between, the default is a name
+// without a machine, which counts as no default.
 func (s *Store) rename(from, to string) error {
 	first, err := s.Default()
 	if err != nil {
@@ -106,13 +106,13 @@ func (s *Store) rename(from, to string) error {
 func (b Bundle) announceMove(to string) error {
 	r, err := b.Record()
 	if err != nil {
-		return nil //nolint:nilerr // as said above
+		return nil //nolint:nilerr // see above
 	}
 	r.Stead.Moving = to
 	return space.Explain(b.WriteRecord(r), b.Dir)
 }
 
-// finishMove makes a bundle's record say the name that was announced.
+// finishMove sets the name in the record to the announced one.
 func (b Bundle) finishMove() error {
 	r, err := b.Record()
 	if err != nil || r.Stead.Moving == "" {

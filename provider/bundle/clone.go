@@ -11,9 +11,8 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// CloneFile copies the sparse file src to the new file dst. Where the file system can,
-// the copy shares src's blocks and costs nothing; otherwise data is copied and holes
-// stay holes.
+// CloneFile copies the sparse file src to the new file dst. If the file system can,
+// the copy shares src's blocks; otherwise data is copied and holes are kept.
 func CloneFile(ctx context.Context, dst, src string) error {
 	in, err := os.Open(src)
 	if err != nil {
@@ -44,7 +43,7 @@ func CloneFile(ctx context.Context, dst, src string) error {
 	return nil
 }
 
-// copyData copies the data ranges of in, whose length is given; out has it afterwards.
+// copyData copies the data ranges of in, which has the given length, and sets the length of out.
 func copyData(ctx context.Context, out, in *os.File, length int64) error {
 	if err := out.Truncate(length); err != nil {
 		return err
@@ -69,8 +68,8 @@ func copyData(ctx context.Context, out, in *os.File, length int64) error {
 	return nil
 }
 
-// copyOccupied copies n bytes at off from in to the same place in out, which reads as
-// zeros there: blocks of zeros stay holes.
+// copyOccupied copies n bytes at off from in to the same place in out, which has a hole there.
+// It leaves holes for blocks of zeros.
 func copyOccupied(out, in *os.File, off, n int64) error {
 	const block = 128 << 10
 	buf, zeros := make([]byte, block), make([]byte, block)

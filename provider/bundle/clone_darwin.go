@@ -11,8 +11,8 @@ func ShareBlocks(dst string, in *os.File) (bool, error) {
 	return unix.Fclonefileat(int(in.Fd()), unix.AT_FDCWD, dst, 0) == nil, nil
 }
 
-// nextData takes all that is left for data: where APFS sees holes (SEEK_HOLE) there has
-// been data that was written a moment before.
+// nextData returns the rest of the file as data, because SEEK_HOLE on APFS can report holes
+// where data was written a moment before.
 func nextData(_ *os.File, off, size int64) (start, end int64, err error) {
 	return off, size, nil
 }

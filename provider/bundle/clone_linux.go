@@ -17,8 +17,8 @@ func ShareBlocks(dst string, in *os.File) (bool, error) {
 	return unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil, nil
 }
 
-// nextData finds the first data range of f at or after off; start is size when only a
-// hole is left.
+// nextData returns the first data range of f at or after off. start is size if only a hole is
+// left.
 func nextData(f *os.File, off, size int64) (start, end int64, err error) {
 	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) {
@@ -31,8 +31,8 @@ func nextData(f *os.File, off, size int64) (start, end int64, err error) {
 	return start, end, err
 }
 
-// copyRange copies up to n bytes at off from in to the same place in out, in the
-// kernel where it can.
+// copyRange copies up to n bytes at off from in to the same place in out, inside the kernel if
+// possible.
 func copyRange(out, in *os.File, off, n int64) (int64, error) {
 	from, to := off, off
 	done, err := unix.CopyFileRange(int(in.Fd()), &from, int(out.Fd()), &to, int(n), 0)

@@ -10,8 +10,8 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// sparseFile makes a file with a little data here and there, and tells whether another
-// has the same and takes no more space.
+// sparseFile creates a file with a little data in several places. check fails unless a copy
+// has the same data and occupies little space.
 func sparseFile(t *testing.T) (path string, size int64, check func(copied string)) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "disk")
@@ -58,8 +58,8 @@ func TestCloneKeepsDataAndHoles(t *testing.T) {
 	check(dst)
 }
 
-// A copy that was itself a link would share its disk with the original's machine.
-func TestCloneOfALinkIsACopyOfItsFile(t *testing.T) {
+// A copied link would make two machines share a disk.
+func TestCloneOfALinkCopiesItsFile(t *testing.T) {
 	src, _, check := sparseFile(t)
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(src, link); err != nil {
@@ -75,7 +75,7 @@ func TestCloneOfALinkIsACopyOfItsFile(t *testing.T) {
 	check(dst)
 }
 
-func TestWhatIsZeroIsNotWritten(t *testing.T) {
+func TestCopyOfZerosLeavesHoles(t *testing.T) {
 	src, size, check := sparseFile(t)
 	in, err1 := os.Open(src)
 	out, err2 := os.Create(filepath.Join(t.TempDir(), "copy"))

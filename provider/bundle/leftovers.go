@@ -11,14 +11,14 @@ import (
 	"github.com/stead-vm/stead/provider/durable"
 )
 
-// Prefixes of the names of bundles that are being made or removed.
+// Prefixes of the names of bundles that are being created or removed.
 const (
 	newPrefix = ".new-"
 	oldPrefix = ".old-"
 )
 
-// discard renames the bundle out of sight, so that it is gone at once and for good even
-// if removing its files is cut short.
+// discard renames the bundle to a hidden name, so that the machine is gone even if removing
+// the files is interrupted.
 func (s *Store) discard(id string) (trash string, err error) {
 	trash = filepath.Join(s.dir(), fmt.Sprintf("%s%s.%d", oldPrefix, id, time.Now().UnixNano()))
 	if err := os.Rename(s.Bundle(id).Dir, trash); err != nil {
@@ -27,12 +27,12 @@ func (s *Store) discard(id string) (trash string, err error) {
 	return trash, durable.SyncDir(s.dir())
 }
 
-// sweep removes what killed commands left behind of the machine locked, whose lock is
-// held, and of machines that no command works on.
+// sweep removes what killed commands left behind: of the machine locked, whose lock the caller
+// holds, and of machines that no command changes.
 func (s *Store) sweep(locked string) error { return s.eachLeftover(locked, os.RemoveAll) }
 
-// EachLeftover calls f for every directory that a killed command left behind, while no
-// command can work on its machine. It skips machines that one works on.
+// EachLeftover calls f for every directory that a killed command left behind, with its machine
+// locked. It skips machines that a command is changing.
 func (s *Store) EachLeftover(f func(dir string) error) error { return s.eachLeftover("", f) }
 
 func (s *Store) eachLeftover(locked string, f func(dir string) error) error {
@@ -59,8 +59,8 @@ func (s *Store) eachLeftover(locked string, f func(dir string) error) error {
 	return errors.Join(errs...)
 }
 
-// leftover returns the machine whose half-made or half-removed bundle has the name. A dot
-// ends the machine's name in it, as no machine's name has one.
+// leftover returns the machine of a half-made or half-removed bundle with the given name. A dot
+// ends the machine's name, which cannot contain dots.
 func leftover(name string) (id string, ok bool) {
 	for _, prefix := range []string{newPrefix, oldPrefix} {
 		if rest, found := strings.CutPrefix(name, prefix); found {

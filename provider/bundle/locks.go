@@ -11,15 +11,14 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Locks are the locks of a state directory: of its machines, and of the projects that own
-// them.
+// Locks are the locks of the machines of a state directory, and of the projects that own them.
 type Locks struct{ store *Store }
 
 // Locks returns the locks of the store's machines and projects.
 func (s *Store) Locks() Locks { return Locks{s} }
 
-// Machine makes the caller the one writer of a machine and removes what killed
-// commands left behind. doing is shown to those who wait: "creating".
+// Machine locks a machine and removes what killed commands left behind. doing is shown to
+// commands that wait: "creating".
 func (l Locks) Machine(ctx context.Context, id, doing string) (unlock func(), err error) {
 	if !machine.ValidID(id) {
 		return nil, &machine.InvalidIDError{ID: id}
@@ -34,7 +33,7 @@ func (l Locks) Machine(ctx context.Context, id, doing string) (unlock func(), er
 	return unlock, nil
 }
 
-// Existing is Machine for a machine that must exist, and be the expected one.
+// Existing is Machine for a machine that must exist and have the expected identity.
 func (l Locks) Existing(ctx context.Context, id, doing string, expect *machine.Identity) (unlock func(), err error) {
 	if expect == nil {
 		if _, err := l.store.Existing(id); err != nil {
@@ -51,8 +50,8 @@ func (l Locks) Existing(ctx context.Context, id, doing string, expect *machine.I
 	return unlock, nil
 }
 
-// Both makes the caller the one writer of two machines. It locks them in the order of
-// their names, so that two callers never wait for each other.
+// Both locks two machines. It locks them in the order of their names, so that two callers
+// cannot deadlock.
 func (l Locks) Both(ctx context.Context, a, b, doing string) (unlock func(), err error) {
 	if a == b {
 		return nil, fmt.Errorf("%s machine %q: both names are the same", doing, a)
@@ -69,13 +68,13 @@ func (l Locks) Both(ctx context.Context, a, b, doing string) (unlock func(), err
 	return func() { second(); first() }, nil
 }
 
-// machineLock outlives replacement and deletion of the bundle, so it lies beside it.
+// machineLock is outside of the bundle, because it outlives replacing and deleting it.
 func (s *Store) machineLock(id string) lock.File {
 	return lock.File{Path: filepath.Join(s.dir(), "."+id+".lock"), What: "machine " + id + " is being changed"}
 }
 
-// Project makes the caller the one command that plans for a project, named by its
-// file, and changes its machines. It removes what killed commands left behind.
+// Project locks a project, named by its file, for a command that plans and changes its
+// machines. It removes what killed commands left behind.
 func (l Locks) Project(ctx context.Context, file string) (unlock func(), err error) {
 	f := l.store.projectLock(file)
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o700); err != nil {
@@ -95,8 +94,8 @@ func (s *Store) projectLock(file string) lock.File {
 	return lock.File{Path: projectPath(s.home, file, ".lock"), What: "the project of " + file + " is being changed"}
 }
 
-// Watch makes the caller the one watch of a project, named by its file; two would do
-// everything twice. Other commands may work on the project.
+// Watch locks a project, named by its file, against other watches: two would do everything
+// twice. Other commands may change the project.
 func (l Locks) Watch(ctx context.Context, file string) (unlock func(), err error) {
 	f := lock.File{Path: projectPath(l.store.home, file, ".watch.lock"), What: file + " is being watched"}
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o700); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/stead-vm/stead/provider/lock"
 )
 
-// holder is another process that works on machine "dev".
+// holder starts another process, which locks machine "dev".
 func holder(t *testing.T, p *Store) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -32,7 +32,7 @@ func holder(t *testing.T, p *Store) *exec.Cmd {
 	}
 	t.Cleanup(func() { kill(cmd) })
 	if word, err := bufio.NewReader(out).ReadString('\n'); err != nil || word != "locked\n" {
-		t.Fatalf("the other process says %q, %v", word, err)
+		t.Fatalf("the other process prints %q, %v", word, err)
 	}
 	return cmd
 }
@@ -42,11 +42,11 @@ func kill(cmd *exec.Cmd) {
 	_ = cmd.Wait() // it was killed
 }
 
-// lockGrace is more than a lock may take before it counts as held.
+// lockGrace is longer than the time before a lock counts as held.
 const lockGrace = 100 * time.Millisecond
 
-// holderEnv makes the test binary a process that takes the lock of machine "dev" in the
-// state directory of that name, says so, and waits to be killed.
+// holderEnv names a state directory. It makes the test binary lock machine "dev" there, print
+// a line, and wait to be killed.
 const holderEnv = "STEAD_TEST_HOLDER"
 
 func TestMain(m *testing.M) {
@@ -72,21 +72,21 @@ func hold(home string) error {
 	return nil
 }
 
-// lockable is an empty store whose locks wait as long as timeout says, and what it logs.
-func lockable(t *testing.T, timeout time.Duration) (*Store, *bytes.Buffer) {
+// newStore returns an empty store whose locks have the given timeout, and its log.
+func newStore(t *testing.T, timeout time.Duration) (*Store, *bytes.Buffer) {
 	t.Helper()
-	var said bytes.Buffer
+	var log bytes.Buffer
 	s, err := NewStore(t.TempDir(), &lock.Locker{
-		Command: "stead destroy", Timeout: timeout, Log: slog.New(slog.NewTextHandler(&said, nil)),
+		Command: "stead destroy", Timeout: timeout, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, &said
+	return s, &log
 }
 
-func TestALockSaysWhoHoldsItSinceWhenAndForWhat(t *testing.T) {
-	p, said := lockable(t, lock.NoWait)
+func TestHeldErrorNamesTheHolder(t *testing.T) {
+	p, log := newStore(t, lock.NoWait)
 	other := holder(t, p)
 	_, err := p.Locks().Machine(t.Context(), "dev", "deleting")
 	var locked *lock.HeldError
@@ -99,28 +99,28 @@ func TestALockSaysWhoHoldsItSinceWhenAndForWhat(t *testing.T) {
 	}
 	want := fmt.Sprintf("stead apply (pid %d, since %s, creating dev)", by.PID, by.Since.Local().Format(time.TimeOnly))
 	if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "machine dev") {
-		t.Errorf("the error is %q, want %q in it", err, want)
+		t.Errorf("the error is %q, want one with %q", err, want)
 	}
-	if said.Len() > 0 {
-		t.Errorf("who does not wait says %s", said)
+	if log.Len() > 0 {
+		t.Errorf("without waiting, the log has %s", log)
 	}
 }
 
-func TestAWaitingCommandSaysOnceForWhom(t *testing.T) {
-	p, said := lockable(t, 3*lockGrace)
+func TestWaitingIsLoggedOnce(t *testing.T) {
+	p, log := newStore(t, 3*lockGrace)
 	holder(t, p)
 	_, err := p.Locks().Machine(t.Context(), "dev", "deleting")
 	var timeout *lock.TimeoutError
 	if !errors.As(err, &timeout) || timeout.After != 3*lockGrace {
 		t.Errorf("got %v", err)
 	}
-	if n := strings.Count(said.String(), "waiting for stead apply (pid "); n != 1 {
-		t.Errorf("said %d times: %s", n, said)
+	if n := strings.Count(log.String(), "waiting for stead apply (pid "); n != 1 {
+		t.Errorf("logged %d times: %s", n, log)
 	}
 }
 
-func TestAnInterruptEndsTheWaiting(t *testing.T) {
-	p, _ := lockable(t, 0)
+func TestInterruptEndsTheWait(t *testing.T) {
+	p, _ := newStore(t, 0)
 	holder(t, p)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*lockGrace)
 	defer cancel()
@@ -129,12 +129,12 @@ func TestAnInterruptEndsTheWaiting(t *testing.T) {
 	}
 }
 
-func TestTheLockOfAKilledProcessIsTakenOver(t *testing.T) {
-	p, said := lockable(t, lock.NoWait)
+func TestLockOfAKilledProcessIsReleased(t *testing.T) {
+	p, log := newStore(t, lock.NoWait)
 	kill(holder(t, p))
 	text, err := os.ReadFile(p.machineLock("dev").Path)
 	if err != nil || !strings.Contains(string(text), "creating dev") {
-		t.Errorf("the killed process has left %q, %v", text, err)
+		t.Errorf("the file of the killed process has %q, %v", text, err)
 	}
 	if by, held := p.machineLock("dev").Holder(); held {
 		t.Errorf("a dead process holds the lock: %v", by)
@@ -147,27 +147,27 @@ func TestTheLockOfAKilledProcessIsTakenOver(t *testing.T) {
 		t.Errorf("now held by %+v", got)
 	}
 	unlock()
-	if by, held := p.machineLock("dev").Holder(); held || said.Len() > 0 {
-		t.Errorf("held by %v after the end; said %s", by, said)
+	if by, held := p.machineLock("dev").Holder(); held || log.Len() > 0 {
+		t.Errorf("after unlock, held by %v; the log has %s", by, log)
 	}
 }
 
-func TestAProjectHasOneWriterAndTellsWhoItIs(t *testing.T) {
-	p, _ := lockable(t, lock.NoWait)
+func TestProjectLock(t *testing.T) {
+	p, _ := newStore(t, lock.NoWait)
 	acme, other := "/acme/machines.hcl", "/other/machines.hcl"
 	if by, held := p.Locks().ProjectHolder(acme); held {
-		t.Errorf("%v holds it", by)
+		t.Errorf("held by %v", by)
 	}
 	unlock, err := p.Locks().Project(t.Context(), acme)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if by, held := p.Locks().ProjectHolder(acme); !held || by.PID != os.Getpid() || by.Command != "stead destroy" {
-		t.Errorf("held: %v, by %v", held, by)
+		t.Errorf("held = %v, by %v", held, by)
 	}
 	var locked *lock.HeldError
 	if _, err := p.Locks().Project(t.Context(), acme); !errors.As(err, &locked) || !strings.Contains(locked.What, acme) {
-		t.Errorf("locking it twice gave %v", err)
+		t.Errorf("the second lock = %v", err)
 	}
 	second, err := p.Locks().Project(t.Context(), other)
 	if err != nil {
@@ -180,8 +180,8 @@ func TestAProjectHasOneWriterAndTellsWhoItIs(t *testing.T) {
 	}
 }
 
-func TestTheOneWhoLocksAProjectRemovesWhatKilledCommandsLeft(t *testing.T) {
-	p, _ := lockable(t, lock.NoWait)
+func TestProjectLockRemovesLeftovers(t *testing.T) {
+	p, _ := newStore(t, lock.NoWait)
 	for _, name := range []string{".new-dev.1", ".old-dev.2"} {
 		if err := os.Mkdir(filepath.Join(p.dir(), name), 0o700); err != nil {
 			t.Fatal(err)
@@ -197,14 +197,14 @@ func TestTheOneWhoLocksAProjectRemovesWhatKilledCommandsLeft(t *testing.T) {
 	}
 }
 
-func TestALockWithoutRoomForItsHoldersNameIsALock(t *testing.T) {
-	p, _ := lockable(t, lock.NoWait)
+func TestLockWithoutAHoldersName(t *testing.T) {
+	p, _ := newStore(t, lock.NoWait)
 	unlock, err := p.Locks().Machine(t.Context(), "dev", "creating")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	// As a full disk leaves it.
+	// A full disk leaves the file empty.
 	if err := os.Truncate(p.machineLock("dev").Path, 0); err != nil {
 		t.Fatal(err)
 	}

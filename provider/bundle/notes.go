@@ -17,11 +17,10 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Notes are how the last apply of a project left its machines, projects/<key>/<id>.json.
-// They decide nothing: what is there comes from the bundles, what should be from the file.
-// They let a plan tell what the file changes from what was changed by hand, and may be
-// deleted at any time. Each machine has a note of its own, so that writing one costs the
-// same in a large project as in a small one.
+// Notes record how the last apply of a project left its machines, in
+// projects/<key>/<id>.json. A plan uses them only to report drift, so they may be deleted at
+// any time. Each machine has its own file, so that writing one does not take longer in a large
+// project.
 type Notes struct {
 	store *Store
 	owner machine.Owner
@@ -30,7 +29,7 @@ type Notes struct {
 // Notes returns the notes about the machines of owner.
 func (s *Store) Notes(owner machine.Owner) Notes { return Notes{store: s, owner: owner} }
 
-// projectRecord is the form of a note.
+// projectRecord is the format of a note.
 type projectRecord struct {
 	Version int            `json:"version"`
 	Project string         `json:"project"`
@@ -50,8 +49,8 @@ type appliedMachine struct {
 	Created        time.Time         `json:"created"`
 }
 
-// projectPath returns where a project's notes, locks and the like are kept: the path of
-// its file makes their name.
+// projectPath returns the path of a project's notes, lock and so on. Its name is derived from
+// the path of the project file.
 func projectPath(home, file, ending string) string {
 	sum := sha256.Sum256([]byte(file))
 	return filepath.Join(home, "projects", hex.EncodeToString(sum[:8])+ending)
@@ -114,7 +113,7 @@ func (n Notes) read(id string) (appliedMachine, error) {
 	var r projectRecord
 	err = json.Unmarshal(data, &r)
 	if err == nil && (r.Version != projectRecordVersion || r.Project != n.owner.Project) {
-		err = fmt.Errorf("form %d, of project %q", r.Version, r.Project)
+		err = fmt.Errorf("version %d, of project %q", r.Version, r.Project)
 	}
 	if err != nil {
 		return appliedMachine{}, fmt.Errorf("%s: %w", path, err)
@@ -122,8 +121,8 @@ func (n Notes) read(id string) (appliedMachine, error) {
 	return r.Machine, nil
 }
 
-// Write remembers how an apply left the machine, or, with nil, that the project no longer
-// has a machine of this name.
+// Write records how an apply left the machine, or, if s is nil, that the project no longer has
+// a machine of this name.
 func (n Notes) Write(id string, s *machine.Spec, stopped bool) error {
 	path := n.path(id)
 	if s == nil {
@@ -134,7 +133,7 @@ func (n Notes) Write(id string, s *machine.Spec, stopped bool) error {
 		User:     User{Username: s.User.Name, UID: s.User.UID, GID: s.User.GID},
 		Settings: bootConfigOf(s.Settings), Stopped: stopped, PreventDestroy: s.PreventDestroy,
 	}
-	// Where the image was built, its digest is known only now.
+	// The digest of a built image was not known when it was planned.
 	if found, err := n.store.Bundle(id).Record(); err == nil {
 		now.Created, now.Image.Digest = found.CreatedDate, found.Configuration.Image.Digest
 	}

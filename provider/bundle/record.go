@@ -10,18 +10,19 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// recordVersion is the form of config.json that this program writes. Files of an
-// older form load; a newer one is refused.
+// recordVersion is the format of config.json that this program writes. It reads older formats
+// and refuses newer ones.
 const recordVersion = 1
 
-// Record is config.json: what a machine is. The keys of configuration are Apple's.
+// Record is config.json: the fixed properties of a machine. The keys in configuration are
+// Apple's.
 type Record struct {
 	Configuration Configuration `json:"configuration"`
 	CreatedDate   time.Time     `json:"createdDate"`
 	Stead         Extension     `json:"stead"`
 }
 
-// Configuration is the part of a record that Apple's tool has too.
+// Configuration is the part of a record that Apple's tool also writes.
 type Configuration struct {
 	ID        string   `json:"id"`
 	Image     Image    `json:"image"`
@@ -36,7 +37,7 @@ type Platform struct {
 	Variant      string `json:"variant,omitempty"`
 }
 
-// Image is what the machine was made from.
+// Image is the image that the machine was created from.
 type Image struct {
 	Digest    string `json:"digest"`
 	Reference string `json:"reference"`
@@ -49,17 +50,17 @@ type User struct {
 	GID      int    `json:"gid"`
 }
 
-// Extension is what stead records beyond Apple's file.
+// Extension is what stead adds to Apple's file.
 type Extension struct {
 	Version    int      `json:"version"`
 	WrittenBy  string   `json:"writtenBy"`
 	Project    string   `json:"project,omitempty"`
 	File       string   `json:"file,omitempty"`
 	Env        []string `json:"env,omitempty"`        // the image's environment
-	StopSignal string   `json:"stopSignal,omitempty"` // the image's
+	StopSignal string   `json:"stopSignal,omitempty"` // the image's stop signal
 
-	PreventDestroy bool   `json:"preventDestroy,omitempty"` // a plan must not lose its disk
-	Moving         string `json:"moving,omitempty"`         // the name that it is being given; see Store.Rename
+	PreventDestroy bool   `json:"preventDestroy,omitempty"` // plans must not lose the disk
+	Moving         string `json:"moving,omitempty"`         // the new name during a move; see [Store.Move]
 }
 
 // NewerFormError reports a bundle that a newer stead wrote.
@@ -69,16 +70,16 @@ type NewerFormError struct {
 }
 
 func (e *NewerFormError) Error() string {
-	return fmt.Sprintf("%s has form %d, written by stead %s; this stead reads forms up to %d",
+	return fmt.Sprintf("%s has format version %d, written by stead %s; this version of stead reads versions up to %d",
 		e.Path, e.Version, e.WrittenBy, recordVersion)
 }
 
-// Remedy says which program to use.
+// Remedy says which version of stead to use.
 func (e *NewerFormError) Remedy() string {
 	return fmt.Sprintf("use stead %s or newer for this machine", e.WrittenBy)
 }
 
-// Record reads config.json, also in the older form that is the inner object alone.
+// Record reads config.json. In its older format, it is only the object in configuration.
 func (b Bundle) Record() (Record, error) {
 	var r Record
 	if err := b.ReadJSON(ConfigFile, &r); err != nil {
@@ -95,7 +96,7 @@ func (b Bundle) Record() (Record, error) {
 	if r.Configuration.ID == "" {
 		return Record{}, fmt.Errorf("%s: the machine id is missing", b.Path(ConfigFile))
 	}
-	if r.Configuration.Platform == (Platform{}) { // older than the field
+	if r.Configuration.Platform == (Platform{}) { // written before the field existed
 		r.Configuration.Platform = Platform(platform.Host())
 	}
 	if r.Stead.Moving == filepath.Base(b.Dir) {
@@ -110,11 +111,11 @@ func (b Bundle) WriteRecord(r Record) error {
 	if err != nil {
 		return err
 	}
-	// Keys that we do not know survive inside configuration too.
+	// Unknown keys inside of configuration survive too.
 	var old struct {
 		Configuration json.RawMessage `json:"configuration"`
 	}
-	_ = b.ReadJSON(ConfigFile, &old) // a file that is not there yet, or broken, has nothing to keep
+	_ = b.ReadJSON(ConfigFile, &old) // a missing or broken file has nothing to keep
 	return b.mergeJSON(ConfigFile, struct {
 		Configuration json.RawMessage `json:"configuration"`
 		CreatedDate   time.Time       `json:"createdDate"`
@@ -122,8 +123,7 @@ func (b Bundle) WriteRecord(r Record) error {
 	}{overlay(old.Configuration, inner), r.CreatedDate, r.Stead})
 }
 
-// overlay returns an object with the keys of both, at every depth. Where both have a key
-// it has the value of over.
+// overlay merges two objects at every depth. If both have a key, the value of over counts.
 func overlay(under, over json.RawMessage) json.RawMessage {
 	var lower, upper map[string]json.RawMessage
 	if json.Unmarshal(under, &lower) != nil || json.Unmarshal(over, &upper) != nil || lower == nil || upper == nil {
@@ -139,8 +139,8 @@ func overlay(under, over json.RawMessage) json.RawMessage {
 	return merged
 }
 
-// NewRecord describes a machine of s that is made now, from an image with that digest,
-// environment and stop signal, by stead of that version.
+// NewRecord returns the record of a new machine of s, for an image with the given environment
+// and stop signal. version is that of stead.
 func NewRecord(s machine.Spec, env []string, stopSignal, version string) Record {
 	return Record{
 		Configuration: Configuration{
@@ -159,21 +159,20 @@ func NewRecord(s machine.Spec, env []string, stopSignal, version string) Record 
 	}
 }
 
-// Renamed returns r under another name, without an owner, as written by stead of that
-// version.
+// Renamed returns r with another name and without an owner. version is that of stead.
 func (r Record) Renamed(id, version string) Record {
 	r.Configuration.ID = id
 	r.Stead = Extension{Version: recordVersion, WrittenBy: version}
 	return r
 }
 
-// Owner returns whose machine it is.
+// Owner returns the owner of the machine.
 func (r Record) Owner() machine.Owner {
 	return machine.Owner{Project: r.Stead.Project, File: r.Stead.File}
 }
 
-// Spec returns the machine that the record and its settings describe. Its platform is
-// normal, so that machines can be compared.
+// Spec returns the spec of the machine with the given settings. Its platform is normalized, so
+// that specs can be compared.
 func (r Record) Spec(s machine.Settings) machine.Spec {
 	c := r.Configuration
 	return machine.Spec{

@@ -14,7 +14,7 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Store is the bundles of one state directory. It is safe for concurrent use, also by
+// Store is the set of bundles in a state directory. It is safe for concurrent use, also by
 // several processes.
 type Store struct {
 	home   string
@@ -22,8 +22,8 @@ type Store struct {
 	log    *slog.Logger
 }
 
-// NewStore opens the bundles of the state directory home, which it creates if need be.
-// Locks are taken by locker.
+// NewStore opens the bundles of the state directory home, which it creates if it does not
+// exist. locker takes the locks.
 func NewStore(home string, locker *lock.Locker) (*Store, error) {
 	home, err := filepath.Abs(home)
 	if err != nil {
@@ -32,7 +32,7 @@ func NewStore(home string, locker *lock.Locker) (*Store, error) {
 	if err := os.MkdirAll(filepath.Join(home, "machines"), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	// A directory has one name, however it is reached: sockets are found by it.
+	// Resolve links, because the paths of sockets are derived from this path.
 	if home, err = filepath.EvalSymlinks(home); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
@@ -71,8 +71,7 @@ func (s *Store) IDs() ([]string, error) {
 	return ids, nil
 }
 
-// Identify reads the record of the machine id. A record about another machine is an
-// error.
+// Identify reads the record of the machine id. It is an error if the record has another name.
 func (s *Store) Identify(id string) (Record, error) {
 	b := s.Bundle(id)
 	r, err := b.Record()
@@ -85,8 +84,8 @@ func (s *Store) Identify(id string) (Record, error) {
 	return r, nil
 }
 
-// Expect returns a [*machine.ChangedError] unless the machine id, whose lock is held, is
-// the one that the caller means; nil means whatever there is.
+// Expect returns a [*machine.ChangedError] unless the machine id has the identity want. nil
+// allows any machine, and none. The caller holds the machine's lock.
 func (s *Store) Expect(id string, want *machine.Identity) error {
 	if want == nil {
 		return nil
@@ -94,7 +93,7 @@ func (s *Store) Expect(id string, want *machine.Identity) error {
 	if !s.Bundle(id).Exists() {
 		return &machine.ChangedError{ID: id, What: "was removed"}
 	}
-	found := &machine.Identity{} // of a machine that cannot be read
+	found := &machine.Identity{} // for an unreadable machine
 	if r, err := s.Identify(id); err == nil {
 		found = &machine.Identity{Owner: r.Owner(), Digest: r.Configuration.Image.Digest, Created: r.CreatedDate}
 	}
@@ -108,7 +107,7 @@ type state struct {
 	DefaultMachine string `json:"defaultMachine,omitempty"`
 }
 
-// Default returns the machine that commands without a name mean, "" when there is none.
+// Default returns the machine that commands without a machine name use, or "" if there is none.
 func (s *Store) Default() (string, error) {
 	path := filepath.Join(s.home, stateFile)
 	data, err := os.ReadFile(path)
@@ -128,7 +127,7 @@ func (s *Store) Default() (string, error) {
 	return st.DefaultMachine, nil
 }
 
-// SetDefault makes id the machine that commands without a name mean.
+// SetDefault makes id the default machine.
 func (s *Store) SetDefault(id string) error {
 	if _, err := s.Existing(id); err != nil {
 		return err
@@ -140,8 +139,7 @@ func (s *Store) writeDefault(id string) error {
 	return space.Explain(Bundle{s.home}.mergeJSON(stateFile, state{DefaultMachine: id}), s.home)
 }
 
-// defaultIfFirst makes id the default where there is none: the first machine becomes the
-// default.
+// defaultIfFirst makes id the default machine if there is none.
 func (s *Store) defaultIfFirst(id string) error {
 	current, err := s.Default()
 	if err != nil || current != "" {
@@ -150,8 +148,8 @@ func (s *Store) defaultIfFirst(id string) error {
 	return s.SetDefault(id)
 }
 
-// MadeFrom returns the machines made from each image, by the images' digests. Machines
-// whose record cannot be read are listed under "".
+// MadeFrom returns the names of the machines created from each image, by digest. Machines with
+// unreadable records are listed under "".
 func (s *Store) MadeFrom() (map[string][]string, error) {
 	ids, err := s.IDs()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package host knows the facts of this computer that decide what machines are like: its
-// user, home directory, memory and processors, and when its user logs out.
+// Package host provides facts about this computer that affect machines: its user, home
+// directory, memory and processors, and when its user logs out.
 package host
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// User returns the user that machines of this host have inside.
+// User returns the user that is created in machines of this host.
 func User() (machine.User, error) {
 	u, err := user.Current()
 	if err != nil {
@@ -41,13 +41,13 @@ func (e *HomeError) Error() string {
 }
 func (e *HomeError) Unwrap() error { return e.Err }
 
-// Remedy says how to mend it, or how to go on without it.
+// Remedy says how to fix it, or how to do without a home mount.
 func (e *HomeError) Remedy() string {
 	return `make it readable, set HOME to your home directory, or set home_mount = "none"`
 }
 
-// Home returns the directory that machines mount at its own path: $HOME with its links
-// resolved.
+// Home returns the directory that machines mount at the same path: $HOME with its symbolic
+// links resolved.
 func Home() (string, error) {
 	dir, err := os.UserHomeDir()
 	if err != nil {
@@ -66,7 +66,7 @@ func Home() (string, error) {
 	return dir, nil
 }
 
-// CheckPrivate refuses a directory that another user could change.
+// CheckPrivate returns an error if another user could change the directory.
 func CheckPrivate(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -74,7 +74,7 @@ func CheckPrivate(dir string) error {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.IsDir() || int(stat.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s must be a directory of yours with mode 0700, not %v", dir, info.Mode())
+		return fmt.Errorf("%s must be a directory that you own, with mode 0700, not %v", dir, info.Mode())
 	}
 	return nil
 }

@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loginWindow is the process that a desktop session begins and ends with. It belongs to
-// the session's user, and goes on when another user comes to the screen.
+// loginWindow is the process that lives as long as a desktop session. It belongs to the
+// session's user, and keeps running when another user switches to the screen.
 const loginWindow = "loginwindow"
 
-// errLogout is why a machine is stopped whose user has left.
+// errLogout is the cause of stopping machines when their user logs out.
 var errLogout = errors.New("its user has logged out")
 
-// UntilLogout ends with ctx, or when the user logs out of the desktop. macOS does not ask
-// processes in sessions of their own to end then, and often switches off next, with no time
-// for a guest to shut down. Without a desktop session, as over SSH, it is
-// ctx. Call release when the machine is gone.
+// UntilLogout returns a context that ends with ctx, or when the user logs out of the desktop.
+// At a logout macOS does not stop processes in sessions of their own, and often powers off
+// next, with no time for a guest to shut down. Without a desktop session, as over SSH, it
+// returns ctx. Call release when the machine is stopped.
 func UntilLogout(ctx context.Context) (_ context.Context, release func(), err error) {
 	session, err := desktopSession()
 	if err != nil || session == 0 {
@@ -28,7 +28,7 @@ func UntilLogout(ctx context.Context) (_ context.Context, release func(), err er
 	return untilExit(ctx, session)
 }
 
-// untilExit ends with ctx, or because of errLogout when the process ends.
+// untilExit returns a context that ends with ctx, or with errLogout when the process ends.
 func untilExit(ctx context.Context, pid int) (_ context.Context, release func(), err error) {
 	queue, err := unix.Kqueue()
 	if err != nil {
@@ -66,7 +66,7 @@ func untilExit(ctx context.Context, pid int) (_ context.Context, release func(),
 	}, nil
 }
 
-// desktopSession is the process of the user's session at the screen, 0 without one.
+// desktopSession returns the pid of the user's desktop session, or 0 if there is none.
 func desktopSession() (pid int, err error) {
 	mine, err := unix.SysctlKinfoProcSlice("kern.proc.uid", os.Getuid())
 	if err != nil {

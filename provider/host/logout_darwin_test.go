@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// standIn is a process that takes the place of the user's desktop session.
-func standIn(t *testing.T) *exec.Cmd {
+// fakeSession returns a process that stands in for the user's desktop session.
+func fakeSession(t *testing.T) *exec.Cmd {
 	t.Helper()
 	session := exec.Command("cat")
-	if _, err := session.StdinPipe(); err != nil { // for which it waits
+	if _, err := session.StdinPipe(); err != nil { // cat runs until it is closed
 		t.Fatal(err)
 	}
 	if err := session.Start(); err != nil {
@@ -27,8 +27,8 @@ func standIn(t *testing.T) *exec.Cmd {
 	return session
 }
 
-func TestTheEndOfTheSessionIsToldAsSuch(t *testing.T) {
-	session := standIn(t)
+func TestUntilExitEndsWithErrLogout(t *testing.T) {
+	session := fakeSession(t)
 	ctx, release, err := untilExit(t.Context(), session.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
@@ -39,12 +39,12 @@ func TestTheEndOfTheSessionIsToldAsSuch(t *testing.T) {
 	}
 	<-ctx.Done()
 	if why := context.Cause(ctx); !errors.Is(why, errLogout) {
-		t.Errorf("it ended because %v", why)
+		t.Errorf("the context ended with %v", why)
 	}
 }
 
-func TestAMachineThatIsGoneWaitsForNoLogout(t *testing.T) {
-	session := standIn(t)
+func TestReleaseDoesNotWaitForTheLogout(t *testing.T) {
+	session := fakeSession(t)
 	ctx, release, err := untilExit(t.Context(), session.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
@@ -52,19 +52,19 @@ func TestAMachineThatIsGoneWaitsForNoLogout(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Errorf("with the session it ended: %v", context.Cause(ctx))
 	}
-	release() // returns, though the session goes on
+	release() // returns although the session still runs
 	if why := context.Cause(ctx); errors.Is(why, errLogout) {
-		t.Errorf("it ended because %v", why)
+		t.Errorf("the context ended with %v", why)
 	}
 	if err := session.Process.Signal(unix.Signal(0)); err != nil {
 		t.Errorf("the session is gone: %v", err)
 	}
 }
 
-func TestACommandThatIsInterruptedWaitsForNoLogout(t *testing.T) {
+func TestInterruptDoesNotWaitForTheLogout(t *testing.T) {
 	interrupted := errors.New("interrupted")
 	parent, cancel := context.WithCancelCause(t.Context())
-	ctx, release, err := untilExit(parent, standIn(t).Process.Pid)
+	ctx, release, err := untilExit(parent, fakeSession(t).Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,12 +72,12 @@ func TestACommandThatIsInterruptedWaitsForNoLogout(t *testing.T) {
 	<-ctx.Done()
 	release()
 	if why := context.Cause(ctx); !errors.Is(why, interrupted) {
-		t.Errorf("it ended because %v", why)
+		t.Errorf("the context ended with %v", why)
 	}
 }
 
-func TestASessionThatIsGoneAlreadyIsAnErrorAndEndsNothing(t *testing.T) {
-	session := standIn(t)
+func TestUntilExitOfAMissingProcess(t *testing.T) {
+	session := fakeSession(t)
 	_ = session.Process.Kill()
 	_ = session.Wait()
 	ctx, release, err := untilExit(t.Context(), session.Process.Pid)
@@ -87,8 +87,8 @@ func TestASessionThatIsGoneAlreadyIsAnErrorAndEndsNothing(t *testing.T) {
 	}
 }
 
-// With a desktop session, as most people have, and without, as over SSH.
-func TestMachinesRunOnWhileTheirUserIsLoggedIn(t *testing.T) {
+// Works with a desktop session and without one, as over SSH.
+func TestUntilLogoutDoesNotEndWhileLoggedIn(t *testing.T) {
 	session, err := desktopSession()
 	if err != nil || session == os.Getpid() {
 		t.Fatalf("desktopSession = %d, %v", session, err)

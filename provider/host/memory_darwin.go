@@ -15,6 +15,6 @@ func Memory() int64 {
 	return int64(n)
 }
 
-// AvailableMemory returns what new machines can have of the host's memory, in bytes:
-// all of it, for macOS compresses and drops what is not used.
+// AvailableMemory returns how much memory new machines can use, in bytes: all of the host's,
+// because macOS compresses or drops unused memory.
 func AvailableMemory() int64 { return Memory() }

@@ -19,8 +19,8 @@ func Memory() int64 {
 	return int64(info.Totalram) * int64(info.Unit)
 }
 
-// AvailableMemory returns what new machines can have of the host's memory before it
-// swaps, in bytes: MemAvailable of proc_meminfo(5).
+// AvailableMemory returns how much memory new machines can use before the host swaps, in
+// bytes: MemAvailable of proc_meminfo(5).
 func AvailableMemory() int64 {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 )
 
-// maxSocketPath is how long the path of a socket can be: sun_path's 104 bytes on macOS
-// hold a final zero too. Linux has 108.
+// maxSocketPath is the maximum length of a socket's path: sun_path has 104 bytes on macOS, with
+// the final zero, and 108 on Linux.
 const maxSocketPath = 103
 
 // RunDir returns the directory of a machine's sockets, for the state directory state. It
-// is 0700 and its parent belongs to the user, which is what guards the sockets in it.
+// has mode 0700 and its parent belongs to the user, which protects the sockets in it.
 func RunDir(state, id string) string {
 	sum := sha256.Sum256([]byte(state + "\x00" + id))
 	return filepath.Join(RunRoot(state), hex.EncodeToString(sum[:6]))
@@ -23,8 +23,8 @@ func RunDir(state, id string) string {
 // RunRoot returns the directory of all run directories of a state directory.
 func RunRoot(state string) string { return runRoot(state, socketsInState) }
 
-// runRoot lies in the state directory if that is wanted and leaves paths short enough,
-// else in /tmp, where paths are always short.
+// runRoot returns a directory in the state directory if inState is set and paths are short
+// enough, else one in /tmp, where paths are always short.
 func runRoot(home string, inState bool) string {
 	if root := filepath.Join(home, "run"); inState && len(root)+len("/0123456789ab/api.sock") <= maxSocketPath {
 		return root
@@ -32,8 +32,8 @@ func runRoot(home string, inState bool) string {
 	return filepath.Join("/tmp", fmt.Sprintf("stead-%d", os.Getuid()))
 }
 
-// MakeRunDir creates the run directory, empty. It refuses a parent that is not the
-// user's own: everyone may write to /tmp.
+// MakeRunDir creates the run directory, empty. It fails if the parent does not belong to the
+// user, because every user can write to /tmp.
 func MakeRunDir(state, id string) (string, error) {
 	dir := RunDir(state, id)
 	parent := filepath.Dir(dir)

@@ -1,5 +1,5 @@
 package host
 
-// socketsInState is true: macOS and clean-up programs remove files from /tmp that look
-// unused, and a machine without its sockets cannot be reached.
+// socketsInState is true: macOS and cleaning programs remove files from /tmp that
+// look unused, and a machine without its sockets cannot be reached.
 const socketsInState = true

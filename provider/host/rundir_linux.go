@@ -1,5 +1,5 @@
 package host
 
-// socketsInState is false: what cleans /tmp here (systemd-tmpfiles) spares living sockets,
-// and a state folder may lie on what has none.
+// socketsInState is false: systemd-tmpfiles keeps sockets in use when it cleans /tmp, and
+// the state directory may be on a file system without sockets.
 const socketsInState = false

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestRunFoldersKeepTheirSocketsPathsShort(t *testing.T) {
+func TestRunRootKeepsSocketPathsShort(t *testing.T) {
 	short := fmt.Sprintf("/tmp/stead-%d", os.Getuid())
 	const long = "/Users/a-name-of-thirty-nine-letters-and-more/Library/Application Support/stead"
 	tests := map[string]struct {
@@ -15,9 +15,9 @@ func TestRunFoldersKeepTheirSocketsPathsShort(t *testing.T) {
 		inState bool
 		want    string
 	}{
-		"a state folder of macOS": {"/Users/ada/Library/Application Support/stead", true, "/Users/ada/Library/Application Support/stead/run"},
-		"one too deep":            {long, true, short},
-		"not wanted there":        {"/home/ada/.local/share/stead", false, short},
+		"macOS":                      {"/Users/ada/Library/Application Support/stead", true, "/Users/ada/Library/Application Support/stead/run"},
+		"path too long":              {long, true, short},
+		"not in the state directory": {"/home/ada/.local/share/stead", false, short},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-func TestAdoptTakesWhatNobodyElseNeeds(t *testing.T) {
+func TestAdopt(t *testing.T) {
 	us := machine.Owner{Project: "us", File: filepath.Join(t.TempDir(), "machines.hcl")}
 	theirs := filepath.Join(t.TempDir(), "machines.hcl")
 	if err := os.WriteFile(theirs, nil, 0o600); err != nil {
@@ -22,13 +22,13 @@ func TestAdoptTakesWhatNobodyElseNeeds(t *testing.T) {
 		force bool
 		ok    bool
 	}{
-		"a person's":                                       {machine.Owner{}, false, true},
-		"ours already":                                     {us, false, true},
-		"our file's under a former name":                   {machine.Owner{Project: "before", File: us.File}, false, true},
-		"a project's whose file is gone":                   {machine.Owner{Project: "gone", File: "/nonexistent/machines.hcl"}, false, true},
-		"another project's":                                {machine.Owner{Project: "them", File: theirs}, false, false},
-		"another project's, by force":                      {machine.Owner{Project: "them", File: theirs}, true, true},
-		"another copy's of this project, as long it lives": {machine.Owner{Project: "us", File: theirs}, false, false},
+		"no project":                   {machine.Owner{}, false, true},
+		"already ours":                 {us, false, true},
+		"our file under a former name": {machine.Owner{Project: "before", File: us.File}, false, true},
+		"a project whose file is gone": {machine.Owner{Project: "gone", File: "/nonexistent/machines.hcl"}, false, true},
+		"another project":              {machine.Owner{Project: "them", File: theirs}, false, false},
+		"another project, with force":  {machine.Owner{Project: "them", File: theirs}, true, true},
+		"another copy of this project": {machine.Owner{Project: "us", File: theirs}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProvider(t)
@@ -41,7 +41,7 @@ func TestAdoptTakesWhatNobodyElseNeeds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			runs(t, p, "dev") // nothing has to stop for it
+			pretendRunning(t, p, "dev") // adopting works while it runs
 			err = p.Adopt(t.Context(), "dev", us, tt.force)
 			var owned *machine.OwnedError
 			if tt.ok != (err == nil) || !tt.ok && (!errors.As(err, &owned) || !strings.Contains(err.Error(), theirs) || !strings.Contains(owned.Remedy(), "--force")) {
@@ -53,17 +53,17 @@ func TestAdoptTakesWhatNobodyElseNeeds(t *testing.T) {
 			}
 			m, err := p.Machines.Get(t.Context(), "dev")
 			if err != nil || m.Owner != want || m.Digest != before.Digest || !m.Created.Equal(before.Created) || m.CPUs != before.CPUs {
-				t.Errorf("it is %+v, %v; it was %+v", m, err, before)
+				t.Errorf("the machine is %+v, %v; before: %+v", m, err, before)
 			}
 		})
 	}
 }
 
-func TestAdoptRefusesWhatCannotBeRead(t *testing.T) {
+func TestAdoptOfMissingAndUnreadableMachines(t *testing.T) {
 	p := newProvider(t)
 	var missing *machine.NotFoundError
 	if err := p.Adopt(t.Context(), "dev", machine.Owner{Project: "us", File: "/f"}, true); !errors.As(err, &missing) {
-		t.Errorf("nobody: %v", err)
+		t.Errorf("missing: %v", err)
 	}
 	if err := p.Create(t.Context(), tiny(t, "1"), nil); err != nil {
 		t.Fatal(err)

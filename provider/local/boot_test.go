@@ -8,14 +8,14 @@ import (
 	"github.com/stead-vm/stead/provider/bundle"
 )
 
-func TestAGuestIsToldHowManyFilesItsHostCanHoldOpen(t *testing.T) {
+func TestSharedInodesLimitIsPassedToTheGuest(t *testing.T) {
 	p, s := newMac(t, newPublisher(t, "6.18.15"))
 	if err := p.Create(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
 	}
 	for limit, want := range map[int]bool{20_000: true, 0: false} {
 		p.Loader.Driver = appleDriver{sharedInodes: limit}
-		if _, err := booted(t, p, s.ID); err != nil {
+		if _, err := bootedKernel(t, p, s.ID); err != nil {
 			t.Fatal(err)
 		}
 		initrd, err := os.ReadFile(p.Bundles.Bundle(s.ID).Path(bundle.InitrdFile))
@@ -23,7 +23,7 @@ func TestAGuestIsToldHowManyFilesItsHostCanHoldOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := bytes.Contains(initrd, []byte(`"sharedInodes":20000`)); got != want || !bytes.Contains(initrd, []byte(`"hostname"`)) {
-			t.Errorf("a limit of %d: the guest is told one: %v", limit, got)
+			t.Errorf("with a limit of %d, the guest gets one: %v", limit, got)
 		}
 	}
 }

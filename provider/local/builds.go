@@ -14,12 +14,12 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// builtName is the name in the store of every built image. The directory is not part of
-// it, so that moving a project creates no new machines.
+// builtName is the repository of every built image in the store. It does not include the
+// project's directory, so moving a project does not replace its machines.
 const builtName = "local/build"
 
-// builtReference is the name of the image whose sources have the key, of which 64 bits
-// are enough to tell the images of one store apart.
+// builtReference returns the reference of the image whose sources have the key. 64 bits of the
+// key are enough to distinguish the images of a store.
 func builtReference(key string) string { return builtName + ":" + key[:16] }
 
 // SourcesChangedError reports sources that changed after the plan was made.
@@ -29,11 +29,11 @@ func (e *SourcesChangedError) Error() string {
 	return fmt.Sprintf("build: the sources in %s changed since the plan was made", e.Context)
 }
 
-// Remedy says how to go on.
+// Remedy says what to do.
 func (e *SourcesChangedError) Remedy() string { return "nothing was changed: run the command again" }
 
-// BuiltImage returns the reference of the image that the sources of b make for owner's
-// machines, without building it. Its digest is empty while it is not in the store.
+// BuiltImage returns the reference of the image that b builds for owner's machines, without
+// building it. The digest is empty if the image is not in the store.
 func (p *Provider) BuiltImage(ctx context.Context, b machine.Build, owner machine.Owner, want platform.Platform) (reference, digest string, err error) {
 	s, err := p.buildSpec(ctx, b, owner, want)
 	if err != nil {
@@ -52,7 +52,7 @@ func (p *Provider) BuiltImage(ctx context.Context, b machine.Build, owner machin
 	return reference, img.Digest, err
 }
 
-// buildSpec is b as the builder sees it.
+// buildSpec converts b for the builder.
 func (p *Provider) buildSpec(ctx context.Context, b machine.Build, owner machine.Owner, want platform.Platform) (build.Spec, error) {
 	s := build.Spec{
 		Context: b.Context, Dockerfile: b.Dockerfile, Target: b.Target, Args: b.Args,
@@ -67,7 +67,7 @@ func (p *Provider) buildSpec(ctx context.Context, b machine.Build, owner machine
 	return s, err
 }
 
-// buildImage brings the image of s, which has sources, into the store.
+// buildImage builds the image of s if it is not in the store.
 func (p *Provider) buildImage(ctx context.Context, s machine.Spec, progress transfer.Progress) (image.Image, error) {
 	if progress == nil {
 		progress = func(transfer.Event) {}
@@ -99,11 +99,11 @@ func (p *Provider) buildImage(ctx context.Context, s machine.Spec, progress tran
 			return err
 		}
 		progress(transfer.Event{ID: engine.String(), Action: transfer.ActionBuild, Done: true})
-		return p.unchanged(ctx, sources, s.Image) // or the reference would name other sources than the image has
+		return p.unchanged(ctx, sources, s.Image) // the image must match its reference
 	}, progress)
 }
 
-// unchanged returns an error unless the sources are those that the reference was made of.
+// unchanged returns an error unless the reference was derived from the sources as they are now.
 func (p *Provider) unchanged(ctx context.Context, s build.Spec, reference string) error {
 	key, err := s.Key(ctx)
 	if err == nil && builtReference(key) != reference {
@@ -112,6 +112,6 @@ func (p *Provider) unchanged(ctx context.Context, s build.Spec, reference string
 	return err
 }
 
-// IsBuilt reports whether a reference names an image that was built from a machine's
-// sources, and can be built again.
+// IsBuilt reports whether a reference names an image that stead built from a machine's build
+// block, and can build again.
 func IsBuilt(reference string) bool { return strings.HasPrefix(reference, builtName+":") }

@@ -20,7 +20,7 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// crashes is how often applies are cut in the random tests: STEAD_TEST_CRASHES, else least.
+// crashes returns how often random tests kill applies: STEAD_TEST_CRASHES, or least if unset.
 func crashes(t *testing.T, least int) int {
 	t.Helper()
 	text := os.Getenv("STEAD_TEST_CRASHES")
@@ -34,7 +34,7 @@ func crashes(t *testing.T, least int) int {
 	return n
 }
 
-// chance is a source that STEAD_TEST_SEED repeats.
+// chance returns a random source, seeded with STEAD_TEST_SEED if that is set.
 func chance(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed, err := strconv.ParseInt(os.Getenv("STEAD_TEST_SEED"), 10, 64)
@@ -45,8 +45,8 @@ func chance(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewSource(seed))
 }
 
-// inMemory is a folder with a small file system of its own in memory, where a sync costs
-// nothing. Without the right to make one it is a usual folder, and an error.
+// inMemory returns a directory with a small tmpfs, where a sync costs nothing. Without the
+// permission to mount one, it returns an ordinary directory and an error.
 func inMemory(t *testing.T) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -60,8 +60,8 @@ func inMemory(t *testing.T) (string, error) {
 // change is one machine before and after, as its project wants it.
 type change struct {
 	before, after func(w *reconcile.Goal) // nil: the project has no such machine
-	spoil         func(w *world)          // what somebody does in between
-	moved         string                  // the name afterwards
+	spoil         func(w *world)          // what happens in between
+	moved         string                  // the new name; empty: not renamed
 }
 
 func running(*reconcile.Goal)   {}
@@ -79,24 +79,24 @@ func unreadable(file func(*local.Provider, string) string) func(*world) {
 
 var changes = map[string]change{
 	"create":                        {after: running},
-	"create, to be stopped":         {after: stopped},
+	"create, stopped":               {after: stopped},
 	"reconfigure":                   {before: stopped, after: stoppedAnd(larger)},
 	"update":                        {before: running, after: func(w *reconcile.Goal) { w.Services = []string{"x"} }},
 	"restart":                       {before: running, after: larger},
 	"start":                         {before: stopped, after: running},
-	"stop, and settings":            {before: running, after: stoppedAnd(larger)},
+	"stop with settings":            {before: running, after: stoppedAnd(larger)},
 	"repair of the record":          {before: running, after: running, spoil: unreadable((*local.Provider).RecordOf)},
 	"repair of the settings":        {before: stopped, after: running, spoil: unreadable((*local.Provider).SettingsOf)},
 	"replace":                       {before: running, after: another},
 	"delete":                        {before: running},
-	"move, and settings":            {before: running, after: larger, moved: "new"},
-	"move, and replace":             {before: stopped, after: another, moved: "new"},
-	"move of what cannot be read":   {before: running, after: running, moved: "new", spoil: unreadable((*local.Provider).RecordOf)},
-	"replace of what somebody shut": {before: running, after: another, spoil: (*world).powerLoss},
+	"move with settings":            {before: running, after: larger, moved: "new"},
+	"move and replace":              {before: stopped, after: another, moved: "new"},
+	"move of an unreadable machine": {before: running, after: running, moved: "new", spoil: unreadable((*local.Provider).RecordOf)},
+	"replace after a power loss":    {before: running, after: another, spoil: (*world).powerLoss},
 }
 
-// wants is the project with one machine, or none.
-func (w *world) wants(id string, as func(*reconcile.Goal)) errand {
+// project returns a project with one machine, or with none if as is nil.
+func (w *world) project(id string, as func(*reconcile.Goal)) errand {
 	if as == nil {
 		return errand{}
 	}
@@ -106,8 +106,8 @@ func (w *world) wants(id string, as func(*reconcile.Goal)) errand {
 	return errand{Want: []reconcile.Goal{want}}
 }
 
-func TestAnApplyThatIsKilledAtAnyBoundaryOfItsStepsIsContinuedByTheNext(t *testing.T) {
-	home, _ := inMemory(t) // or on a disk, which is as good and slower
+func TestApplyAfterAKillAtEachStep(t *testing.T) {
+	home, _ := inMemory(t) // works on a disk too, but slower
 	w := newWorld(t, home)
 	kills := 0
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
@@ -124,23 +124,23 @@ func TestAnApplyThatIsKilledAtAnyBoundaryOfItsStepsIsContinuedByTheNext(t *testi
 	t.Logf("killed at %d boundaries", kills)
 }
 
-// boundary has the change killed at one event; it is false when there was no such event.
+// boundary kills the change at one event. It returns false if there was no such event.
 func (w *world) boundary(c change, at int) bool {
-	before := w.wants("dev", c.before)
+	before := w.project("dev", c.before)
 	w.converge(before, w.planned(before))
 	if c.spoil != nil {
 		c.spoil(w)
 	}
-	e := w.wants("dev", c.after)
+	e := w.project("dev", c.after)
 	if c.moved != "" {
-		e = w.wants(c.moved, c.after)
+		e = w.project(c.moved, c.after)
 		e.Moved = map[string]string{c.moved: "dev"}
 	}
 	e.StopAt = at
 	cmd, out, plan := w.child(e)
-	line, _ := out.ReadString('\n') // empty when it has ended
+	line, _ := out.ReadString('\n') // empty if it has ended
 	w.kill(cmd, at%2 == 0)
-	w.kept(e, plan, strings.TrimSpace("killed when "+line))
+	w.checkMarks(e, plan, strings.TrimSpace("killed when "+line))
 	w.converge(e, plan)
 	return line != ""
 }
@@ -151,23 +151,23 @@ func (w *world) planned(e errand) reconcile.Plan {
 	return plan
 }
 
-// kill ends an apply, and all that works for the machines with it when everything is to
-// go at once. It tells whether the apply was still at work.
+// kill kills an apply and, with everything, all processes of the machines. It reports whether
+// the apply was still running.
 func (w *world) kill(cmd *exec.Cmd, everything bool) bool {
 	_ = cmd.Process.Kill() // it may have ended
-	_ = cmd.Wait()         // as its state says
+	_ = cmd.Wait()         // its state has the result
 	if everything {
 		w.powerLoss()
 	}
 	return !cmd.ProcessState.Exited()
 }
 
-func TestAnApplyThatIsKilledAtAnyMomentIsContinuedByTheNext(t *testing.T) {
-	home, _ := inMemory(t) // or on a disk, which is as good and slower
+func TestApplyAfterAKillAtRandomTimes(t *testing.T) {
+	home, _ := inMemory(t) // works on a disk too, but slower
 	w := newWorld(t, home)
 	random := chance(t)
 	var e errand
-	span := 200 * time.Millisecond // how long applies take here, about
+	span := 200 * time.Millisecond // about as long as an apply takes
 	for kills, wanted := 0, crashes(t, 100); kills < wanted && !t.Failed(); {
 		e = w.draw(random, e)
 		w.disturb(random, e)
@@ -179,14 +179,14 @@ func TestAnApplyThatIsKilledAtAnyMomentIsContinuedByTheNext(t *testing.T) {
 		} else {
 			span -= span / 10
 		}
-		w.kept(e, plan, fmt.Sprintf("killed the %d. time", kills))
+		w.checkMarks(e, plan, fmt.Sprintf("kill %d", kills))
 		w.converge(e, plan)
 	}
 }
 
-func TestAnApplyOnADiskThatFillsUpIsContinuedByTheNext(t *testing.T) {
+func TestApplyAfterAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can mount a small disk; CI is root")
+		t.Skip("needs root to mount a small disk; CI runs as root")
 	}
 	home, err := inMemory(t)
 	if err != nil {
@@ -204,12 +204,12 @@ func TestAnApplyOnADiskThatFillsUpIsContinuedByTheNext(t *testing.T) {
 		if err != nil {
 			failed++
 		}
-		w.kept(e, plan, fmt.Sprintf("failed with %v", err))
+		w.checkMarks(e, plan, fmt.Sprintf("failed with %v", err))
 		w.converge(e, plan)
 	}
 }
 
-// fill takes all room but some bytes until release.
+// fill uses all disk space except room bytes until release.
 func (w *world) fill(room int64) (release func()) {
 	var fs unix.Statfs_t
 	w.must(unix.Statfs(w.home, &fs))
@@ -223,10 +223,10 @@ func (w *world) fill(room int64) (release func()) {
 	return func() { w.must(os.Remove(ballast)) }
 }
 
-// largest is the largest disk that draw draws.
+// largest is the maximum size of disks that draw returns.
 const largest = 80 * mib
 
-// draw changes what the project wants.
+// draw returns a random change of the project e.
 func (w *world) draw(random *rand.Rand, e errand) errand {
 	next := errand{Moved: map[string]string{}}
 	old := map[string]reconcile.Goal{}
@@ -262,7 +262,7 @@ func (w *world) draw(random *rand.Rand, e errand) errand {
 	return next
 }
 
-// disturb is what happens to machines outside of the project.
+// disturb changes machines outside of the project.
 func (w *world) disturb(random *rand.Rand, e errand) {
 	switch random.Intn(6) {
 	case 0:
@@ -272,13 +272,13 @@ func (w *world) disturb(random *rand.Rand, e errand) {
 		i := slices.IndexFunc(e.Want, func(m reconcile.Goal) bool { return m.ID == id || e.Moved[m.ID] == id })
 		file := w.p.SettingsOf(id)
 		if random.Intn(2) == 0 && i >= 0 {
-			file = w.p.RecordOf(id) // without it nobody knows whose it is: it must be wanted
+			file = w.p.RecordOf(id) // without a record the owner is unknown, so the project must declare it
 		}
 		if _, err := os.Stat(file); err == nil {
 			w.must(os.WriteFile(file, []byte("{"), 0o600))
 		}
 		if i >= 0 {
-			// A repair keeps the disk, whatever its size; a smaller one is the next plan's matter.
+			// A repair keeps a larger disk; only a later plan would replace it.
 			e.Want[i].Disk = largest
 		}
 	}

@@ -27,13 +27,13 @@ import (
 
 const (
 	mib = 1 << 20
-	// markAt is where in a disk its mark is: free space, as far as any image knows.
+	// markAt is the offset of the mark in a disk. No image uses this part.
 	markAt = 60 * mib
-	// strangers is a machine that belongs to somebody else.
-	strangers = "strangers"
+	// foreign is a machine of another project.
+	foreign = "foreign"
 )
 
-// world is a state folder with machines in it, and what must stay true of them.
+// world is a state directory with machines, and the expected contents of their disks.
 type world struct {
 	t       *testing.T
 	p       *local.Provider
@@ -42,19 +42,19 @@ type world struct {
 	digests map[string]string // by image
 	user    machine.User
 
-	marks map[string]string // by the machine's name, what its disk holds and must not lose
-	last  int               // mark
-	alien []byte            // the stranger's record
+	marks map[string]string // the marks that disks must keep, by machine
+	last  int               // number of the last mark
+	alien []byte            // the record of the foreign machine
 }
 
-// newWorld makes a state folder in home with two images and a stranger's machine. The
-// processes that its machines leave behind become children of this one.
+// newWorld creates a state directory in home with two images and a machine of another project.
+// Orphaned processes of the machines become children of this process.
 func newWorld(t *testing.T, home string) *world {
 	t.Helper()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // the ends of many processes are waited for
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // the test waits for many processes to end
 	w := &world{t: t, home: home, kernel: fakeKernel(t), digests: map[string]string{}, marks: map[string]string{}}
 	var err error
 	w.p, err = open(home)
@@ -66,11 +66,11 @@ func newWorld(t *testing.T, home string) *world {
 		w.must(err)
 		w.digests["local/tiny:"+tag] = img.Digest
 	}
-	s := w.spec(strangers)
+	s := w.spec(foreign)
 	s.Owner = machine.Owner{Project: "other", File: "/other/machines.hcl"}
 	w.must(w.p.Create(t.Context(), s, nil))
-	w.mark(strangers)
-	w.alien, err = os.ReadFile(w.p.RecordOf(strangers))
+	w.mark(foreign)
+	w.alien, err = os.ReadFile(w.p.RecordOf(foreign))
 	w.must(err)
 	t.Cleanup(w.powerLoss)
 	return w
@@ -83,7 +83,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// spec is a small machine.
+// spec returns the spec of a small machine.
 func (w *world) spec(id string) machine.Spec {
 	return machine.Spec{
 		ID: id, Image: "local/tiny:1", Digest: w.digests["local/tiny:1"], Platform: platform.Host(),
@@ -92,7 +92,7 @@ func (w *world) spec(id string) machine.Spec {
 	}
 }
 
-// mark writes into the machine's disk what must not be lost from now on.
+// mark writes a new mark to the machine's disk, which must keep it from then on.
 func (w *world) mark(id string) {
 	w.t.Helper()
 	w.last++
@@ -104,7 +104,7 @@ func (w *world) mark(id string) {
 	w.must(err)
 }
 
-// marked reads a disk's mark, or "".
+// marked returns the mark of a machine's disk, or "".
 func (w *world) marked(id string) string {
 	disk, err := os.Open(w.p.DiskOf(id))
 	if err != nil {
@@ -117,7 +117,7 @@ func (w *world) marked(id string) string {
 	return string(bytes.TrimRight(line, "\x00"))
 }
 
-// child starts an apply in a process of its own and returns when it has planned.
+// child starts an apply in another process and returns once it has planned.
 func (w *world) child(e errand) (cmd *exec.Cmd, out *bufio.Reader, plan reconcile.Plan) {
 	w.t.Helper()
 	e.Home = w.home
@@ -135,12 +135,12 @@ func (w *world) child(e errand) (cmd *exec.Cmd, out *bufio.Reader, plan reconcil
 	w.must(cmd.Start())
 	out = bufio.NewReader(pipe)
 	if line, err := out.ReadString('\n'); err != nil || line != "planned\n" {
-		w.t.Fatalf("the apply says %q, %v", line, err)
+		w.t.Fatalf("the apply prints %q, %v", line, err)
 	}
 	return cmd, out, plan
 }
 
-// powerLoss kills every process that works for the world's machines.
+// powerLoss kills all processes of the machines.
 func (w *world) powerLoss() {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		left := children()
@@ -156,9 +156,9 @@ func (w *world) powerLoss() {
 	}
 }
 
-// children are the processes that live beneath this one. Those that have ended are reaped.
+// children returns the child processes of this one, and reaps those that have ended.
 func children() []int {
-	lists, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is sound
+	lists, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is valid
 	var pids []int
 	for _, list := range lists {
 		text, _ := os.ReadFile(list) // the thread may have ended
@@ -167,10 +167,10 @@ func children() []int {
 			if err != nil {
 				continue
 			}
-			// proc_pid_stat(5): the state comes behind the name, which may hold anything.
+			// proc_pid_stat(5): the state follows the name, which can contain anything.
 			stat, err := os.ReadFile(filepath.Join("/proc", word, "stat"))
 			if _, state, _ := strings.Cut(string(stat), ") "); err != nil || strings.HasPrefix(state, "Z") {
-				_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // who started it may have been faster
+				_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // its starter may have reaped it
 				continue
 			}
 			pids = append(pids, pid)
@@ -179,7 +179,7 @@ func children() []int {
 	return pids
 }
 
-// lost are the machines whose disks a plan announces as lost.
+// lost returns the machines whose disks a plan destroys.
 func lost(plan reconcile.Plan) map[string]bool {
 	l := map[string]bool{}
 	for _, c := range plan.Changes {
@@ -190,9 +190,9 @@ func lost(plan reconcile.Plan) map[string]bool {
 	return l
 }
 
-// kept wants every mark in exactly one disk, under the machine's name or its new one,
-// unless the plan announced it as lost.
-func (w *world) kept(e errand, plan reconcile.Plan, when string) {
+// checkMarks checks that every mark is on exactly one disk, under the machine's old or new name,
+// unless the plan destroys the disk.
+func (w *world) checkMarks(e errand, plan reconcile.Plan, when string) {
 	w.t.Helper()
 	found := map[string][]string{}
 	machines, err := w.p.Machines.List(w.t.Context())
@@ -210,32 +210,32 @@ func (w *world) kept(e errand, plan reconcile.Plan, when string) {
 	}
 }
 
-// converge is the apply after whatever has happened: it does the rest of plan, loses no
-// disk besides, and leaves nothing behind.
+// converge applies again after an interruption. It must finish the plan, lose no other disk and
+// leave no files behind.
 func (w *world) converge(e errand, plan reconcile.Plan) {
 	w.t.Helper()
 	rest, err := e.apply(w.t.Context(), w.p, reconcile.Options{}, func(reconcile.Plan) {})
 	if err != nil {
-		w.t.Fatalf("the next apply fails: %v\nits plan was\n%s", err, reconcile.Text(rest))
+		w.t.Fatalf("the next apply failed: %v\nits plan was\n%s", err, reconcile.Text(rest))
 	}
-	w.kept(e, plan, "after the next apply")
+	w.checkMarks(e, plan, "after the next apply")
 	if again, err := e.plan(w.t.Context(), w.p); err != nil || !again.Empty() {
-		w.t.Fatalf("there is still something to do (%v):\n%s\nafter\n%s", err, reconcile.Text(again), reconcile.Text(rest))
+		w.t.Fatalf("the plan is not empty (%v):\n%s\nafter\n%s", err, reconcile.Text(again), reconcile.Text(rest))
 	}
 	w.settle(e, plan)
 	if err := w.p.Leftovers(); err != nil {
 		w.t.Error(err)
 	}
-	w.processes()
-	if record, err := os.ReadFile(w.p.RecordOf(strangers)); err != nil || !bytes.Equal(record, w.alien) {
-		w.t.Errorf("somebody else's machine is now %s, %v", record, err)
+	w.checkProcesses()
+	if record, err := os.ReadFile(w.p.RecordOf(foreign)); err != nil || !bytes.Equal(record, w.alien) {
+		w.t.Errorf("the other project's machine is now %s, %v", record, err)
 	}
 }
 
-// settle marks the disks that are new.
+// settle marks new disks.
 func (w *world) settle(e errand, plan reconcile.Plan) {
 	before := w.marks
-	w.marks = map[string]string{strangers: before[strangers]}
+	w.marks = map[string]string{foreign: before[foreign]}
 	announced := lost(plan)
 	for _, m := range e.Want {
 		was := m.ID
@@ -248,8 +248,8 @@ func (w *world) settle(e errand, plan reconcile.Plan) {
 	}
 }
 
-// processes wants one process for each machine that runs, and no other.
-func (w *world) processes() {
+// checkProcesses checks that each running machine has one process, and that there are no others.
+func (w *world) checkProcesses() {
 	w.t.Helper()
 	machines, err := w.p.Machines.List(w.t.Context())
 	w.must(err)

@@ -15,9 +15,8 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// Create makes the bundle of s, not running. It exists whole or not at all. A machine
-// that the same project has created from the same image meanwhile, as when two people
-// apply at once, is accepted.
+// Create creates the machine s, stopped. If it fails, nothing is left. An existing machine of
+// the same project and image is accepted, as when two applies run at once.
 func (p *Provider) Create(ctx context.Context, s machine.Spec, progress transfer.Progress) error {
 	unlock, err := p.Bundles.Locks().Machine(ctx, s.ID, "creating")
 	if err != nil {
@@ -39,9 +38,9 @@ func (p *Provider) Create(ctx context.Context, s machine.Spec, progress transfer
 	return p.Bundles.Create(s.ID, fill)
 }
 
-// Replace stops the machine, swaps its bundle for a new one of s and removes the old
-// disk. Until the new bundle is whole the old one is untouched. A machine that is not
-// what the caller expects is a [*machine.ChangedError]; nil expects whatever there is.
+// Replace builds a new bundle for s, stops the machine, swaps the bundles, and removes the old
+// disk. It does not change the old bundle before the new one is complete. If the machine is not
+// the expected one, it returns a [*machine.ChangedError]; nil expects any machine.
 func (p *Provider) Replace(ctx context.Context, s machine.Spec, expect *machine.Identity, progress transfer.Progress) error {
 	unlock, err := p.Bundles.Locks().Machine(ctx, s.ID, "replacing")
 	if err != nil {
@@ -59,10 +58,9 @@ func (p *Provider) Replace(ctx context.Context, s machine.Spec, expect *machine.
 	return p.Bundles.Replace(s.ID, fill, func() error { return p.stop(ctx, s.ID, StopOptions{}) })
 }
 
-// Repair writes the files of a broken machine again from s and leaves it stopped. Its
-// disk is kept, at its size where that is larger than s wants; a disk is made only where
-// there is none. Files that cannot be read are kept beside, under names that end in
-// .broken. Another machine than expected is left alone, as by Replace.
+// Repair writes the files of a broken machine again from s and leaves it stopped. It keeps the
+// disk, at its current size if that is larger than in s, and creates one only if there is none.
+// Unreadable files are renamed to names that end in .broken. expect is as for Replace.
 func (p *Provider) Repair(ctx context.Context, s machine.Spec, expect *machine.Identity, progress transfer.Progress) error {
 	unlock, err := p.Bundles.Locks().Existing(ctx, s.ID, "repairing", expect)
 	if err != nil {
@@ -72,7 +70,7 @@ func (p *Provider) Repair(ctx context.Context, s machine.Spec, expect *machine.I
 	b := p.Bundles.Bundle(s.ID)
 	var newer *bundle.NewerFormError
 	if _, err := b.Record(); errors.As(err, &newer) {
-		return err // it is not broken, only beyond this program
+		return err // not broken, but of a newer program
 	}
 	if err := p.Check(ctx, s); err != nil {
 		return err
@@ -98,7 +96,7 @@ func (p *Provider) Repair(ctx context.Context, s machine.Spec, expect *machine.I
 	return p.rewrite(ctx, b, s, progress)
 }
 
-// rewrite replaces the files of b that cannot be read, and keeps its disk.
+// rewrite replaces the unreadable files of b and keeps its disk.
 func (p *Provider) rewrite(ctx context.Context, b bundle.Bundle, s machine.Spec, progress transfer.Progress) error {
 	release, err := p.Images.Hold(ctx)
 	if err != nil {
@@ -111,7 +109,7 @@ func (p *Provider) rewrite(ctx context.Context, b bundle.Bundle, s machine.Spec,
 	}
 	r := p.record(s, img)
 	if old, err := b.Record(); err == nil {
-		r.CreatedDate = old.CreatedDate // it is the same machine
+		r.CreatedDate = old.CreatedDate // it remains the same machine
 	}
 	if err := b.SetBrokenAside(); err != nil {
 		return err
@@ -126,9 +124,9 @@ func writeFiles(b bundle.Bundle, r bundle.Record, s machine.Settings) error {
 	return b.WriteSettings(s)
 }
 
-// prepare checks s, fetches its kernel and image, and returns what fills its bundle. The
-// store of images is held until release, so that the image stays until the machine shows
-// that it is used.
+// prepare checks s, fetches its kernel and image, and returns a function that fills its bundle.
+// It keeps the image store from removing images until release, when the new machine's record
+// shows that the image is in use.
 func (p *Provider) prepare(ctx context.Context, s machine.Spec, progress transfer.Progress) (fill func(bundle.Bundle) error, release func(), err error) {
 	if err := p.Check(ctx, s); err != nil {
 		return nil, nil, err
@@ -156,14 +154,14 @@ func (p *Provider) prepare(ctx context.Context, s machine.Spec, progress transfe
 	}, release, nil
 }
 
-// record describes the machine of s, made from img.
+// record returns the record of a machine of s, created from img.
 func (p *Provider) record(s machine.Spec, img image.Image) bundle.Record {
 	s.Digest, s.Platform = img.Digest, img.Platform
 	return bundle.NewRecord(s, img.Config.Env, img.Config.StopSignal, p.opts.Version)
 }
 
-// fetch brings the image of s into the store: the one that was planned, where a plan
-// named it, else what the reference means now. One with sources is built if need be.
+// fetch returns the image of s, and pulls or builds it if it is not in the store. It is the
+// planned image if s has a digest, else the one that the reference means now.
 func (p *Provider) fetch(ctx context.Context, s machine.Spec, progress transfer.Progress) (image.Image, error) {
 	switch {
 	case s.Build != nil:
@@ -174,8 +172,8 @@ func (p *Provider) fetch(ctx context.Context, s machine.Spec, progress transfer.
 	return p.Images.Fetch(ctx, image.Image{Reference: s.Image, Digest: s.Digest, Platform: s.Platform}, progress)
 }
 
-// Delete stops a machine and removes it with its disk. A missing one is not an error,
-// another one than expected is, as for Replace.
+// Delete stops a machine and removes it with its disk. It does nothing if there is no such
+// machine. expect is as for Replace.
 func (p *Provider) Delete(ctx context.Context, id string, expect *machine.Identity) error {
 	unlock, err := p.Bundles.Locks().Machine(ctx, id, "deleting")
 	if err != nil {
@@ -194,9 +192,8 @@ func (p *Provider) Delete(ctx context.Context, id string, expect *machine.Identi
 	return errors.Join(p.Bundles.Delete(id), os.RemoveAll(host.RunDir(p.Bundles.Home(), id)))
 }
 
-// Configure writes the settings that a machine boots with from the next start on, and its
-// owner. It does not change a running machine, except for Services (see ApplyServices),
-// and leaves another machine than expected alone, as Replace does.
+// Configure writes a machine's owner and the settings for its next start. It does not affect a
+// running machine; see ApplyServices for its services. expect is as for Replace.
 func (p *Provider) Configure(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
 	unlock, err := p.Bundles.Locks().Existing(ctx, s.ID, "configuring", expect)
 	if err != nil {

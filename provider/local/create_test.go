@@ -26,7 +26,7 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// idleDriver runs nothing and refuses nothing.
+// idleDriver runs no machines. refuse is the error of its check.
 type idleDriver struct{ refuse error }
 
 func (d idleDriver) Capabilities(context.Context) (hypervisor.Capabilities, error) {
@@ -40,7 +40,8 @@ func (d idleDriver) Start(context.Context, hypervisor.Config) (hypervisor.VM, er
 	return nil, hypervisor.ErrUnsupported
 }
 
-// newProvider has an empty state folder and the image "local/tiny:1" and "local/tiny:2".
+// newProvider returns a provider with an empty state directory and the images "local/tiny:1" and
+// "local/tiny:2".
 func newProvider(t *testing.T) *Provider {
 	t.Helper()
 	if _, err := kernel.Host(runtime.GOARCH); err != nil {
@@ -69,7 +70,7 @@ func newProvider(t *testing.T) *Provider {
 	return p
 }
 
-// tinyRoot is a tarball of a root file system with one file.
+// tinyRoot returns a tarball of a root file system with one file.
 func tinyRoot(t *testing.T, content string) string {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "root.tar"))
@@ -109,7 +110,7 @@ func tiny(t *testing.T, tag string) machine.Spec {
 	return s
 }
 
-// files are the names in machines/, locks left out.
+// files returns the names in machines/, without locks.
 func files(t *testing.T, p *Provider) string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(p.Bundles.Home(), "machines"))
@@ -125,7 +126,7 @@ func files(t *testing.T, p *Provider) string {
 	return strings.Join(names, " ")
 }
 
-func TestCreateMakesAWholeMachineThatIsObserved(t *testing.T) {
+func TestCreate(t *testing.T) {
 	p := newProvider(t)
 	want := tiny(t, "1")
 	if err := p.Create(t.Context(), want, nil); err != nil {
@@ -136,32 +137,32 @@ func TestCreateMakesAWholeMachineThatIsObserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.State != machine.Stopped || m.Owner != want.Owner || m.User != want.User || m.Image != want.Image || m.Digest == "" || !m.Default {
-		t.Errorf("observed %+v", m)
+		t.Errorf("the machine is %+v", m)
 	}
 	var exists *machine.ExistsError
 	if err := p.Create(t.Context(), want, nil); !errors.As(err, &exists) {
-		t.Errorf("creating it again gave %v", err)
+		t.Errorf("creating it again = %v", err)
 	}
 	want.Digest = m.Digest
 	if err := p.Create(t.Context(), want, nil); err != nil {
-		t.Errorf("creating what the same project has made of the same image gave %v", err)
+		t.Errorf("creating it again for the same project and image = %v", err)
 	}
 }
 
 func TestFailedCreateLeavesNothing(t *testing.T) {
 	tests := map[string]func(*Provider, *machine.Spec){
-		"the image is not there": func(_ *Provider, s *machine.Spec) { s.Image = "local/none:1" },
+		"missing image": func(_ *Provider, s *machine.Spec) { s.Image = "local/none:1" },
 		"another platform": func(_ *Provider, s *machine.Spec) {
 			s.Platform = platform.Platform{OS: "linux", Architecture: "riscv64"}
 		},
-		"the disk is too small": func(_ *Provider, s *machine.Spec) { s.Disk = size.MiB },
-		"the hypervisor refuses": func(p *Provider, _ *machine.Spec) {
+		"disk too small": func(_ *Provider, s *machine.Spec) { s.Disk = size.MiB },
+		"refused by the hypervisor": func(p *Provider, _ *machine.Spec) {
 			p.Loader.Driver = idleDriver{refuse: errors.New("too many processors")}
 		},
-		"no virtualization to nest": func(_ *Provider, s *machine.Spec) { s.Virtualization = true },
-		"the name is none":          func(_ *Provider, s *machine.Spec) { s.ID = "../x" },
-		"the planned image is gone": func(_ *Provider, s *machine.Spec) { s.Digest = "sha256:" + strings.Repeat("0", 64) },
-		"a program without its agent": func(p *Provider, _ *machine.Spec) {
+		"no nested virtualization": func(_ *Provider, s *machine.Spec) { s.Virtualization = true },
+		"invalid name":             func(_ *Provider, s *machine.Spec) { s.ID = "../x" },
+		"planned image is gone":    func(_ *Provider, s *machine.Spec) { s.Digest = "sha256:" + strings.Repeat("0", 64) },
+		"no agent built in": func(p *Provider, _ *machine.Spec) {
 			p.Loader.Agent = func(arch string) (boot.Agent, error) { return nil, &embedded.MissingError{Arch: arch} }
 		},
 	}
@@ -180,7 +181,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestReplaceSwapsTheDiskAndAFailedOneKeepsIt(t *testing.T) {
+func TestReplace(t *testing.T) {
 	p := newProvider(t)
 	if err := p.Create(t.Context(), tiny(t, "1"), nil); err != nil {
 		t.Fatal(err)
@@ -192,7 +193,7 @@ func TestReplaceSwapsTheDiskAndAFailedOneKeepsIt(t *testing.T) {
 	bad := tiny(t, "2")
 	bad.Disk = size.MiB
 	if err := p.Replace(t.Context(), bad, nil, nil); err == nil {
-		t.Error("an impossible disk was no error")
+		t.Error("a replacement with an invalid disk succeeded")
 	}
 	if m, err := p.Machines.Get(t.Context(), "dev"); err != nil || m.Digest != old.Digest || m.State != machine.Stopped {
 		t.Errorf("after the failure: %+v, %v", m, err)
@@ -208,7 +209,7 @@ func TestReplaceSwapsTheDiskAndAFailedOneKeepsIt(t *testing.T) {
 	}
 }
 
-func TestConfigureChangesFilesAndNeverShrinksADisk(t *testing.T) {
+func TestConfigure(t *testing.T) {
 	p := newProvider(t)
 	s := tiny(t, "1")
 	if err := p.Create(t.Context(), s, nil); err != nil {
@@ -220,15 +221,15 @@ func TestConfigureChangesFilesAndNeverShrinksADisk(t *testing.T) {
 	}
 	m, err := p.Machines.Get(t.Context(), "dev")
 	if err != nil || m.CPUs != 1 || m.Disk != 128*size.MiB || len(m.Services) != 1 {
-		t.Errorf("observed %+v, %v", m, err)
+		t.Errorf("the machine is %+v, %v", m, err)
 	}
 	s.Disk = 32 * size.MiB
 	if err := p.Configure(t.Context(), s, nil); err == nil {
-		t.Error("a disk was to shrink")
+		t.Error("Configure shrinks a disk")
 	}
 }
 
-func TestBrokenMachineIsSeenAndRepairedWithItsDisk(t *testing.T) {
+func TestRepairKeepsTheDisk(t *testing.T) {
 	for _, broken := range []string{bundle.ConfigFile, bundle.BootConfigFile} {
 		t.Run(broken, func(t *testing.T) {
 			p := newProvider(t)
@@ -251,10 +252,10 @@ func TestBrokenMachineIsSeenAndRepairedWithItsDisk(t *testing.T) {
 			}
 			m, err := p.Machines.Get(t.Context(), "dev")
 			if err != nil || m.State != machine.Broken || !strings.Contains(m.Problem, broken) {
-				t.Fatalf("observed %+v, %v", m, err)
+				t.Fatalf("the machine is %+v, %v", m, err)
 			}
 			if known := broken != bundle.ConfigFile; known != (m.Owner == s.Owner && m.Digest != "") {
-				t.Errorf("of its record this is left: %+v", m.Spec)
+				t.Errorf("the spec is %+v", m.Spec)
 			}
 			if err := p.Repair(t.Context(), s, nil, nil); err != nil {
 				t.Fatal(err)
@@ -264,13 +265,13 @@ func TestBrokenMachineIsSeenAndRepairedWithItsDisk(t *testing.T) {
 			}
 			data, err := os.ReadFile(b.Path(bundle.DiskFile))
 			if err != nil || string(data[63*size.MiB:63*size.MiB+int64(len(mark))]) != string(mark) {
-				t.Error("the disk is another one")
+				t.Error("the disk was replaced")
 			}
 		})
 	}
 }
 
-func TestBundleOfANewerProgramIsNotRepaired(t *testing.T) {
+func TestBundleOfANewerVersionIsNotRepaired(t *testing.T) {
 	p := newProvider(t)
 	s := tiny(t, "1")
 	if err := p.Create(t.Context(), s, nil); err != nil {
@@ -286,11 +287,11 @@ func TestBundleOfANewerProgramIsNotRepaired(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != string(future) {
-		t.Errorf("the file became %s, %v", got, err)
+		t.Errorf("the file is now %s, %v", got, err)
 	}
 }
 
-func TestKilledCommandsLeftoversAreSweptUnlessSomebodyWorksThere(t *testing.T) {
+func TestLeftoversAreSweptUnlessLocked(t *testing.T) {
 	p := newProvider(t)
 	for _, name := range []string{".new-dev.1", ".old-dev.2", ".new-dev-2.3", ".new-busy.3"} {
 		if err := os.Mkdir(filepath.Join(filepath.Join(p.Bundles.Home(), "machines"), name), 0o700); err != nil {
@@ -310,7 +311,7 @@ func TestKilledCommandsLeftoversAreSweptUnlessSomebodyWorksThere(t *testing.T) {
 	}
 }
 
-func TestFirstMachineIsTheDefaultUntilItIsGone(t *testing.T) {
+func TestFirstMachineIsTheDefault(t *testing.T) {
 	p := newProvider(t)
 	for _, id := range []string{"one", "two"} {
 		s := tiny(t, "1")
@@ -331,7 +332,7 @@ func TestFirstMachineIsTheDefaultUntilItIsGone(t *testing.T) {
 	if id, err := p.Bundles.Default(); err != nil || id != "" {
 		t.Errorf("default is %q, %v", id, err)
 	}
-	if err := p.Bundles.SetDefault("nobody"); err == nil {
-		t.Error("a machine that is not there became the default")
+	if err := p.Bundles.SetDefault("missing"); err == nil {
+		t.Error("a missing machine became the default")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// openKernels returns the kernel that Apple's container boots, which is for Apple silicon.
+// openKernels returns the default kernel: the one of Apple's container, for Apple silicon.
 func (p *Provider) openKernels() (kernel.Defaults, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -21,7 +21,7 @@ func (p *Provider) openKernels() (kernel.Defaults, error) {
 	}, nil
 }
 
-// openDriver runs machines with Virtualization.framework, in the supervisor's process.
+// openDriver returns the driver for Virtualization.framework, which runs in the supervisor.
 func (p *Provider) openDriver() (hypervisor.Driver, error) {
 	return vz.New(vz.Options{Log: p.log}), nil
 }

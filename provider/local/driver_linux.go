@@ -12,10 +12,10 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// openKernels returns the kernels that the host has installed for itself.
+// openKernels returns the default kernels: those that are installed on the host.
 func (p *Provider) openKernels() (kernel.Defaults, error) { return kernel.HostDefaults{}, nil }
 
-// openDriver runs machines with QEMU, and their shares with this program re-executed.
+// openDriver returns the driver for QEMU. This program, re-executed, serves its shares.
 func (p *Provider) openDriver() (hypervisor.Driver, error) {
 	return qemu.New(qemu.Options{
 		CacheDir:     p.cacheDir(),
@@ -34,8 +34,8 @@ func (p *Provider) shareCommand(s hypervisor.Share, socket string) *exec.Cmd {
 	return exec.Command(p.opts.Exe, args...)
 }
 
-// probeBoot writes an initramfs whose agent only says hello, for the host's own kernel:
-// that proves an accelerator for every kernel.
+// probeBoot writes an initramfs whose agent only reports that it runs, to test an accelerator
+// with the host's kernel.
 func (p *Provider) probeBoot(_ context.Context, w io.Writer) (path, digest string, err error) {
 	k, err := kernel.Host(runtime.GOARCH)
 	if err != nil {

@@ -13,21 +13,21 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// acme is whose machines the tests plan for.
+// acme is the owner of the tests' machines.
 var acme = machine.Owner{Project: "acme", File: "/acme/machines.hcl"}
 
-// errand is what an apply is about.
+// errand is the input of an apply in another process.
 type errand struct {
 	Home  string
 	Want  []reconcile.Goal
 	Moved map[string]string
 
-	// StopAt is the event, counted from 1, at which it says so and waits to be killed. It
-	// works on one machine at a time then. 0: it tells its events and waits for nothing.
+	// StopAt is the number of the event, from 1, at which the apply prints a line and waits to be
+	// killed. It then changes one machine at a time. 0: it does not wait.
 	StopAt int
 }
 
-// applyErrand is an apply in a process of its own.
+// applyErrand plans and applies the errand in a file.
 func applyErrand(file string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -57,7 +57,7 @@ func applyErrand(file string) error {
 	return err
 }
 
-// apply does what the command of that name does.
+// apply does the work of "stead apply".
 func (e *errand) apply(ctx context.Context, p *local.Provider, o reconcile.Options, planned func(reconcile.Plan)) (reconcile.Plan, error) {
 	unlock, err := p.Bundles.Locks().Project(ctx, acme.File)
 	if err != nil {
@@ -84,7 +84,7 @@ func (e *errand) plan(ctx context.Context, p *local.Provider) (reconcile.Plan, e
 	return reconcile.Diff(reconcile.Situation{Owner: acme, Want: e.Want, Have: have, Applied: applied, Moved: e.Moved})
 }
 
-// engineHost is the provider as the engine wants it.
+// engineHost adapts the provider to the engine.
 type engineHost struct{ *local.Provider }
 
 func (h engineHost) Create(ctx context.Context, s machine.Spec) error {

@@ -21,18 +21,18 @@ import (
 )
 
 const (
-	leastMemory = size.GiB     // bytes; what the smallest machine has
-	leastSpace  = 2 * size.GiB // bytes; an image with its disk seldom takes less
+	leastMemory = size.GiB     // bytes; memory of the smallest machine
+	leastSpace  = 2 * size.GiB // bytes; an image and its disk rarely need less
 )
 
-// Examine looks at what decides whether machines can run on this host, and how well. It
-// changes no machine, and leaves nothing behind but the state folder and a verdict about
-// the accelerator, which are there after every command.
+// Examine checks whether machines can run on this host, and how well. It changes no machine.
+// It may create the state directory and the cached result of the accelerator's test, as every
+// command does.
 func Examine(ctx context.Context, o Options) []doctor.Finding {
 	findings := []doctor.Finding{examineSystem(), examineState(o.Home)}
 	p, err := New(o)
 	switch {
-	case findings[1].Verdict == doctor.Bad: // that is why
+	case findings[1].Verdict == doctor.Bad: // the state directory is unusable, which explains the error
 	case err != nil:
 		findings = append(findings, doctor.Problem("hypervisor", doctor.Bad, err))
 	default:
@@ -41,7 +41,7 @@ func Examine(ctx context.Context, o Options) []doctor.Finding {
 	return append(findings, examineHome(), examineBuilder(ctx, o.Builder))
 }
 
-// examine is about machines of this provider.
+// examine returns the findings that need a provider.
 func (p *Provider) examine(ctx context.Context) []doctor.Finding {
 	findings := p.Loader.Driver.Examine(ctx)
 	archs := []string{runtime.GOARCH}
@@ -73,7 +73,7 @@ func examineSystem() doctor.Finding {
 	return f
 }
 
-// examineState tries to keep something in the state folder.
+// examineState tries to write to the state directory.
 func examineState(home string) doctor.Finding {
 	const topic = "state directory"
 	problem := func(err error) doctor.Finding {
@@ -86,7 +86,7 @@ func examineState(home string) doctor.Finding {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return problem(err)
 	}
-	shares, err := trial(home)
+	shares, err := tryClone(home)
 	if err != nil {
 		return problem(err)
 	}
@@ -105,8 +105,8 @@ func examineState(home string) doctor.Finding {
 	return f
 }
 
-// trial writes to a folder and tells whether a copy in it shares its blocks.
-func trial(dir string) (shares bool, err error) {
+// tryClone writes a file in dir and reports whether a clone of it shares its blocks.
+func tryClone(dir string) (shares bool, err error) {
 	work, err := os.MkdirTemp(dir, ".trial-")
 	if err != nil {
 		return false, err
@@ -124,7 +124,7 @@ func trial(dir string) (shares bool, err error) {
 	return bundle.ShareBlocks(filepath.Join(work, "clone"), in)
 }
 
-// examineAgents looks for the programs of guests. The first architecture is the host's.
+// examineAgents checks for the guest agents. The first architecture is the host's.
 func (p *Provider) examineAgents(archs []string) doctor.Finding {
 	const topic = "agent"
 	var built, missing []string
@@ -160,7 +160,7 @@ func (p *Provider) examineKernel(arch string) doctor.Finding {
 	case errors.As(err, &later):
 		return doctor.Finding{Topic: topic, Detail: "downloaded for the first machine, from " + later.Archive.URL}
 	case errors.As(err, &none):
-		return doctor.Problem(topic, doctor.Poor, err) // machines that name one run
+		return doctor.Problem(topic, doctor.Poor, err) // machines that set kernel still run
 	}
 	return doctor.Problem(topic, doctor.Bad, err)
 }

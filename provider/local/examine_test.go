@@ -20,11 +20,11 @@ import (
 func wantFinding(t *testing.T, f doctor.Finding, v doctor.Verdict, detail, remedy string) {
 	t.Helper()
 	if f.Verdict != v || !strings.Contains(f.Detail, detail) || !strings.Contains(f.Remedy, remedy) || (f.Remedy == "") != (remedy == "") {
-		t.Errorf("found %+v, want it to be %v and to say %q and %q", f, v, detail, remedy)
+		t.Errorf("finding %+v, want verdict %v, detail %q and remedy %q", f, v, detail, remedy)
 	}
 }
 
-func TestExamineTellsWhetherTheStateFolderCanBeUsed(t *testing.T) {
+func TestExamineState(t *testing.T) {
 	dir := t.TempDir()
 	f := examineState(filepath.Join(dir, "new"))
 	if f.Verdict == doctor.Bad || !strings.Contains(f.Detail, "free, disks are c") {
@@ -40,20 +40,20 @@ func TestExamineTellsWhetherTheStateFolderCanBeUsed(t *testing.T) {
 	wantFinding(t, examineState(file), doctor.Bad, file, "STEAD_HOME")
 	found := Examine(t.Context(), Options{Home: filepath.Join(file, "below"), Exe: "/nonexistent"})
 	if len(found) != 4 || found[1].Verdict != doctor.Bad {
-		t.Errorf("without it this is found: %+v", found)
+		t.Errorf("without a state directory: %+v", found)
 	}
 }
 
-func TestExamineTellsWhichAgentsAreBuiltIn(t *testing.T) {
+func TestExamineAgents(t *testing.T) {
 	tests := map[string]struct {
 		archs          []string
 		missing        string
 		verdict        doctor.Verdict
 		detail, remedy string
 	}{
-		"all":              {[]string{"amd64", "arm64"}, "", doctor.Good, "for amd64 and arm64", ""},
-		"not of guests":    {[]string{"amd64", "arm64"}, "arm64", doctor.Poor, "for amd64, missing for arm64", "make build"},
-		"not of this host": {[]string{"amd64", "arm64"}, "amd64", doctor.Bad, "without", "make build"},
+		"all":             {[]string{"amd64", "arm64"}, "", doctor.Good, "for amd64 and arm64", ""},
+		"foreign missing": {[]string{"amd64", "arm64"}, "arm64", doctor.Poor, "for amd64, missing for arm64", "make build"},
+		"host's missing":  {[]string{"amd64", "arm64"}, "amd64", doctor.Bad, "without", "make build"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestExamineTellsWhichAgentsAreBuiltIn(t *testing.T) {
 	}
 }
 
-// oneKernel is a source that has this, or not.
+// oneKernel is a source with one kernel, or an error.
 type oneKernel struct {
 	kernel.Defaults
 	kernel kernel.Kernel
@@ -77,17 +77,17 @@ type oneKernel struct {
 
 func (o oneKernel) Find(string) (kernel.Kernel, error) { return o.kernel, o.err }
 
-func TestExamineTellsWhichKernelMachinesBoot(t *testing.T) {
+func TestExamineKernel(t *testing.T) {
 	tests := map[string]struct {
 		source         oneKernel
 		verdict        doctor.Verdict
 		detail, remedy string
 	}{
-		"the host's":          {oneKernel{kernel: kernel.Kernel{Path: "/boot/vmlinuz", Release: "6.1.0"}}, doctor.Good, "6.1.0, /boot/vmlinuz", ""},
-		"one that tells less": {oneKernel{kernel: kernel.Kernel{Path: "/boot/vmlinuz"}}, doctor.Good, "/boot/vmlinuz", ""},
-		"one to be fetched":   {oneKernel{err: &kernel.NotFetchedError{Archive: kernel.Kata()}}, doctor.Good, "downloaded for the first machine, from https://", ""},
-		"none":                {oneKernel{err: &kernel.NoKernelError{Arch: runtime.GOARCH}}, doctor.Bad, "no Linux kernel", "kernel = "},
-		"none on macOS":       {oneKernel{err: &kernel.NoDefaultError{Arch: "amd64"}}, doctor.Poor, "macOS", "bzImage"},
+		"the host's":         {oneKernel{kernel: kernel.Kernel{Path: "/boot/vmlinuz", Release: "6.1.0"}}, doctor.Good, "6.1.0, /boot/vmlinuz", ""},
+		"unknown release":    {oneKernel{kernel: kernel.Kernel{Path: "/boot/vmlinuz"}}, doctor.Good, "/boot/vmlinuz", ""},
+		"not downloaded yet": {oneKernel{err: &kernel.NotFetchedError{Archive: kernel.Kata()}}, doctor.Good, "downloaded for the first machine, from https://", ""},
+		"none":               {oneKernel{err: &kernel.NoKernelError{Arch: runtime.GOARCH}}, doctor.Bad, "no Linux kernel", "kernel = "},
+		"none on macOS":      {oneKernel{err: &kernel.NoDefaultError{Arch: "amd64"}}, doctor.Poor, "macOS", "bzImage"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestExamineTellsWhichKernelMachinesBoot(t *testing.T) {
 	}
 }
 
-func TestExamineTellsWhatIsNotThere(t *testing.T) {
+func TestExamineMissingHomeAndBuilder(t *testing.T) {
 	t.Setenv("HOME", filepath.Join(t.TempDir(), "gone"))
 	wantFinding(t, examineHome(), doctor.Poor, "gone", "home_mount")
 	t.Setenv("PATH", t.TempDir())
@@ -110,11 +110,11 @@ func TestExamineTellsWhatIsNotThere(t *testing.T) {
 		}
 	}
 	if bad != 1 {
-		t.Errorf("of an unknown accelerator this is found: %+v", found)
+		t.Errorf("with an unknown accelerator: %+v", found)
 	}
 }
 
-func TestAFullStateFolderIsToldAsSuch(t *testing.T) {
-	f := doctor.Problem("state folder", doctor.Bad, &space.FullError{Dir: "/state", Err: errors.New("full")})
+func TestProblemOfAFullStateDirectory(t *testing.T) {
+	f := doctor.Problem("state directory", doctor.Bad, &space.FullError{Dir: "/state", Err: errors.New("full")})
 	wantFinding(t, f, doctor.Bad, "no space left in /state", "stead df")
 }

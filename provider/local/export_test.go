@@ -19,11 +19,11 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// FetcherEnv makes the test binary a process that fetches a default kernel. It holds the
-// state folder, the archive's address and digest, and the kernel's path in it.
+// FetcherEnv makes the test binary fetch a default kernel. It holds the state directory, the
+// archive's URL and digest, and the kernel's path in it.
 const FetcherEnv = "STEAD_TEST_FETCHER"
 
-// FetchKernel is what such a process does.
+// FetchKernel fetches the kernel that FetcherEnv describes.
 func FetchKernel(words string) error {
 	w := strings.Fields(words)
 	o := Options{Home: w[0], Log: slog.New(slog.DiscardHandler)}
@@ -36,7 +36,7 @@ func FetchKernel(words string) error {
 	return d.Fetch(context.Background(), a.Arch, nil)
 }
 
-// NewWith is New with another hypervisor, and a program for its guests that none runs.
+// NewWith is New with another hypervisor, and a fake agent.
 func NewWith(o Options, d hypervisor.Driver) (*Provider, error) {
 	p, err := New(o)
 	if err == nil {
@@ -58,8 +58,8 @@ func (p *Provider) SettingsOf(id string) string {
 	return p.Bundles.Bundle(id).Path(bundle.BootConfigFile)
 }
 
-// Leftovers tells what no command may leave behind for good: half-made and half-removed
-// bundles, and locks that somebody holds.
+// Leftovers returns an error for each half-made or half-removed bundle, and for each lock that is
+// held.
 func (p *Provider) Leftovers() error {
 	dir := filepath.Join(p.Bundles.Home(), "machines")
 	entries, err := os.ReadDir(dir)
@@ -77,5 +77,5 @@ func (p *Provider) Leftovers() error {
 	return errors.Join(errs...)
 }
 
-// TinyRoot is a tarball of a root file system with one file.
+// TinyRoot returns a tarball of a root file system with one file.
 var TinyRoot = tinyRoot

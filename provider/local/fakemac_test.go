@@ -32,7 +32,7 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// appleDriver runs nothing, on a host whose processor is Apple's.
+// appleDriver runs no machines, on a host with Apple silicon.
 type appleDriver struct {
 	idleDriver
 	sharedInodes int
@@ -42,18 +42,18 @@ func (d appleDriver) Capabilities(context.Context) (hypervisor.Capabilities, err
 	return hypervisor.Capabilities{Archs: []string{"arm64"}, SharedInodes: d.sharedInodes}, nil
 }
 
-// publisher serves the archive of a kernel and counts how often it is asked.
+// publisher serves the archive of a kernel and counts requests.
 type publisher struct {
 	kernel.Archive
 	asked atomic.Int32
-	wrong atomic.Bool // serve something else
-	stall atomic.Bool // serve half of it, and nothing more for as long as somebody waits
+	wrong atomic.Bool // serve other contents
+	stall atomic.Bool // serve half of the archive, then hang
 
 	mu     sync.Mutex
-	ranges []string // that were asked for
+	ranges []string // of the requests
 }
 
-// newPublisher serves a kernel of the release.
+// newPublisher serves a kernel with the given release.
 func newPublisher(t *testing.T, release string) *publisher {
 	t.Helper()
 	var packed bytes.Buffer
@@ -105,7 +105,7 @@ func arm64Kernel(release string) []byte {
 	return append(file, "Linux version "+release+" (builder@example)\x00"...)
 }
 
-// newMac is a provider as on Apple silicon, whose default kernel is the publisher's.
+// newMac returns a provider as on Apple silicon, with the publisher's kernel as the default.
 func newMac(t *testing.T, pub *publisher) (*Provider, machine.Spec) {
 	t.Helper()
 	p := newProvider(t)
@@ -119,7 +119,7 @@ func newMac(t *testing.T, pub *publisher) (*Provider, machine.Spec) {
 	return p, s
 }
 
-// arm64Image is the reference of an image for arm64.
+// arm64Image imports an image for arm64 and returns its reference.
 func arm64Image(t *testing.T) string {
 	t.Helper()
 	layer, err := tarball.LayerFromFile(tinyRoot(t, "1"))

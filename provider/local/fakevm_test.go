@@ -18,8 +18,8 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// fakeHypervisor runs machines in the process of their supervisor: they are ready at once,
-// take every service, and are gone when that process is, as real ones are.
+// fakeHypervisor runs machines in the process of their supervisor. They are ready at once,
+// accept every service, and end with the process, as real ones do.
 type fakeHypervisor struct{}
 
 func newHypervisor() hypervisor.Driver { return fakeHypervisor{} }
@@ -46,7 +46,7 @@ func (fakeHypervisor) Start(_ context.Context, c hypervisor.Config) (hypervisor.
 	mux.HandleFunc("PUT /v1/clock", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("PUT /v1/services", func(w http.ResponseWriter, r *http.Request) {
 		var body guest.Services
-		_ = json.NewDecoder(r.Body).Decode(&body) // what cannot be read wants no service
+		_ = json.NewDecoder(r.Body).Decode(&body) // an unreadable request has no services
 		states := []guest.ServiceState{}
 		for _, name := range body.Want {
 			states = append(states, guest.ServiceState{Name: name, Active: true})
@@ -59,7 +59,7 @@ func (fakeHypervisor) Start(_ context.Context, c hypervisor.Config) (hypervisor.
 	return vm, nil
 }
 
-// fakeVM is a machine that is nothing but an agent, which listens on itself.
+// fakeVM is a machine that consists only of an agent.
 type fakeVM struct {
 	agent *http.Server
 	calls chan net.Conn
@@ -114,8 +114,8 @@ func (v *fakeVM) Done() <-chan struct{} { return v.done }
 func (v *fakeVM) Exit() hypervisor.Exit { return hypervisor.Exit{Reason: v.why} }
 func (v *fakeVM) PID() int              { return 0 }
 
-// fakeKernel is a file that looks like a kernel of the host's processor which has
-// everything built in.
+// fakeKernel returns a file that looks like a kernel for the host's processor with all features
+// built in.
 func fakeKernel(t testing.TB) string {
 	t.Helper()
 	image := make([]byte, 4096)

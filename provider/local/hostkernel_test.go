@@ -19,25 +19,25 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-// booted is the kernel that the machine's supervisor would boot.
-func booted(t *testing.T, p *Provider, id string) (path string, err error) {
+// bootedKernel returns the kernel that the machine's supervisor would boot.
+func bootedKernel(t *testing.T, p *Provider, id string) (path string, err error) {
 	t.Helper()
 	boot, err := p.Loader.Prepare(t.Context(), p.Bundles.Bundle(id), t.TempDir())
 	return boot.Config.Kernel, err
 }
 
-func TestPlanningNeedsNoKernelThatCanBeFetchedLater(t *testing.T) {
+func TestCheckDoesNotFetchKernels(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	if err := p.Check(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(p.kernelsDir()); pub.asked.Load() != 0 || !os.IsNotExist(err) {
-		t.Errorf("planning asked %d times, and left %v", pub.asked.Load(), err)
+		t.Errorf("Check made %d requests; kernels directory: %v", pub.asked.Load(), err)
 	}
 }
 
-func TestMakingAMachineFetchesItsDefaultKernelOnce(t *testing.T) {
+func TestCreateFetchesTheDefaultKernelOnce(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	var last transfer.Event
@@ -59,7 +59,7 @@ func TestMakingAMachineFetchesItsDefaultKernelOnce(t *testing.T) {
 		t.Errorf("the second machine: %v, after %d more requests", err, pub.asked.Load()-before)
 	}
 	want := filepath.Join(p.kernelsDir(), pub.SHA256+"-vmlinux-6.18.15")
-	if got, err := booted(t, p, "dev"); err != nil || got != want {
+	if got, err := bootedKernel(t, p, "dev"); err != nil || got != want {
 		t.Errorf("it boots %s, %v, want %s", got, err, want)
 	}
 	u, err := p.Usage().Measure(t.Context())
@@ -73,7 +73,7 @@ func TestMakingAMachineFetchesItsDefaultKernelOnce(t *testing.T) {
 	}
 }
 
-func TestMachinesMadeSideBySideShareOneFetch(t *testing.T) {
+func TestConcurrentCreatesShareOneFetch(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	var all sync.WaitGroup
@@ -87,12 +87,12 @@ func TestMachinesMadeSideBySideShareOneFetch(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := pub.asked.Load(); n != 2 { // how large it is, and for it
-		t.Errorf("there were %d requests", n)
+	if n := pub.asked.Load(); n != 2 { // for the size, and for the archive
+		t.Errorf("%d requests, want 2", n)
 	}
 }
 
-func TestStartingFetchesAKernelAndSupervisingDoesNot(t *testing.T) {
+func TestStartFetchesTheKernelAndSuperviseDoesNot(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	if err := p.Create(t.Context(), s, nil); err != nil {
@@ -103,21 +103,21 @@ func TestStartingFetchesAKernelAndSupervisingDoesNot(t *testing.T) {
 	}
 	before := pub.asked.Load()
 	var later *kernel.NotFetchedError
-	if _, err := booted(t, p, "dev"); !errors.As(err, &later) || pub.asked.Load() != before {
+	if _, err := bootedKernel(t, p, "dev"); !errors.As(err, &later) || pub.asked.Load() != before {
 		t.Errorf("the supervisor says %v, after %d requests", err, pub.asked.Load()-before)
 	}
-	// There is no program to supervise with: that is found out last.
+	// Start fails last because there is no program to run as the supervisor.
 	var events atomic.Int32
 	err := p.Start(t.Context(), "dev", func(transfer.Event) { events.Add(1) })
 	if err == nil || !strings.Contains(err.Error(), "supervisor") || events.Load() == 0 || pub.asked.Load() == before {
 		t.Errorf("starting gave %v, %d events, %d requests", err, events.Load(), pub.asked.Load()-before)
 	}
-	if _, err := booted(t, p, "dev"); err != nil {
-		t.Errorf("then the supervisor says %v", err)
+	if _, err := bootedKernel(t, p, "dev"); err != nil {
+		t.Errorf("after the fetch, the supervisor says %v", err)
 	}
 }
 
-// nestedMac is a Mac that could give machines /dev/kvm.
+// nestedMac is a Mac that supports nested virtualization.
 type nestedMac struct{ appleDriver }
 
 func (d nestedMac) Capabilities(ctx context.Context) (hypervisor.Capabilities, error) {
@@ -126,7 +126,7 @@ func (d nestedMac) Capabilities(ctx context.Context) (hypervisor.Capabilities, e
 	return caps, err
 }
 
-func TestADefaultKernelWithoutKVMIsRefusedBeforeAnythingIsMade(t *testing.T) {
+func TestDefaultKernelWithoutKVMIsRefusedFirst(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	p.Loader.Driver = nestedMac{}
@@ -154,14 +154,14 @@ func TestADefaultKernelWithoutKVMIsRefusedBeforeAnythingIsMade(t *testing.T) {
 	if err := p.Create(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
 	}
-	s.Virtualization = true // by hand, in its boot-config.json
+	s.Virtualization = true // as if edited in boot-config.json
 	if err := p.Bundles.Bundle("dev").WriteSettings(s.Settings); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, p.Start(t.Context(), "dev", nil))
 }
 
-func TestAMachineOfItsOwnKernelFetchesNone(t *testing.T) {
+func TestMachineWithItsOwnKernelFetchesNone(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	s.Kernel = filepath.Join(t.TempDir(), "Image")
@@ -173,7 +173,7 @@ func TestAMachineOfItsOwnKernelFetchesNone(t *testing.T) {
 	}
 }
 
-func TestAnInstalledKernelIsTakenBeforeAnyOther(t *testing.T) {
+func TestInstalledKernelIsPreferred(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	apples, err := filepath.EvalSymlinks(t.TempDir())
@@ -189,12 +189,12 @@ func TestAnInstalledKernelIsTakenBeforeAnyOther(t *testing.T) {
 	if err := p.Create(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := booted(t, p, "dev"); err != nil || got != filepath.Join(apples, "vmlinux-6.18.5") || pub.asked.Load() != 0 {
+	if got, err := bootedKernel(t, p, "dev"); err != nil || got != filepath.Join(apples, "vmlinux-6.18.5") || pub.asked.Load() != 0 {
 		t.Errorf("it boots %s, %v, after %d requests", got, err, pub.asked.Load())
 	}
 }
 
-func TestAProcessorWithoutDefaultKernelIsSaidWhenPlanning(t *testing.T) {
+func TestCheckReportsAMissingDefaultKernel(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, _ := newMac(t, pub)
 	p.Loader.Driver = idleDriver{}
@@ -207,13 +207,13 @@ func TestAProcessorWithoutDefaultKernelIsSaidWhenPlanning(t *testing.T) {
 	}
 }
 
-func TestWithoutTheNetworkMachinesBootTheKernelThatIsThere(t *testing.T) {
+func TestOfflineMachinesBootTheExistingKernel(t *testing.T) {
 	old, pub := newPublisher(t, "6.12.1"), newPublisher(t, "6.18.15")
 	p, s := newMac(t, old)
 	if err := p.Create(t.Context(), s, nil); err != nil {
 		t.Fatal(err)
 	}
-	// A newer stead wants another kernel.
+	// A newer version of stead has another default kernel.
 	source := p.Loader.Kernels.(kernel.FetchedDefaults)
 	source.Archive = pub.Archive
 	source.Archive.URL = "http://127.0.0.1:1/kernel.tar.zst"
@@ -222,7 +222,7 @@ func TestWithoutTheNetworkMachinesBootTheKernelThatIsThere(t *testing.T) {
 	if err := p.Loader.Kernels.Fetch(t.Context(), "arm64", nil); err != nil {
 		t.Error(err)
 	}
-	if got, err := booted(t, p, "dev"); err != nil || got != want {
+	if got, err := bootedKernel(t, p, "dev"); err != nil || got != want {
 		t.Errorf("offline it boots %s, %v, want %s", got, err, want)
 	}
 	source.Archive.URL = pub.URL
@@ -230,7 +230,7 @@ func TestWithoutTheNetworkMachinesBootTheKernelThatIsThere(t *testing.T) {
 	if err := p.Loader.Kernels.Fetch(t.Context(), "arm64", nil); err != nil {
 		t.Error(err)
 	}
-	if got, err := booted(t, p, "dev"); err != nil || filepath.Base(got) != pub.SHA256+"-vmlinux-6.18.15" {
+	if got, err := bootedKernel(t, p, "dev"); err != nil || filepath.Base(got) != pub.SHA256+"-vmlinux-6.18.15" {
 		t.Errorf("with the network it boots %s, %v", got, err)
 	}
 }

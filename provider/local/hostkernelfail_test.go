@@ -20,7 +20,7 @@ import (
 	"github.com/stead-vm/stead/provider/kernel"
 )
 
-func TestAKernelThatCannotBeFetchedLeavesNoMachineAndSaysWhatToDo(t *testing.T) {
+func TestFailedKernelFetch(t *testing.T) {
 	remedy := func(t *testing.T, err error) string {
 		t.Helper()
 		var r interface{ Remedy() string }
@@ -29,7 +29,7 @@ func TestAKernelThatCannotBeFetchedLeavesNoMachineAndSaysWhatToDo(t *testing.T) 
 		}
 		return r.Remedy()
 	}
-	t.Run("without the network", func(t *testing.T) {
+	t.Run("no network", func(t *testing.T) {
 		pub := newPublisher(t, "6.18.15")
 		pub.URL = "http://127.0.0.1:1/kernel.tar.zst"
 		p, s := newMac(t, pub)
@@ -42,7 +42,7 @@ func TestAKernelThatCannotBeFetchedLeavesNoMachineAndSaysWhatToDo(t *testing.T) 
 			t.Errorf("left are %s", left)
 		}
 	})
-	t.Run("because it is another one", func(t *testing.T) {
+	t.Run("wrong contents", func(t *testing.T) {
 		pub := newPublisher(t, "6.18.15")
 		pub.wrong.Store(true)
 		p, s := newMac(t, pub)
@@ -56,7 +56,7 @@ func TestAKernelThatCannotBeFetchedLeavesNoMachineAndSaysWhatToDo(t *testing.T) 
 			t.Errorf("remedy is %s", remedy(t, err))
 		}
 	})
-	t.Run("because somebody interrupts", func(t *testing.T) {
+	t.Run("interrupted", func(t *testing.T) {
 		pub := newPublisher(t, "6.18.15")
 		p, s := newMac(t, pub)
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -66,7 +66,7 @@ func TestAKernelThatCannotBeFetchedLeavesNoMachineAndSaysWhatToDo(t *testing.T) 
 			t.Fatal(err)
 		}
 		defer release()
-		busy := flock.New(filepath.Join(p.kernelsDir(), ".lock")) // as of a command that fetches
+		busy := flock.New(filepath.Join(p.kernelsDir(), ".lock")) // as held by a command that fetches
 		if err := errors.Join(os.Mkdir(p.kernelsDir(), 0o700), busy.Lock()); err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestAKernelThatCannotBeFetchedLeavesNoMachineAndSaysWhatToDo(t *testing.T) 
 	})
 }
 
-func TestAFullDiskLeavesNoKernelAndIsToldAsSuch(t *testing.T) {
+func TestKernelFetchOnAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to mount a small tmpfs; CI runs the tests as root too")
 	}
@@ -108,11 +108,11 @@ func TestAFullDiskLeavesNoKernelAndIsToldAsSuch(t *testing.T) {
 	}
 	before := pub.asked.Load()
 	if err := p.Create(t.Context(), s, nil); err != nil || pub.asked.Load() != before {
-		t.Errorf("with more room: %v, after %d more requests, though the archive had come", err, pub.asked.Load()-before)
+		t.Errorf("with more space: %v, after %d more requests for a complete archive", err, pub.asked.Load()-before)
 	}
 }
 
-func TestAFetchThatIsKilledLeavesNoKernelAndGoesOnWhereItWas(t *testing.T) {
+func TestKilledKernelFetchResumes(t *testing.T) {
 	pub := newPublisher(t, "6.18.15")
 	p, s := newMac(t, pub)
 	pub.stall.Store(true)
@@ -132,7 +132,7 @@ func TestAFetchThatIsKilledLeavesNoKernelAndGoesOnWhereItWas(t *testing.T) {
 	kill(other)
 	pub.stall.Store(false)
 	if came == 0 {
-		t.Fatal("nothing came")
+		t.Fatal("nothing was downloaded")
 	}
 	var later *kernel.NotFetchedError
 	if _, err := p.Loader.Kernels.Find("arm64"); !errors.As(err, &later) {
@@ -142,9 +142,9 @@ func TestAFetchThatIsKilledLeavesNoKernelAndGoesOnWhereItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	if last := pub.ranges[len(pub.ranges)-1]; last != fmt.Sprintf("bytes=%d-", came) {
-		t.Errorf("the rest was asked for as %q, and %d bytes had come", last, came)
+		t.Errorf("the second request is for %q after %d bytes", last, came)
 	}
 	if _, err := os.Stat(part); !os.IsNotExist(err) {
-		t.Errorf("the part is left: %v", err)
+		t.Errorf("the partial file is left: %v", err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// steps are the calls that change an existing machine.
+// changingCalls are the calls that change an existing machine.
 var changingCalls = map[string]func(*Provider, *testing.T, machine.Spec, *machine.Identity) error{
 	"configure": func(p *Provider, t *testing.T, s machine.Spec, i *machine.Identity) error {
 		return p.Configure(t.Context(), s, i)
@@ -30,15 +30,15 @@ var changingCalls = map[string]func(*Provider, *testing.T, machine.Spec, *machin
 	},
 }
 
-func TestAMachineThatIsNotThePlannedOneIsLeftAlone(t *testing.T) {
+func TestChangedMachineIsLeftAlone(t *testing.T) {
 	tests := map[string]struct {
 		meanwhile func(r *bundle.Record)
 		says      string
 	}{
-		"made anew":              {func(r *bundle.Record) { r.CreatedDate = r.CreatedDate.Add(time.Second) }, "was created again"},
-		"made of another image":  {func(r *bundle.Record) { r.Configuration.Image.Digest = "sha256:other" }, "was created again"},
-		"taken over":             {func(r *bundle.Record) { r.Stead.Project = "q" }, "taken over by project q"},
-		"taken over by a person": {func(r *bundle.Record) { r.Stead.Project, r.Stead.File = "", "" }, "changed"},
+		"created again":                    {func(r *bundle.Record) { r.CreatedDate = r.CreatedDate.Add(time.Second) }, "created again"},
+		"created again from another image": {func(r *bundle.Record) { r.Configuration.Image.Digest = "sha256:other" }, "created again"},
+		"taken over":                       {func(r *bundle.Record) { r.Stead.Project = "q" }, "taken over by project q"},
+		"without a project":                {func(r *bundle.Record) { r.Stead.Project, r.Stead.File = "", "" }, "changed"},
 	}
 	p := newProvider(t)
 	s := tiny(t, "1")
@@ -73,7 +73,7 @@ func TestAMachineThatIsNotThePlannedOneIsLeftAlone(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 				if now, err := p.Machines.Get(t.Context(), s.ID); err != nil || *now.Identity() != *found.Identity() || now.State != machine.Stopped {
-					t.Errorf("afterwards it is %+v, %v", now, err)
+					t.Errorf("afterwards, the machine is %+v, %v", now, err)
 				}
 				if left := files(t, p); left != s.ID {
 					t.Errorf("files are %s", left)
@@ -83,7 +83,7 @@ func TestAMachineThatIsNotThePlannedOneIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestThePlannedMachineIsChanged(t *testing.T) {
+func TestPlannedMachineIsChanged(t *testing.T) {
 	for call, change := range changingCalls {
 		t.Run(call, func(t *testing.T) {
 			p := newProvider(t)
@@ -102,7 +102,7 @@ func TestThePlannedMachineIsChanged(t *testing.T) {
 	}
 }
 
-func TestARemovedMachineIsNotTouchedAnyMore(t *testing.T) {
+func TestRemovedMachineIsReported(t *testing.T) {
 	p := newProvider(t)
 	for call, change := range changingCalls {
 		err := change(p, t, tiny(t, "1"), &machine.Identity{Digest: "sha256:1"})

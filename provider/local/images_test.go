@@ -21,7 +21,7 @@ import (
 	"github.com/stead-vm/stead/provider/usage"
 )
 
-// names are the references of images in the store.
+// names returns the references of the images in the store.
 func names(t *testing.T, p *Provider) []string {
 	t.Helper()
 	entries, err := p.Images.List(t.Context())
@@ -35,7 +35,7 @@ func names(t *testing.T, p *Provider) []string {
 	return names
 }
 
-func TestPruneKeepsImagesThatMachinesWereMadeFrom(t *testing.T) {
+func TestPruneKeepsImagesInUse(t *testing.T) {
 	p := newProvider(t)
 	if err := p.Create(t.Context(), tiny(t, "1"), nil); err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestPruneKeepsImagesThatMachinesWereMadeFrom(t *testing.T) {
 	if err != nil || len(unused) != 1 || unused[0].Reference != "local/tiny:2" {
 		t.Fatalf("unused are %v, %v", unused, err)
 	}
-	// Somebody makes a machine of it after it was looked for.
+	// A machine is created from it after it was listed as unused.
 	s := tiny(t, "2")
 	s.ID = "late"
 	if err := p.Create(t.Context(), s, nil); err != nil {
@@ -67,7 +67,7 @@ func TestPruneKeepsImagesThatMachinesWereMadeFrom(t *testing.T) {
 	}
 }
 
-func TestNoImageGoesWhileAMachineCannotTellWhichItNeeds(t *testing.T) {
+func TestNoImageIsPrunedWhileAMachineIsUnreadable(t *testing.T) {
 	p := newProvider(t)
 	unused, err := p.Usage().UnusedImages(t.Context())
 	if err != nil || len(unused) != 2 {
@@ -78,20 +78,20 @@ func TestNoImageGoesWhileAMachineCannotTellWhichItNeeds(t *testing.T) {
 	}
 	var unknown *usage.UnknownImageError
 	if _, err := p.Usage().UnusedImages(t.Context()); !errors.As(err, &unknown) || unknown.ID != "broken" {
-		t.Errorf("looking for unused images gave %v", err)
+		t.Errorf("UnusedImages = %v", err)
 	}
 	if _, err := p.Usage().Prune(t.Context(), usage.PruneOptions{Images: unused}); !errors.As(err, &unknown) {
-		t.Errorf("pruning gave %v", err)
+		t.Errorf("pruning images = %v", err)
 	}
 	if _, err := p.Usage().Prune(t.Context(), usage.PruneOptions{Disks: true}); err != nil {
-		t.Errorf("pruning what is only a cache gave %v", err)
+		t.Errorf("pruning only caches = %v", err)
 	}
 	if got := names(t, p); len(got) != 2 {
 		t.Errorf("left are %v", got)
 	}
 }
 
-func TestPruneFreesWhatKilledCommandsLeftUnlessSomebodyWorksThere(t *testing.T) {
+func TestPruneRemovesLeftoversUnlessLocked(t *testing.T) {
 	p := newProvider(t)
 	for _, id := range []string{"dead", "busy"} {
 		dir := filepath.Join(filepath.Join(p.Bundles.Home(), "machines"), ".new-"+id+".1")
@@ -117,7 +117,7 @@ func TestPruneFreesWhatKilledCommandsLeftUnlessSomebodyWorksThere(t *testing.T) 
 	}
 }
 
-func TestImagesAreHeldUntilTheMachineIsThere(t *testing.T) {
+func TestImagesAreKeptUntilTheMachineExists(t *testing.T) {
 	p := newProvider(t)
 	var pruned error
 	err := p.Create(t.Context(), tiny(t, "1"), func(e transfer.Event) {
@@ -135,14 +135,14 @@ func TestImagesAreHeldUntilTheMachineIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !errors.Is(pruned, context.DeadlineExceeded) {
-		t.Errorf("while the machine was made its image could be removed: %v", pruned)
+		t.Errorf("the image was removed while its machine was created: %v", pruned)
 	}
 	if _, err := p.Images.Remove(t.Context(), "local/tiny:1"); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestUsageHasEveryFileOnce(t *testing.T) {
+func TestUsageCountsEveryFileOnce(t *testing.T) {
 	p := newProvider(t)
 	if err := p.Create(t.Context(), tiny(t, "1"), nil); err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func TestUsageHasEveryFileOnce(t *testing.T) {
 		sum = sum.Plus(g.Space)
 	}
 	if all, _, err := space.In(p.Bundles.Home()); err != nil || all != sum {
-		t.Errorf("the groups have %+v, the folder %+v, %v", sum, all, err)
+		t.Errorf("the groups have %+v, the directory %+v, %v", sum, all, err)
 	}
 	for kind, want := range map[string]struct {
 		count int
@@ -198,13 +198,13 @@ func TestUsageHasEveryFileOnce(t *testing.T) {
 	}
 }
 
-func TestAFullDiskLeavesNoHalfMachine(t *testing.T) {
+func TestCreateOnAFullDiskLeavesNothing(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to mount a small tmpfs; CI runs the tests as root too")
 	}
 	p := newProvider(t)
 	s := tiny(t, "1")
-	// The cached disk is there, and less room than its copy takes.
+	// The cached disk exists, but there is too little space for its copy.
 	img, err := p.fetch(t.Context(), s, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -237,6 +237,6 @@ func TestAFullDiskLeavesNoHalfMachine(t *testing.T) {
 		t.Fatalf("%s", out)
 	}
 	if err := p.Create(t.Context(), s, nil); err != nil {
-		t.Errorf("with more room: %v", err)
+		t.Errorf("with more space: %v", err)
 	}
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
-// observeTimeout bounds the request to one supervisor. It answers from memory, but on a
-// busy host that may take seconds, and a plan would mistake a running machine for one that
-// boots. All of it passes only where a supervisor hangs.
+// observeTimeout limits the request to one supervisor. On a busy host the answer may take
+// seconds, and without it a plan would take a running machine for a booting one. The full time
+// passes only if a supervisor hangs.
 const observeTimeout = 10 * time.Second
 
-// Inventory reports the machines of a state directory as they are now.
+// Inventory reads the current state of the machines of a state directory.
 type Inventory struct{ bundles *bundle.Store }
 
 // Supervisor returns a client of the machine's supervisor, which may not run.
@@ -26,8 +26,8 @@ func (i *Inventory) Supervisor(id string) *supervisor.Client {
 	return supervisor.NewClient(host.RunDir(i.bundles.Home(), id))
 }
 
-// List reports every machine of this host, sorted by name. A bundle that cannot be
-// read is reported as Broken, never left out: it must not pass for absent.
+// List returns every machine, sorted by name. A machine with an unreadable bundle is Broken,
+// never omitted: it must not appear to be absent.
 func (i *Inventory) List(ctx context.Context) ([]machine.Machine, error) {
 	ids, err := i.bundles.IDs()
 	if err != nil {
@@ -46,7 +46,7 @@ func (i *Inventory) List(ctx context.Context) ([]machine.Machine, error) {
 	return machines, ctx.Err()
 }
 
-// Get reports one machine.
+// Get returns one machine.
 func (i *Inventory) Get(ctx context.Context, id string) (machine.Machine, error) {
 	if _, err := i.bundles.Existing(id); err != nil {
 		return machine.Machine{}, err
@@ -90,7 +90,7 @@ func (i *Inventory) observe(ctx context.Context, id string) machine.Machine {
 }
 
 // gone reports whether the project's file no longer exists, as when its directory was
-// moved. A directory that cannot be read counts as there.
+// moved. A file in an unreadable directory counts as existing.
 func gone(o machine.Owner) bool {
 	if o.File == "" {
 		return false
@@ -99,7 +99,7 @@ func gone(o machine.Owner) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// observeRunning adds what the supervisor knows.
+// observeRunning adds the supervisor's status.
 func (i *Inventory) observeRunning(ctx context.Context, b bundle.Bundle, m *machine.Machine) {
 	m.State = machine.Booting
 	booted, err := b.Booted()
@@ -110,7 +110,7 @@ func (i *Inventory) observeRunning(ctx context.Context, b bundle.Bundle, m *mach
 	defer cancel()
 	st, err := i.Supervisor(m.ID).Status(ctx, "")
 	if err != nil {
-		return // it has just started or is just ending
+		return // it is just starting or ending
 	}
 	m.Started, m.Address = st.Started, st.Address
 	if st.State == supervisor.StateRunning {

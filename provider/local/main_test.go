@@ -10,11 +10,10 @@ import (
 	"github.com/stead-vm/stead/provider/local"
 )
 
-// applyEnv makes the test binary a process that plans and applies the errand in the file
-// of that name.
+// applyEnv names a file with an errand, which makes the test binary plan and apply it.
 const applyEnv = "STEAD_TEST_APPLY"
 
-// The test binary is also the other processes that its tests are about.
+// The test binary also runs as the other processes of the tests.
 func TestMain(m *testing.M) {
 	role := m.Run
 	switch {
@@ -40,7 +39,7 @@ func exitCode(f func() error) func() int {
 	}
 }
 
-// supervise is the supervisor of a machine whose hypervisor is in this process.
+// supervise runs a supervisor whose hypervisor is in this process.
 func supervise(id string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -53,7 +52,7 @@ func supervise(id string) error {
 	return p.Supervise(ctx, id, started)
 }
 
-// open is a provider of real bundles and supervisors, whose machines run nothing.
+// open returns a provider with real bundles and supervisors, and fake machines.
 func open(home string) (*local.Provider, error) {
 	return local.NewWith(local.Options{Home: home, Exe: os.Args[0], Version: "test"}, newHypervisor())
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Move gives a stopped machine another name. Where only the new name exists nothing is
-// left to do. Another machine than expected is left alone, as by Replace.
+// Move renames a stopped machine. It does nothing if only the new name exists. expect is as for
+// Replace.
 func (p *Provider) Move(ctx context.Context, from, to string, expect *machine.Identity) error {
 	unlock, err := p.Bundles.Locks().Both(ctx, from, to, "renaming")
 	if err != nil {
@@ -38,10 +38,9 @@ func (p *Provider) Move(ctx context.Context, from, to string, expect *machine.Id
 	return p.Bundles.Move(from, to)
 }
 
-// Adopt makes a machine, running or not, belong to owner. Nothing else about it changes.
-// A machine without a project can be adopted, and one of a project whose file is gone or
-// is owner's; one of another project only with force, else the error is a
-// [*machine.OwnedError].
+// Adopt makes a machine, running or not, belong to owner, and changes nothing else. The machine
+// must belong to no project, to one whose file is gone, or to one with owner's file. Adopting
+// from another project needs force, else the error is a [*machine.OwnedError].
 func (p *Provider) Adopt(ctx context.Context, id string, owner machine.Owner, force bool) error {
 	unlock, err := p.Bundles.Locks().Existing(ctx, id, "adopting", nil)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// made is a provider with the machine "dev", whose disk begins with a mark at 63 MiB.
-func made(t *testing.T) *Provider {
+// withMarkedDev returns a provider with the machine "dev", whose disk has a mark at 63 MiB.
+func withMarkedDev(t *testing.T) *Provider {
 	t.Helper()
 	p := newProvider(t)
 	if err := p.Create(t.Context(), tiny(t, "1"), nil); err != nil {
@@ -38,8 +38,8 @@ func mark(t *testing.T, disk string) {
 	}
 }
 
-// whole wants a stopped machine with the marked disk.
-func whole(t *testing.T, p *Provider, id string) machine.Machine {
+// checkMarkedDisk checks that a machine is stopped and has the marked disk.
+func checkMarkedDisk(t *testing.T, p *Provider, id string) machine.Machine {
 	t.Helper()
 	m, err := p.Machines.Get(t.Context(), id)
 	if err != nil || m.State != machine.Stopped || m.ID != id {
@@ -52,13 +52,13 @@ func whole(t *testing.T, p *Provider, id string) machine.Machine {
 	defer f.Close()
 	got := make([]byte, len(precious))
 	if _, err := f.ReadAt(got, 63*size.MiB); err != nil || string(got) != precious {
-		t.Fatalf("the disk of %s is another one: %q, %v", id, got, err)
+		t.Fatalf("the disk of %s has the mark %q, %v", id, got, err)
 	}
 	return m
 }
 
-// runs makes a machine look as if its supervisor lived, until the test ends.
-func runs(t *testing.T, p *Provider, id string) {
+// pretendRunning makes a machine appear to have a supervisor until the test ends.
+func pretendRunning(t *testing.T, p *Provider, id string) {
 	t.Helper()
 	l := flock.New(p.Bundles.Bundle(id).Path("supervisor.lock"))
 	if ok, err := l.TryLock(); err != nil || !ok {
@@ -67,14 +67,14 @@ func runs(t *testing.T, p *Provider, id string) {
 	t.Cleanup(func() { l.Unlock() })
 }
 
-func TestMoveGivesAMachineAnotherNameAndNothingElse(t *testing.T) {
-	p := made(t)
-	before := whole(t, p, "dev")
+func TestMove(t *testing.T) {
+	p := withMarkedDev(t)
+	before := checkMarkedDisk(t, p, "dev")
 	for range 2 { // it is idempotent
 		if err := p.Move(t.Context(), "dev", "box", nil); err != nil {
 			t.Fatal(err)
 		}
-		after := whole(t, p, "box")
+		after := checkMarkedDisk(t, p, "box")
 		if after.Owner != before.Owner || after.Digest != before.Digest || !after.Created.Equal(before.Created) || !after.Default {
 			t.Errorf("dev was %+v, box is %+v", before, after)
 		}
@@ -102,52 +102,52 @@ func writeDefault(p *Provider, id string) error {
 	return os.WriteFile(filepath.Join(p.Bundles.Home(), "state.json"), []byte(`{"defaultMachine": "`+id+`"}`), 0o600)
 }
 
-// A move has three steps. Wherever it is cut the machine is whole under one of its names,
-// and the next move ends it.
-func TestAMoveThatWasCutLosesNothing(t *testing.T) {
+// A move has three steps. After an interruption the machine is complete under one of its names,
+// and the next move finishes it.
+func TestInterruptedMove(t *testing.T) {
 	cuts := map[string]struct {
 		until func(p *Provider) error
 		name  string // at that moment
 	}{
-		"before the folder's name": {func(p *Provider) error { return announce(p) }, "dev"},
-		"between the folder's name and the record's": {func(p *Provider) error {
+		"before the directory is renamed": {func(p *Provider) error { return announce(p) }, "dev"},
+		"between directory and record": {func(p *Provider) error {
 			return errors.Join(announce(p), writeDefault(p, "box"), os.Rename(p.Bundles.Bundle("dev").Dir, p.Bundles.Bundle("box").Dir))
 		}, "box"},
-		"between the default's name and the folder's": {func(p *Provider) error {
+		"between default and directory": {func(p *Provider) error {
 			return errors.Join(announce(p), writeDefault(p, "box"))
 		}, "dev"},
 	}
 	for name, cut := range cuts {
 		t.Run(name, func(t *testing.T) {
-			p := made(t)
+			p := withMarkedDev(t)
 			if err := cut.until(p); err != nil {
 				t.Fatal(err)
 			}
-			if m := whole(t, p, cut.name); m.Owner != tiny(t, "1").Owner {
-				t.Errorf("after the cut it belongs to %+v", m.Owner)
+			if m := checkMarkedDisk(t, p, cut.name); m.Owner != tiny(t, "1").Owner {
+				t.Errorf("after the interruption it belongs to %+v", m.Owner)
 			}
 			if err := p.Move(t.Context(), "dev", "box", nil); err != nil {
 				t.Fatal(err)
 			}
-			if m := whole(t, p, "box"); !m.Default {
-				t.Error("it is not the default any more")
+			if m := checkMarkedDisk(t, p, "box"); !m.Default {
+				t.Error("the machine is no longer the default")
 			}
 		})
 	}
 }
 
-func TestACopiedBundleIsNoMovedMachine(t *testing.T) {
-	p := made(t)
+func TestCopiedBundleIsNotAMove(t *testing.T) {
+	p := withMarkedDev(t)
 	if err := os.CopyFS(filepath.Join(filepath.Join(p.Bundles.Home(), "machines"), "copy"), os.DirFS(p.Bundles.Bundle("dev").Dir)); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := p.Machines.Get(t.Context(), "copy"); err != nil || m.State != machine.Broken || m.Owner != (machine.Owner{}) {
-		t.Errorf("a copy that says it is dev is %+v, %v", m, err)
+		t.Errorf("a copy of dev is %+v, %v", m, err)
 	}
 }
 
-func TestMoveRefuses(t *testing.T) {
-	p := made(t)
+func TestMoveFails(t *testing.T) {
+	p := withMarkedDev(t)
 	other := tiny(t, "2")
 	other.ID = "other"
 	if err := p.Create(t.Context(), other, nil); err != nil {
@@ -158,17 +158,17 @@ func TestMoveRefuses(t *testing.T) {
 		t.Errorf("to a name that is taken: %v", err)
 	}
 	var missing *machine.NotFoundError
-	if err := p.Move(t.Context(), "nobody", "box", nil); !errors.As(err, &missing) {
-		t.Errorf("of nobody: %v", err)
+	if err := p.Move(t.Context(), "missing", "box", nil); !errors.As(err, &missing) {
+		t.Errorf("of a missing machine: %v", err)
 	}
 	if err := p.Move(t.Context(), "dev", "dev", nil); err == nil {
 		t.Error("to its own name: no error")
 	}
 	var invalid *machine.InvalidIDError
 	if err := p.Move(t.Context(), "dev", "../x", nil); !errors.As(err, &invalid) {
-		t.Errorf("to no name: %v", err)
+		t.Errorf("to an invalid name: %v", err)
 	}
-	runs(t, p, "dev")
+	pretendRunning(t, p, "dev")
 	var running *machine.RunningError
 	if err := p.Move(t.Context(), "dev", "box", nil); !errors.As(err, &running) || running.Remedy() == "" {
 		t.Errorf("of a running machine: %v", err)
@@ -178,8 +178,8 @@ func TestMoveRefuses(t *testing.T) {
 	}
 }
 
-func TestABrokenMachineMovesAndIsRepaired(t *testing.T) {
-	p := made(t)
+func TestMoveOfABrokenMachine(t *testing.T) {
+	p := withMarkedDev(t)
 	if err := os.WriteFile(p.Bundles.Bundle("dev").Path(bundle.ConfigFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -191,5 +191,5 @@ func TestABrokenMachineMovesAndIsRepaired(t *testing.T) {
 	if err := p.Repair(t.Context(), s, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	whole(t, p, "box")
+	checkMarkedDisk(t, p, "box")
 }

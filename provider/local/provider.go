@@ -1,9 +1,8 @@
-// Package local keeps machines on this host: it creates, starts, stops, replaces and
-// repairs them, and supervises those that run.
+// Package local manages machines on this host: it creates, starts, stops, replaces and repairs
+// them, and supervises the running ones.
 //
-// The bundle of a machine is the only state. Processes come and go; the supervisor
-// beneath owns one running machine each. The package knows no project file and no plan:
-// it does to one machine what it is told.
+// The bundle of a machine is its only state. A supervisor process owns each running machine.
+// The package knows neither project files nor plans: each call changes one machine.
 package local
 
 import (
@@ -27,27 +26,27 @@ import (
 	"github.com/stead-vm/stead/provider/usage"
 )
 
-// Options for New.
+// Options configure [New].
 type Options struct {
 	Home      string            // required: the state directory, $STEAD_HOME
 	Exe       string            // required: the stead program, re-executed as supervisor and file server
 	Version   string            // of stead; recorded in what it writes
 	Accel     string            // "auto" (default), "kvm" or "tcg"
-	Builder   string            // program that builds images; default: the first that can
+	Builder   string            // program that builds images; default: the first one found
 	Log       *slog.Logger      // default: discard
 	Transport http.RoundTripper // to registries; default: http.DefaultTransport
 
-	Command     string        // shown to those who wait for it, such as "stead apply"; default: "stead"
+	Command     string        // shown to commands that wait for it, such as "stead apply"; default: "stead"
 	LockTimeout time.Duration // how long to wait for another command, see [lock.Locker]; 0: without limit
 }
 
-// Provider is the machines of one state directory. It is safe for concurrent use, also by
+// Provider manages the machines of one state directory. It is safe for concurrent use, also by
 // several processes.
 type Provider struct {
-	Bundles  *bundle.Store // the machines on disk: names, default, locks, notes
-	Machines *Inventory    // the machines as they are now
+	Bundles  *bundle.Store // bundles on disk: names, default, locks, notes
+	Machines *Inventory    // current state of the machines
 	Images   *image.Store  // images and cached disks
-	Loader   *boot.Loader  // what machines boot with, and what this host can run
+	Loader   *boot.Loader  // prepares boots, and knows what this host can run
 
 	opts Options
 	log  *slog.Logger
@@ -96,8 +95,8 @@ func makeDisk(ctx context.Context, f *os.File, layers []image.Layer, size int64,
 	return err
 }
 
-// kernelsDir is where the default kernels that were fetched are kept, and cacheDir where
-// the hypervisor keeps what it can make again.
+// kernelsDir returns the directory of downloaded default kernels, and cacheDir the hypervisor's
+// cache.
 func (p *Provider) kernelsDir() string { return filepath.Join(p.Bundles.Home(), "kernels") }
 func (p *Provider) cacheDir() string   { return filepath.Join(p.Bundles.Home(), "cache") }
 
@@ -109,8 +108,8 @@ func (p *Provider) Usage() *usage.Meter {
 	}
 }
 
-// Check reports everything that would keep a machine of s from being created or booted on
-// this host, as far as it can be known before. It changes nothing.
+// Check returns an error if a machine of s cannot be created or booted on this host, as far as
+// that can be known in advance. It changes nothing.
 func (p *Provider) Check(ctx context.Context, s machine.Spec) error {
 	if !machine.ValidID(s.ID) {
 		return &machine.InvalidIDError{ID: s.ID}

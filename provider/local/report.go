@@ -10,18 +10,17 @@ import (
 	"github.com/stead-vm/stead/provider/fault"
 )
 
-// ReportFD is the file descriptor on which the supervisor process finds the pipe for its
-// report.
+// ReportFD is the supervisor process's file descriptor of the pipe for its report.
 const ReportFD = 3
 
 // report is the one line that a supervisor writes to the command that started it.
 type report struct {
 	Ready bool        `json:"ready,omitempty"`
-	Fault *fault.Wire `json:"fault,omitempty"` // why it is not
+	Fault *fault.Wire `json:"fault,omitempty"` // why it is not ready
 }
 
-// sendReport reports that the machine is ready, or why it is not, and closes the pipe.
-// The command at its other end may be gone.
+// sendReport reports that the machine is ready, or why it is not, and closes the pipe. The
+// command at the other end may have ended.
 func sendReport(started io.WriteCloser, err error) {
 	r := report{Ready: err == nil}
 	if err != nil {
@@ -32,7 +31,7 @@ func sendReport(started io.WriteCloser, err error) {
 	_ = started.Close()
 }
 
-// ReportFailure reports why a supervisor cannot even begin.
+// ReportFailure reports why a supervisor cannot start.
 func ReportFailure(started io.WriteCloser, err error) { sendReport(started, err) }
 
 // readReport waits for the report of the supervisor of the machine id.

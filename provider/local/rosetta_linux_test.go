@@ -21,26 +21,25 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// translating is a hypervisor whose host has another processor than amd64 and a
-// translator for it, as a Mac has: QEMU emulates the one and shares another program as
-// the other.
-type translating struct {
+// rosettaHost is a hypervisor that appears to be on a Mac: QEMU emulates arm64, and another
+// program takes the place of Rosetta.
+type rosettaHost struct {
 	hypervisor.Driver
-	dir string // with the program
+	dir string // directory of the program
 }
 
-func (d translating) Capabilities(ctx context.Context) (hypervisor.Capabilities, error) {
+func (d rosettaHost) Capabilities(ctx context.Context) (hypervisor.Capabilities, error) {
 	caps, err := d.Driver.Capabilities(ctx)
 	caps.Archs, caps.Translates = []string{"arm64"}, "amd64"
 	return caps, err
 }
 
-func (d translating) Validate(ctx context.Context, c hypervisor.Config) error {
+func (d rosettaHost) Validate(ctx context.Context, c hypervisor.Config) error {
 	c.Rosetta = false
 	return d.Driver.Validate(ctx, c)
 }
 
-func (d translating) Start(ctx context.Context, c hypervisor.Config) (hypervisor.VM, error) {
+func (d rosettaHost) Start(ctx context.Context, c hypervisor.Config) (hypervisor.VM, error) {
 	if c.Rosetta && d.dir != "" {
 		c.Shares = append(c.Shares, hypervisor.Share{Tag: guest.RosettaTag, Path: d.dir, ReadOnly: true})
 	}
@@ -48,9 +47,9 @@ func (d translating) Start(ctx context.Context, c hypervisor.Config) (hypervisor
 	return d.Driver.Start(ctx, c)
 }
 
-// newTranslating is a state folder with a machine "dev" of an amd64 image, whose kernel is
-// for arm64. It skips the test where machines are not tested.
-func newTranslating(t *testing.T, translator string) *Provider {
+// newRosettaHost creates a state directory with a machine "dev" of an amd64 image and an arm64
+// kernel. It skips the test if STEAD_TEST_VM is not set.
+func newRosettaHost(t *testing.T, translator string) *Provider {
 	t.Helper()
 	images := os.Getenv("STEAD_TEST_IMAGES")
 	if os.Getenv("STEAD_TEST_VM") == "" || images == "" {
@@ -68,7 +67,7 @@ func newTranslating(t *testing.T, translator string) *Provider {
 	if translator != "" {
 		translator = filepath.Join(images, translator)
 	}
-	p.Loader.Driver = translating{p.Loader.Driver, translator}
+	p.Loader.Driver = rosettaHost{p.Loader.Driver, translator}
 	user, err := host.User()
 	if err != nil {
 		t.Fatal(err)
@@ -83,9 +82,9 @@ func newTranslating(t *testing.T, translator string) *Provider {
 	return p
 }
 
-// supervised runs the machine's supervisor in this process until the test ends, and
-// returns what it reports.
-func supervised(t *testing.T, p *Provider) error {
+// superviseHere runs the machine's supervisor in this process until the test ends, and returns
+// its report.
+func superviseHere(t *testing.T, p *Provider) error {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -95,7 +94,7 @@ func supervised(t *testing.T, p *Provider) error {
 	ended := make(chan error, 1)
 	go func() { ended <- p.Supervise(ctx, "dev", w) }()
 	t.Cleanup(func() {
-		_ = p.Stop(context.Background(), "dev", StopOptions{Force: true}) // one that has not started is gone already
+		_ = p.Stop(context.Background(), "dev", StopOptions{Force: true}) // fails if it has not started
 		stop()
 		err := <-ended
 		if t.Failed() {
@@ -106,11 +105,11 @@ func supervised(t *testing.T, p *Provider) error {
 	return readReport(r, "dev")
 }
 
-// An image for amd64 boots on a kernel for arm64, its own init included, when a translator
-// is shared: this is what Apple's does on a Mac.
+// With a shared translator, an amd64 image, including its init, boots on an arm64 kernel, as
+// with Apple's tool on a Mac.
 func TestAmd64ImageIsTranslatedOnAnArm64Kernel(t *testing.T) {
-	p := newTranslating(t, "arm64/rosetta")
-	if err := supervised(t, p); err != nil {
+	p := newRosettaHost(t, "arm64/rosetta")
+	if err := superviseHere(t, p); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -120,17 +119,17 @@ func TestAmd64ImageIsTranslatedOnAnArm64Kernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	// By their paths: the shell of busybox would start its own program again under another
-	// name, and a translator is not told of those.
-	told := in(t, client, "/bin/cat /proc/sys/kernel/arch /run/stead/binfmt_misc/rosetta; /bin/readlink /proc/1/exe; "+
+	// Use full paths: busybox would run its applets from its own program under another name,
+	// which a translator does not see.
+	told := rootOutput(t, client, "/bin/cat /proc/sys/kernel/arch /run/stead/binfmt_misc/rosetta; /bin/readlink /proc/1/exe; "+
 		"/bin/touch /run/stead/rosetta/x 2>&1 || /usr/bin/head -c 20 /bin/busybox")
 	for what, want := range map[string]string{
-		"the kernel's processor":   "aarch64\n",
-		"the registration":         "enabled\ninterpreter /run/stead/rosetta/rosetta\nflags: OCF\n",
-		"the program of process 1": "\n/run/stead/rosetta/rosetta\n",
-		"the translator's folder":  "Read-only file system",
-		"the image's program":      "\x7fELF\x02\x01",
-		"its processor":            "\x3e\x00", // EM_X86_64
+		"the kernel's processor":     "aarch64\n",
+		"the registration":           "enabled\ninterpreter /run/stead/rosetta/rosetta\nflags: OCF\n",
+		"the program of process 1":   "\n/run/stead/rosetta/rosetta\n",
+		"the translator's directory": "Read-only file system",
+		"the image's program":        "\x7fELF\x02\x01",
+		"its processor":              "\x3e\x00", // EM_X86_64
 	} {
 		if !strings.Contains(told, want) {
 			t.Errorf("%s: %q is not in %q", what, want, told)
@@ -141,16 +140,16 @@ func TestAmd64ImageIsTranslatedOnAnArm64Kernel(t *testing.T) {
 	}
 }
 
-// A machine whose programs cannot run says so, and not only that its init does not.
-func TestMissingTranslatorIsTheReasonThatIsGiven(t *testing.T) {
-	p := newTranslating(t, "")
-	if err := supervised(t, p); err == nil || !strings.Contains(err.Error(), "cannot run amd64 programs") {
+// The error names the missing translator, not only the init that does not start.
+func TestMissingTranslatorIsReported(t *testing.T) {
+	p := newRosettaHost(t, "")
+	if err := superviseHere(t, p); err == nil || !strings.Contains(err.Error(), "cannot run amd64 programs") {
 		t.Errorf("the supervisor reports %v", err)
 	}
 }
 
-// in runs the command as root, who alone sees what process 1 runs.
-func in(t *testing.T, client *ssh.Client, command string) string {
+// rootOutput returns the output of a command as root, because only root sees what process 1 runs.
+func rootOutput(t *testing.T, client *ssh.Client, command string) string {
 	t.Helper()
 	session, err := client.NewSession()
 	if err != nil {

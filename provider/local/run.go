@@ -16,15 +16,15 @@ import (
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
-// StopOptions say how a machine is stopped. The zero value means gracefully.
+// StopOptions say how to stop a machine. The zero value stops it gracefully.
 type StopOptions = supervisor.Stop
 
 const (
-	// reachTimeout is what a supervisor may take from its lock to its socket, and from
-	// its socket's end to its own: seconds on a busy host. All of it passes only where a
-	// supervisor hangs right there, and a user has to kill it.
+	// reachTimeout limits the time from a supervisor's lock to its socket, and from the end
+	// of its socket to its own end. Both can take seconds on a busy host. The full time passes
+	// only if a supervisor hangs there.
 	reachTimeout = 15 * time.Second
-	// endTimeout bounds the end of a supervisor whose machine may still have to stop.
+	// endTimeout limits the wait for a supervisor whose machine may still have to stop.
 	endTimeout = supervisor.DefaultGrace + time.Minute
 	// reachEvery is the pause between two attempts to reach a supervisor.
 	reachEvery = 5 * time.Millisecond
@@ -41,7 +41,7 @@ func (e *StartError) Error() string { return "did not start: " + e.Err.Error() }
 // Unwrap returns what the supervisor reported.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// Remedy is the cause's own, or where to look.
+// Remedy returns the remedy of the cause, or says where to look.
 func (e *StartError) Remedy() string {
 	var r interface{ Remedy() string }
 	if errors.As(e.Err, &r) && r.Remedy() != "" {
@@ -50,9 +50,9 @@ func (e *StartError) Remedy() string {
 	return fmt.Sprintf(`"stead logs %s" shows its console, "stead logs --supervisor %s" what its supervisor did`, e.ID, e.ID)
 }
 
-// Start boots a machine and returns when it is ready; a running one is left alone. When
-// ctx ends first, the machine is stopped again. A default kernel that is not here yet is
-// fetched first: progress, which may be nil, reports that.
+// Start boots a machine and returns when it is ready. It does nothing to a running machine. If
+// ctx ends first, it stops the machine. It downloads the default kernel first if that is
+// missing, and reports that to progress, which may be nil.
 func (p *Provider) Start(ctx context.Context, id string, progress transfer.Progress) error {
 	unlock, err := p.Bundles.Locks().Existing(ctx, id, "starting", nil)
 	if err != nil {
@@ -63,7 +63,7 @@ func (p *Provider) Start(ctx context.Context, id string, progress transfer.Progr
 	if running, err := p.alreadyRunning(ctx, b, id); err != nil || running {
 		return err
 	}
-	// Fail here, with the user watching, and not in the supervisor.
+	// Fail here, where the user sees it, and not in the supervisor.
 	s, err := p.checkBundle(ctx, b)
 	if err == nil {
 		err = p.Loader.FetchKernel(ctx, s, progress)
@@ -88,7 +88,7 @@ func (p *Provider) boot(ctx context.Context, b bundle.Bundle, id string) error {
 	case err := <-answer:
 		return err
 	case <-ctx.Done():
-		// It may be too young to be asked: then it has nothing to lose.
+		// A supervisor that is too young to answer has not started anything yet.
 		alive, err := b.Supervised()
 		if err == nil && alive {
 			err = p.stop(context.WithoutCancel(ctx), id, StopOptions{Force: true})
@@ -103,8 +103,8 @@ func (p *Provider) boot(ctx context.Context, b bundle.Bundle, id string) error {
 	}
 }
 
-// alreadyRunning waits for a machine that boots, and for the end of one that stops. A
-// supervisor that does not answer has just started or is just ending: time shows which.
+// alreadyRunning waits for a booting machine to be ready, and for a stopping one to end. A
+// supervisor that does not answer is just starting or ending, so it is asked again.
 func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id string) (running bool, err error) {
 	err = poll.Loop{Every: reachEvery, Limit: endTimeout}.Until(ctx, func(ctx context.Context) error {
 		alive, err := b.Supervised()
@@ -125,13 +125,12 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id strin
 		return false, context.Cause(ctx)
 	}
 	if err != nil {
-		err = fmt.Errorf("its supervisor does not end: %w", err)
+		err = fmt.Errorf("its supervisor did not end: %w", err)
 	}
 	return running, err
 }
 
-// checkBundle checks all that can be known before a machine is started, and returns its
-// spec.
+// checkBundle checks a machine before its start, and returns its spec.
 func (p *Provider) checkBundle(ctx context.Context, b bundle.Bundle) (machine.Spec, error) {
 	r, err := b.Record()
 	if err != nil {
@@ -145,9 +144,9 @@ func (p *Provider) checkBundle(ctx context.Context, b bundle.Bundle) (machine.Sp
 	return s, p.Check(ctx, s)
 }
 
-// Stop shuts a machine down and returns when it is gone; a stopped one is left alone.
+// Stop shuts a machine down and returns when it is off. It does nothing to a stopped machine.
 //
-// It needs no lock, so that a machine whose start or stop hangs can be stopped by force.
+// It takes no lock, so that a machine can be stopped by force while its start or stop hangs.
 func (p *Provider) Stop(ctx context.Context, id string, how StopOptions) error {
 	if _, err := p.Bundles.Existing(id); err != nil {
 		return err
@@ -166,14 +165,14 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 		if err == nil {
 			return nil
 		}
-		// It may have ended while it was asked, or have just started and not listen yet.
+		// It may have just ended, or not listen yet.
 		switch alive, aliveErr := b.Supervised(); {
 		case aliveErr != nil:
 			return poll.Final(aliveErr)
 		case !alive:
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
-			return poll.Final(err) // it listens and would not answer the next time either
+			return poll.Final(err) // it listens, so asking again would not help
 		}
 		return err
 	})
@@ -181,12 +180,12 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("does not stop: %w", err)
+		return fmt.Errorf("did not stop: %w", err)
 	}
 	return awaitSupervisorEnd(ctx, b)
 }
 
-// awaitSupervisorEnd returns when no supervisor holds the bundle any more.
+// awaitSupervisorEnd waits until no supervisor holds the bundle's lock.
 func awaitSupervisorEnd(ctx context.Context, b bundle.Bundle) error {
 	return poll.Loop{Every: reachEvery, Limit: endTimeout}.Until(ctx, func(context.Context) error {
 		alive, err := b.Supervised()
@@ -194,13 +193,13 @@ func awaitSupervisorEnd(ctx context.Context, b bundle.Bundle) error {
 			return poll.Final(err)
 		}
 		if alive {
-			return errors.New("the supervisor does not end")
+			return errors.New("the supervisor did not end")
 		}
 		return nil
 	})
 }
 
-// ServicesError reports services that do not run.
+// ServicesError reports services that are not running.
 type ServicesError struct {
 	ID     string
 	Failed []guest.ServiceState
@@ -227,9 +226,8 @@ func servicesError(id string, states []guest.ServiceState) error {
 	return &ServicesError{ID: id, Failed: failed}
 }
 
-// ApplyServices makes a running machine run the services of its boot-config.json. A
-// service that was listed before and no longer is gets disabled. A stopped machine does
-// the same at its next start.
+// ApplyServices makes a running machine run the services in its boot-config.json, and disables
+// those that were listed before. A stopped machine does the same at its next start.
 func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 	s, err := p.Bundles.Bundle(id).Settings()
 	if err != nil {

@@ -23,11 +23,11 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-const scaleRounds = 7 // of each figure
+const scaleRounds = 7 // per figure
 
-// TestBenchScale measures what commands cost beside many machines that run: real bundles
-// and supervisors, whose hypervisors are in this process. It needs STEAD_BENCH=1 and
-// bin/stead of `make build`. No figure fails it.
+// TestBenchScale measures commands on a host with many running machines: real bundles and
+// supervisors, with fake hypervisors. It needs STEAD_BENCH=1 and bin/stead from `make build`. No
+// figure makes it fail.
 func TestBenchScale(t *testing.T) {
 	if os.Getenv("STEAD_BENCH") == "" {
 		t.Skip("STEAD_BENCH is not set; make bench sets it")
@@ -47,11 +47,11 @@ func TestBenchScale(t *testing.T) {
 		fmt.Fprintf(out, "%d\t%v\t%v\t%v\t%v\t%v\t\n", n, planCPU, plan, applyCPU, apply, statusCPU)
 		h.end()
 	}
-	out.Flush() //nolint:errcheck // a Builder takes everything
+	out.Flush() //nolint:errcheck // a Builder does not fail
 	t.Logf("%d rounds; aims for 200: plan ≤ 100 ms of CPU, apply of nothing ≤ 300 ms, both growing linearly\n\n%s", scaleRounds, &text)
 }
 
-// herd is a project whose machines all run as they should.
+// herd is a project whose machines all run as declared.
 type herd struct {
 	t    *testing.T
 	dir  string
@@ -123,8 +123,8 @@ func (h *herd) end() {
 	h.all.Wait()
 }
 
-// cost is what a command takes: the least CPU, as what else the host does only adds to it,
-// and the median on the clock.
+// cost returns the CPU time of a command, as the minimum because other load only adds to it, and
+// its wall time, as the median.
 func (h *herd) cost(exe string, args ...string) (cpu, wall time.Duration) {
 	h.t.Helper()
 	var cpus, walls []time.Duration
@@ -139,7 +139,7 @@ func (h *herd) cost(exe string, args ...string) (cpu, wall time.Duration) {
 			h.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 		if args[0] != "status" && !bytes.Contains(out, []byte("No changes")) {
-			h.t.Fatalf("%s finds something to do:\n%s", strings.Join(args, " "), out)
+			h.t.Fatalf("%s plans changes:\n%s", strings.Join(args, " "), out)
 		}
 		cpus = append(cpus, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 	}

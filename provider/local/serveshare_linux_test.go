@@ -7,7 +7,7 @@ import (
 	"github.com/stead-vm/stead/provider/share"
 )
 
-// serveShare is the file server of a machine that really runs.
+// serveShare runs the file server of a real machine.
 func serveShare(args []string) error {
 	var o share.Options
 	flags := flag.NewFlagSet("serve-share", flag.ContinueOnError)

@@ -4,5 +4,5 @@ package local_test
 
 import "errors"
 
-// serveShare has no machine to serve: that of another system brings its own file server.
+// serveShare is only needed on Linux.
 func serveShare([]string) error { return errors.ErrUnsupported }

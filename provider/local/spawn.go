@@ -12,8 +12,8 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// spawnSupervisor starts the supervisor detached: in a session of its own, away from
-// the terminal, logging to the bundle. Its report comes through the pipe.
+// spawnSupervisor starts the supervisor in a session of its own, detached from the terminal and
+// logging to the bundle. Its report comes through the returned pipe.
 func (p *Provider) spawnSupervisor(b bundle.Bundle, id string) (io.ReadCloser, *exec.Cmd, error) {
 	logFile, err := os.OpenFile(b.Path(bundle.SupervisorLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -34,6 +34,6 @@ func (p *Provider) spawnSupervisor(b bundle.Bundle, id string) (io.ReadCloser, *
 	if err := cmd.Start(); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("supervisor: %w", err), r.Close())
 	}
-	go func() { _ = cmd.Wait() }() // reap it should it end before us
+	go func() { _ = cmd.Wait() }() // reap it if it ends first
 	return r, cmd, nil
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
-// silent is a provider whose machine "dev" has a supervisor that does not listen yet, and
-// the lock that this one has.
-func silent(t *testing.T) (*Provider, *flock.Flock) {
+// withSilentSupervisor returns a provider whose machine "dev" has a supervisor that does not
+// listen yet, and that supervisor's lock.
+func withSilentSupervisor(t *testing.T) (*Provider, *flock.Flock) {
 	t.Helper()
 	p := newProvider(t)
 	if err := os.Mkdir(p.Bundles.Bundle("dev").Dir, 0o700); err != nil {
@@ -33,8 +33,8 @@ func silent(t *testing.T) (*Provider, *flock.Flock) {
 	return p, alive
 }
 
-func TestStopAsksASupervisorThatListensOnlyLater(t *testing.T) {
-	p, alive := silent(t)
+func TestStopRetriesASilentSupervisor(t *testing.T) {
+	p, alive := withSilentSupervisor(t)
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
 	dir, err := host.MakeRunDir(p.Bundles.Home(), "dev")
@@ -52,15 +52,15 @@ func TestStopAsksASupervisorThatListensOnlyLater(t *testing.T) {
 		jsonhttp.Answer(w, supervisor.Status{State: supervisor.StateStopped})
 		_ = alive.Unlock()
 	})}
-	go func() { _ = server.Serve(l) }() // it ends with the test
+	go func() { _ = server.Serve(l) }() // ends with the test
 	t.Cleanup(func() { server.Close() })
 	if err := <-stopped; err != nil || !asked {
 		t.Errorf("Stop = %v, asked: %v", err, asked)
 	}
 }
 
-func TestStopIsDoneWhenTheSupervisorIsGone(t *testing.T) {
-	p, alive := silent(t)
+func TestStopEndsWithTheSupervisor(t *testing.T) {
+	p, alive := withSilentSupervisor(t)
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
 	if err := alive.Unlock(); err != nil {
@@ -71,8 +71,8 @@ func TestStopIsDoneWhenTheSupervisorIsGone(t *testing.T) {
 	}
 }
 
-func TestStopOfASupervisorThatNeverListensEndsWithItsContext(t *testing.T) {
-	p, _ := silent(t)
+func TestStopOfASilentSupervisorEndsWithItsContext(t *testing.T) {
+	p, _ := withSilentSupervisor(t)
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(enough)

@@ -12,9 +12,8 @@ import (
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
-// Supervise runs the machine until it ends or ctx does. It is the whole life of the
-// supervisor process. One report on started says that the machine is ready, or why it
-// cannot be.
+// Supervise runs the machine until it ends or ctx does. It is all that the supervisor process
+// does. It sends one report on started: that the machine is ready, or why it is not.
 func (p *Provider) Supervise(ctx context.Context, id string, started io.WriteCloser) error {
 	say := func(err error) {
 		if started != nil {
@@ -26,16 +25,16 @@ func (p *Provider) Supervise(ctx context.Context, id string, started io.WriteClo
 	if err != nil {
 		say(err)
 	}
-	say(errors.New("it was stopped before it was ready")) // the first report counts
+	say(errors.New("it was stopped before it was ready")) // only the first report counts
 	return err
 }
 
-// errAbandoned ends a supervisor whose starter was killed before the supervisor had its
-// lock. Until then a plan cannot see that the machine is about to run.
+// errAbandoned ends a supervisor if the command that started it was killed before the
+// supervisor had its lock. Until then, plans cannot see that the machine is starting.
 var errAbandoned = errors.New("the command that started this supervisor is gone")
 
-// checkStarter returns an error once the command that started this supervisor is gone. It
-// writes a newline, which alone is not a report.
+// checkStarter returns an error if the command that started this supervisor is gone. It writes
+// a newline to find out; a newline alone is not a report.
 func checkStarter(started io.Writer) error {
 	if started == nil {
 		return nil
@@ -66,7 +65,7 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 		return err
 	}
 	ctx, release, err := host.UntilLogout(ctx)
-	if err != nil { // the machine can run all the same
+	if err != nil { // not fatal
 		p.log.Warn("cannot stop the machine when you log out", "err", err)
 	}
 	defer release()
@@ -81,8 +80,7 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 	return errors.Join(err, os.RemoveAll(runDir), b.EndRun())
 }
 
-// noteServices records which services the running machine has taken, so that a plan
-// knows what is left to do.
+// noteServices records the services that the guest has applied, which later plans compare.
 func (p *Provider) noteServices(b bundle.Bundle, services []string) {
 	booted, err := b.Booted()
 	if err == nil && booted != nil {

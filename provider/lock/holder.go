@@ -12,7 +12,7 @@ import (
 	"github.com/stead-vm/stead/provider/host"
 )
 
-// Holder is the process that holds a lock, as the lock's file names it. The file alone
+// Holder is the process that holds a lock, as written in the lock's file. The file alone
 // proves nothing, because a killed process leaves its text behind; only the lock does.
 type Holder struct {
 	PID     int       `json:"pid"`
@@ -22,10 +22,10 @@ type Holder struct {
 	Doing   string    `json:"doing,omitempty"` // "creating dev"
 }
 
-// String names the holder for people: "stead apply (pid 123, since 12:01:05, creating dev)".
+// String describes the holder: "stead apply (pid 123, since 12:01:05, creating dev)".
 func (h Holder) String() string {
 	if h.PID == 0 {
-		return "another stead"
+		return "another stead process"
 	}
 	layout := time.TimeOnly
 	if time.Since(h.Since) > 12*time.Hour {
@@ -41,21 +41,21 @@ func (h Holder) String() string {
 	return h.Command + " (" + strings.Join(parts, ", ") + ")"
 }
 
-// sign writes the holder into the locked file itself: a reader that comes in between
-// finds text that is not JSON. On a full disk the holder stays unnamed, and can still
-// free room.
+// sign writes the holder to the locked file in place: a concurrent reader may find text that
+// is not JSON. If the disk is full, the lock is held without a name, so that commands that
+// free space still work.
 func (f File) sign(h Holder) {
 	if text, err := json.Marshal(h); err == nil {
 		_ = os.WriteFile(f.Path, append(text, '\n'), 0o600)
 	}
 }
 
-// erase removes the holder's name. Text that cannot be removed proves as little as that
-// of a killed process.
+// erase removes the holder's name. Text that cannot be removed does no harm, as after a killed
+// process.
 func (f File) erase() { _ = os.Truncate(f.Path, 0) }
 
-// holder reads the name of the process that holds the lock. The name of a dead process is
-// not the holder's, which has not written its own yet.
+// holder reads the name of the process that holds the lock. If the named process is dead, the
+// holder has not written its name yet.
 func (f File) holder() Holder {
 	text, err := os.ReadFile(f.Path)
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package lock lets one process at a time change a thing, and names the process that
-// others wait for.
+// Package lock provides locks between processes. A lock names its holder, so that waiting
+// commands can show what they wait for.
 //
-// The kernel frees the lock of a dead process, so a lock file needs no clean-up and its
+// The kernel releases the lock of a dead process, so lock files need no cleanup, and their
 // text proves nothing: only the lock does.
 package lock
 
@@ -19,13 +19,12 @@ import (
 	"github.com/stead-vm/stead/provider/host"
 )
 
-// NoWait is the [Locker.Timeout] that makes a held lock an error at once.
+// NoWait is the [Locker.Timeout] that fails at once if the lock is held.
 const NoWait time.Duration = -1
 
 const (
-	// grace is how long a lock may take before it counts as held: a process that only
-	// looks, or sweeps, holds it for a moment, and one that has just taken it has yet to
-	// write its name.
+	// grace is how long to try before a lock counts as held: a process that only checks the
+	// lock holds it for a moment, and a new holder still has to write its name.
 	grace = 100 * time.Millisecond
 	poll  = 5 * time.Millisecond
 )
@@ -53,28 +52,28 @@ func (e *HeldError) Remedy() string {
 	return "run the command again when that one has ended, or wait for it with --lock-timeout 5m"
 }
 
-// File is a file that one process at a time locks.
+// File is a lock file.
 type File struct {
 	Path string
-	What string // begins a [HeldError]: "machine dev is being changed"
+	What string // the start of a [HeldError]: "machine dev is being changed"
 }
 
 func (f File) flock() *flock.Flock { return flock.New(f.Path, flock.SetPermissions(0o600)) }
 
-// Locker takes locks on behalf of one command.
+// Locker acquires locks for one command.
 type Locker struct {
-	Command string        // shown to those who wait, such as "stead apply"; default: "stead"
+	Command string        // shown to commands that wait, such as "stead apply"; default: "stead"
 	Timeout time.Duration // how long to wait for another command; 0: without limit
 	Log     *slog.Logger  // required
 }
 
-// Acquire locks f. It waits for another holder until ctx or the timeout ends, and warns
-// once whom it waits for. doing says what the lock is taken for: "creating dev".
+// Acquire locks f. It waits for another holder until ctx ends or the timeout passes, and logs
+// once which command it waits for. doing says what the lock is for: "creating dev".
 func (l *Locker) Acquire(ctx context.Context, f File, doing string) (unlock func(), err error) {
 	return l.acquire(ctx, f, doing, l.Timeout)
 }
 
-// AcquireNow locks f, or fails when another process holds it.
+// AcquireNow locks f, or fails if another process holds it.
 func (l *Locker) AcquireNow(ctx context.Context, f File) (unlock func(), err error) {
 	return l.acquire(ctx, f, "", NoWait)
 }
@@ -114,14 +113,14 @@ func (l *Locker) wait(ctx context.Context, f File, fl *flock.Flock, limit time.D
 	return nil
 }
 
-// TimeoutError reports a wait that lasted as long as [Locker.Timeout] allows.
+// TimeoutError reports a wait that exceeded [Locker.Timeout].
 type TimeoutError struct{ After time.Duration }
 
 func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("timed out after %s waiting for the lock", e.After)
 }
 
-// await tries to lock until ctx or the time ends; 0 means no limit.
+// await tries to lock until ctx ends or the timeout passes; 0 means no timeout.
 func await(ctx context.Context, fl *flock.Flock, limit time.Duration) (ok bool, err error) {
 	errLimit := errors.New("limit reached")
 	if limit > 0 {
@@ -174,9 +173,9 @@ func (f File) Held() (bool, error) {
 	return true, nil
 }
 
-// Keep locks f for as long as this process lives or until unlock, without a name. Whoever
-// asks whether f is held locks it for a moment, which is long where that process does not
-// get to run: Keep waits until ctx ends.
+// Keep locks f, without a name, until unlock or the end of this process. It waits until ctx
+// ends, because a process that checks whether f is held locks it for a moment, which can be
+// long on a busy host.
 func (f File) Keep(ctx context.Context) (unlock func(), err error) {
 	fl := f.flock()
 	if _, err := fl.TryLockContext(ctx, 2*poll); err != nil {

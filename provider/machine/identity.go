@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Identity tells a machine from another one that has, or had, its name. A machine whose
+// Identity distinguishes a machine from others that have or had its name. A machine whose
 // record cannot be read has the zero Identity.
 type Identity struct {
 	Owner   Owner
@@ -13,7 +13,7 @@ type Identity struct {
 	Created time.Time
 }
 
-// Identity returns what tells m from other machines of its name.
+// Identity returns the identity of m.
 func (m *Machine) Identity() *Identity {
 	return &Identity{Owner: m.Owner, Digest: m.Digest, Created: m.Created}
 }
@@ -34,13 +34,13 @@ func (e *ChangedError) Error() string {
 	return fmt.Sprintf("machine %q %s since the plan was made", e.ID, e.What)
 }
 
-// Remedy says how to go on.
+// Remedy says what to do.
 func (e *ChangedError) Remedy() string {
 	return "nothing was changed: run the command again to make a new plan"
 }
 
-// Expect compares the machine that has the name now with the one that the caller means.
-// It returns a [*ChangedError] unless they are the same.
+// Expect compares i with is, the identity of the machine that has the name id now. It returns
+// a [*ChangedError] unless they are equal.
 func (i *Identity) Expect(id string, is *Identity) error {
 	switch {
 	case is.Equal(i):

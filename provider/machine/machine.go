@@ -1,6 +1,6 @@
-// Package machine holds the values that describe a machine: what a project wants
-// ([Spec]), what a provider found ([Machine]), and how the two are told apart. It is all
-// that the engine and every provider say to each other, and it does no I/O.
+// Package machine defines the values that describe a machine: what a project wants ([Spec]) and
+// what a provider found ([Machine]). The engine and providers exchange only these values. The
+// package does no I/O.
 package machine
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/stead-vm/stead/provider/size"
 )
 
-// HomeMount says how the host's home folder appears in a machine.
+// HomeMount says how a machine mounts the host's home directory.
 type HomeMount string
 
 // Values of HomeMount, as boot-config.json spells them.
@@ -28,8 +28,8 @@ const (
 	MinDisk   = 64 * size.MiB // a journal and some files
 )
 
-// Settings is what boot-config.json holds: all that may change during a machine's
-// life. A machine boots with them; only Services apply while it runs.
+// Settings are the contents of boot-config.json: everything about a machine that can change.
+// They apply when the machine boots; only Services can be applied while it runs.
 type Settings struct {
 	CPUs           int
 	Memory         int64  // bytes
@@ -40,7 +40,7 @@ type Settings struct {
 	Services       []string // enabled and started by the image's init, in this order
 }
 
-// Check reports every setting that no machine can have.
+// Check returns an error for each invalid setting.
 func (s Settings) Check() error {
 	var errs []error
 	if s.CPUs < 1 {
@@ -71,13 +71,13 @@ type Spec struct {
 	ID       string // matches [ValidID]
 	Image    string // the reference as written
 	Digest   string // what the reference means now: "sha256:…" of the image's manifest for this platform; empty: not built yet
-	Build    *Build // how the image is built; nil: it is not, or that is unknown
+	Build    *Build // how the image is built; nil: not built from sources, or unknown
 	Platform platform.Platform
 	User     User
 	Owner    Owner
 	Settings
 
-	PreventDestroy bool // its disk must not be lost by a plan
+	PreventDestroy bool // plans must not lose its disk
 }
 
 // Baseline is how a project's last apply left a machine.
@@ -89,21 +89,21 @@ type Baseline struct {
 
 // Build is how a project's image is built from sources.
 type Build struct {
-	Context    string // absolute path of the folder
+	Context    string // absolute path of the directory
 	Dockerfile string // absolute path; empty: the one in Context
 	Target     string // the stage to build; empty: the last one
 	Args       map[string]string
 }
 
-// State is what a machine does at the moment.
+// State is the current state of a machine.
 type State uint8
 
 // States of a machine.
 const (
-	Absent  State = iota // nothing on this host; the zero value
-	Stopped              // disk exists, no process
-	Booting              // a supervisor works on it, the agent has not answered yet
-	Running              // the agent answered
+	Absent  State = iota // not on this host; the zero value
+	Stopped              // exists, without a process
+	Booting              // a supervisor runs, but the agent has not answered yet
+	Running              // the agent has answered
 	Broken               // its files cannot be read; Machine.Problem says why
 	numStates
 )
@@ -115,17 +115,17 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
 
-// Machine is a machine as it was found.
+// Machine is the state of a machine on a host.
 type Machine struct {
 	Spec
 	State     State
-	Problem   string    // when Broken: what is wrong with it
-	Booted    *Settings // what it runs with; nil unless Booting or Running
+	Problem   string    // for Broken: why
+	Booted    *Settings // the settings it was booted with; nil unless Booting or Running
 	Created   time.Time
-	OwnerGone bool      // the owner's file is not there any more
+	OwnerGone bool      // the owner's file does not exist any more
 	Started   time.Time // zero unless Booting or Running
 	Address   string    // IP, empty unless known
-	DiskSize  int64     // bytes of the disk as it is; Disk may be more until the next start; 0: unknown
-	DiskUsed  int64     // bytes that the disk really occupies on the host
-	Default   bool      // commands without a name mean this one
+	DiskSize  int64     // bytes; current size of the disk, which may be less than Disk until the next start; 0: unknown
+	DiskUsed  int64     // bytes that the disk occupies on the host
+	Default   bool      // commands without a machine name use this machine
 }

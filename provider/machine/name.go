@@ -59,7 +59,7 @@ func (e *ExistsError) Remedy() string {
 	return fmt.Sprintf(`choose another name, or remove it and its disk with "stead rm %s"`, e.ID)
 }
 
-// RunningError reports a machine that must be stopped for what is asked.
+// RunningError reports a machine that must be stopped first.
 type RunningError struct{ ID string }
 
 func (e *RunningError) Error() string { return fmt.Sprintf("machine %q is running", e.ID) }
@@ -77,7 +77,7 @@ func (e *OwnedError) Error() string {
 	return fmt.Sprintf("machine %q belongs to project %q (%s)", e.ID, e.Owner.Project, e.Owner.File)
 }
 
-// Remedy says how to take it all the same.
+// Remedy says how to take the machine anyway.
 func (e *OwnedError) Remedy() string {
 	return fmt.Sprintf(`if that project no longer needs it, remove it from its file and run "stead adopt --force %s"`, e.ID)
 }

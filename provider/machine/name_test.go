@@ -16,7 +16,7 @@ func TestNameForAnImage(t *testing.T) {
 		}
 	}
 	if got, err := NameFor("…"); err == nil {
-		t.Errorf("NameFor of nothing usable gave %q", got)
+		t.Errorf("NameFor(…) = %q, want an error", got)
 	}
 }
 

@@ -17,7 +17,7 @@ func (e *UnknownImageError) Error() string {
 	return fmt.Sprintf("cannot read machine %q, so its image is unknown: no image was removed", e.ID)
 }
 
-// Remedy says how to mend the machine.
+// Remedy says how to repair the machine.
 func (e *UnknownImageError) Remedy() string {
 	return fmt.Sprintf(`repair it with "stead apply", or remove it with "stead rm %s"`, e.ID)
 }
@@ -42,14 +42,14 @@ func (m *Meter) unused(entries []image.Entry) ([]image.Entry, error) {
 	return slices.DeleteFunc(entries, func(e image.Entry) bool { return len(made[e.Digest]) > 0 }), nil
 }
 
-// PruneOptions says what Prune frees besides what nothing needs.
+// PruneOptions say what [Meter.Prune] frees besides unneeded files.
 type PruneOptions struct {
-	Images []image.Entry // remove these too, unless a machine was made from one meanwhile
+	Images []image.Entry // remove these too, unless a machine was created from one since
 	Disks  bool          // remove all cached disks
-	DryRun bool          // change nothing, report what would be removed
+	DryRun bool          // only report what would be removed
 }
 
-// Prune frees what nothing needs: in the store of images, and directories of machines that
+// Prune removes unneeded files: those in the image store, and directories of machines that
 // killed commands left half-made or half-removed. It never touches a machine's disk.
 func (m *Meter) Prune(ctx context.Context, o PruneOptions) (image.PruneResult, error) {
 	approved := map[string]bool{}

@@ -1,5 +1,4 @@
-// Package usage measures what a state directory takes on the host, and frees what nothing
-// needs.
+// Package usage measures the disk usage of a state directory, and removes unneeded files.
 package usage
 
 import (
@@ -13,7 +12,7 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Kinds of what a state folder holds.
+// Kinds of groups.
 const (
 	Images   = "images"   // blobs of images, and parts of interrupted pulls
 	Disks    = "disks"    // disks of images, from which those of machines are cloned
@@ -23,25 +22,24 @@ const (
 	Other    = "other"    // settings, locks, leftovers of killed commands
 )
 
-// Report is what a state directory takes on this host. Every file is in one of the groups,
-// so that their sum is all.
+// Report is the disk usage of a state directory. Every file is in exactly one group.
 type Report struct {
 	Home     string
 	Groups   []Group
-	Unneeded int64 // real bytes that nothing needs: what Prune frees without being told more
+	Unneeded int64 // bytes on disk of unneeded files, which Prune removes by default
 }
 
-// Group is what one kind of thing takes. Layers that images share count once in
-// its Space.
+// Group is the disk usage of one kind of files. Layers that images share count once in its
+// Space.
 type Group struct {
 	Kind  string
-	Count int // of things; parts of files and leftovers are none
+	Count int // of images, disks and so on; partial files and leftovers do not count
 	space.Space
-	Reclaimable int64 // real bytes that Prune can free at most
+	Reclaimable int64 // bytes on disk that Prune can free at most
 	Items       []Item
 }
 
-// Item is what one thing takes.
+// Item is the disk usage of one image, disk, machine or the like.
 type Item struct {
 	Name  string
 	Owner string   // a machine's project
@@ -63,8 +61,8 @@ type Meter struct {
 	Kernels []string // directories of kernels
 }
 
-// Measure looks at every file of the state directory. Where other commands work, the
-// result is a moment old at once.
+// Measure reads the sizes of all files of the state directory. Other commands may change it
+// meanwhile.
 func (m *Meter) Measure(ctx context.Context) (Report, error) {
 	images, disks, unneeded, err := m.images(ctx)
 	if err != nil {
@@ -162,8 +160,8 @@ func (m *Meter) machines() (machines, logs Group, err error) {
 	return machines, logs, nil
 }
 
-// filesIn lists the files of a folder whose name ends so, but for hidden ones, which are
-// locks and the like. A folder that is not there, or not any more, has none.
+// filesIn returns the files of a directory whose names have the suffix, except hidden files,
+// such as locks. It returns none if the directory does not exist.
 func filesIn(dir, suffix string) []Item {
 	entries, _ := os.ReadDir(dir)
 	var items []Item

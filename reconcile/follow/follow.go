@@ -1,9 +1,9 @@
-// Package follow tells that files have changed, so that nobody has to ask.
+// Package follow reports that files have changed.
 //
 // It is level-based like the engine that it serves: it says "look again" and not what
-// happened, so that lost, repeated and merged events are harmless. Systems tell of changes
-// in folders that they have at hand. Where they cannot (a folder of another host, more
-// folders than the system can watch) files are looked at in intervals instead.
+// happened, so lost, repeated and merged events are harmless. It uses the system's
+// notifications (inotify, kqueue). Where these do not work, such as on remote file systems
+// or beyond the limit on watches, it checks the files at intervals instead.
 package follow
 
 import (
@@ -19,25 +19,25 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// DefaultInterval is how often files are looked at where nobody tells of changes.
+// DefaultInterval is how often files are checked where the system does not report changes.
 const DefaultInterval = time.Second
 
-const pollWarning = "changes of files are looked for in intervals, as the system does not tell of all"
+const pollWarning = "checking files at intervals: the system does not report every change"
 
 // Path is something to follow.
 type Path struct {
-	Name string // absolute path of a file or folder; it need not exist
-	Tree bool   // of a folder: all that is beneath counts, links not followed
+	Name string // absolute path of a file or directory; it need not exist
+	Tree bool   // for a directory: follow everything in it, but no symbolic links
 
-	// Skip tells of something beneath a tree, by its path relative to Name, that it does
-	// not count; a folder that does not count is not entered. Default: all counts.
-	Skip func(rel string, folder bool) bool
+	// Skip reports whether to ignore an entry of a tree, by its path relative to Name. The
+	// contents of an ignored directory are ignored too. Default: ignore nothing.
+	Skip func(rel string, dir bool) bool
 }
 
-// Options for New.
+// Options configure [New].
 type Options struct {
-	Changed  func()        // required: something has changed; it must not block
-	Poll     bool          // look at intervals, also where the system would tell
+	Changed  func()        // required; called after a change; must not block
+	Poll     bool          // check at intervals even where the system reports changes
 	Interval time.Duration // default: DefaultInterval
 	Log      *slog.Logger  // default: discard
 }
@@ -49,17 +49,17 @@ type Follower struct {
 	ended  sync.WaitGroup
 
 	mu      sync.Mutex
-	watcher *fsnotify.Watcher // nil: files are looked at in intervals
+	watcher *fsnotify.Watcher // nil: files are checked at intervals
 	paths   []Path
-	seen    *sight
-	took    time.Duration // the last look
+	seen    *snapshot     // the last one
+	took    time.Duration // for the last look
 }
 
-// New starts to follow nothing.
+// New returns a Follower that follows nothing yet.
 func New(o Options) *Follower {
 	o.Interval = cmp.Or(o.Interval, DefaultInterval)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	f := &Follower{o: o, closed: make(chan struct{}), seen: newSight(nil)}
+	f := &Follower{o: o, closed: make(chan struct{}), seen: newSnapshot(nil)}
 	var events chan fsnotify.Event
 	var errs chan error
 	if !o.Poll {
@@ -67,14 +67,14 @@ func New(o Options) *Follower {
 		if err == nil {
 			f.watcher, events, errs = w, w.Events, w.Errors
 		} else {
-			f.o.Log.Warn(pollWarning, "reason", err)
+			f.o.Log.Warn(pollWarning, "err", err)
 		}
 	}
 	f.ended.Go(func() { f.run(events, errs) })
 	return f
 }
 
-// Close returns when Changed is not called any more.
+// Close stops the Follower. Changed is not called after it returns.
 func (f *Follower) Close() error {
 	close(f.closed)
 	f.ended.Wait()
@@ -86,8 +86,8 @@ func (f *Follower) Close() error {
 	return f.watcher.Close()
 }
 
-// Follow replaces what is followed. Whoever reads the files after it has returned misses
-// no change: a later one is told.
+// Follow replaces the followed paths. Every change after it returns is reported, so a caller
+// that reads the files only then misses none.
 func (f *Follower) Follow(paths ...Path) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,23 +95,23 @@ func (f *Follower) Follow(paths ...Path) {
 	f.look()
 }
 
-// mostLooks bounds the looks of one Follow, should somebody move folders around all the time.
+// mostLooks limits the looks of one Follow while directories keep being moved.
 const mostLooks = 5
 
-// look brings what is watched and what was seen up to date.
+// look updates the watches and the snapshot.
 func (f *Follower) look() {
 	began := time.Now()
 	for again, n := true, 0; again && n < mostLooks; n++ {
-		telling := f.watcher != nil
-		now := newSight(f.enter)
-		now.look(f.paths, !telling)
+		notified := f.watcher != nil
+		now := newSnapshot(f.watchDir)
+		now.addAll(f.paths, !notified)
 		before := f.seen
 		f.seen = now
-		// What changed in a folder before it was watched shows only to another look.
-		again = telling && (f.watcher == nil || now.entered(before))
-		for dir := range before.folders {
-			if f.watcher != nil && !now.folders[dir] {
-				_ = f.watcher.Remove(dir) // it may be gone, and its watch with it
+		// Only another look shows what changed in a directory before it was watched.
+		again = notified && (f.watcher == nil || now.hasNewDir(before))
+		for dir := range before.dirs {
+			if f.watcher != nil && !now.dirs[dir] {
+				_ = f.watcher.Remove(dir) // fails if the directory, and so its watch, is gone
 			}
 		}
 		again = again || f.missing()
@@ -119,8 +119,8 @@ func (f *Follower) look() {
 	f.took = time.Since(began)
 }
 
-// missing tells whether a folder is not watched that is there: a system that had it under
-// another name goes on telling of it under that one, until that one is given up.
+// missing reports whether an existing directory is not watched. inotify keeps one watch for a
+// renamed directory, under its old name, until that watch is removed.
 func (f *Follower) missing() bool {
 	if f.watcher == nil {
 		return false
@@ -129,7 +129,7 @@ func (f *Follower) missing() bool {
 	for _, dir := range f.watcher.WatchList() {
 		watched[dir] = true
 	}
-	for dir, there := range f.seen.folders {
+	for dir, there := range f.seen.dirs {
 		if there && !watched[dir] {
 			return true
 		}
@@ -137,14 +137,14 @@ func (f *Follower) missing() bool {
 	return false
 }
 
-// enter has the system tell of changes in a folder, and tells whether it does. Doing it
-// again is right: another folder may have come in its place.
-func (f *Follower) enter(dir string) bool {
+// watchDir watches a directory, and reports whether the system reports its changes. It is
+// called again for a known directory, because another one may have taken its place.
+func (f *Follower) watchDir(dir string) bool {
 	if f.watcher == nil {
 		return false
 	}
-	if _, known := f.seen.folders[dir]; !known && remote(dir) {
-		f.poll("a file system on which others make changes", dir)
+	if _, known := f.seen.dirs[dir]; !known && remote(dir) {
+		f.poll("other hosts may change this file system", dir)
 		return false
 	}
 	err := f.watcher.Add(dir)
@@ -152,21 +152,21 @@ func (f *Follower) enter(dir string) bool {
 	case err == nil:
 		return true
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOTDIR):
-		// What cannot be read now shows in the folder above once it can.
+		// Once it can be read, an event in the parent directory shows it.
 	default:
 		f.poll(err.Error(), dir)
 	}
 	return false
 }
 
-// poll gives up being told of changes.
+// poll switches from notifications to checks at intervals.
 func (f *Follower) poll(why, dir string) {
 	f.o.Log.Warn(pollWarning, "dir", dir, "reason", why)
-	_ = f.watcher.Close() // nothing of it is needed any more
+	_ = f.watcher.Close() // nothing is lost with it
 	f.watcher = nil
 }
 
-// run waits for news.
+// run waits for events and checks, and reports changes.
 func (f *Follower) run(events <-chan fsnotify.Event, errs <-chan error) {
 	interval := time.NewTimer(f.o.Interval)
 	defer interval.Stop()
@@ -195,38 +195,39 @@ func (f *Follower) run(events <-chan fsnotify.Event, errs <-chan error) {
 	}
 }
 
-// pause is the time between two looks, of which a slow one must not be all that is done.
+// pause returns the time between two checks. It grows with the time that a check takes, to
+// bound the share of time spent checking.
 func (f *Follower) pause() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return max(f.o.Interval, 20*f.took)
 }
 
-// event tells whether what the system tells counts.
+// event reports whether an event is about a followed path.
 func (f *Follower) event(e fsnotify.Event) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if e.Name == "" || !f.seen.counts(e.Name) {
 		return false
 	}
-	f.seen.restamp(e.Name) // or the next check would tell of it again
+	f.seen.restamp(e.Name) // or the next check would report it again
 	if e.Has(fsnotify.Create) {
-		f.seen.grow(e.Name)
+		f.seen.addCreated(e.Name)
 	}
 	return true
 }
 
-// check looks whether something differs from what was seen. Where the system tells of
-// changes these are the followed names alone, because a folder above may have another
-// name by now, of which nobody tells.
+// check compares the files with the snapshot and reports whether they differ. Where the
+// system reports changes, it compares only the followed names: a renamed parent directory
+// causes no event.
 func (f *Follower) check() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	began := time.Now()
 	polls := f.watcher == nil
-	now := newSight(func(string) bool { return false })
+	now := newSnapshot(func(string) bool { return false })
 	for _, p := range f.paths {
-		now.lead(p, polls, polls)
+		now.add(p, polls, polls)
 	}
 	changed := !maps.Equal(now.names, f.seen.names) || polls && !maps.Equal(now.files, f.seen.files)
 	f.seen.names = now.names

@@ -14,12 +14,12 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// inNamespace is set in the process that may have no more than some watches.
+// inNamespace is set in the process with a limit on watches.
 const inNamespace = "STEAD_TEST_FEW_WATCHES"
 
-// TestFollowerGoesOnWithoutRoomForMoreWatches runs itself in a user namespace, where
-// nobody else's watches are limited.
-func TestFollowerGoesOnWithoutRoomForMoreWatches(t *testing.T) {
+// TestFollowerBeyondTheLimitOnWatches runs itself in a user namespace, so that the limit does
+// not affect other processes.
+func TestFollowerBeyondTheLimitOnWatches(t *testing.T) {
 	if os.Getenv(inNamespace) == "" {
 		cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
 		cmd.Env = append(os.Environ(), inNamespace+"=1")
@@ -31,7 +31,7 @@ func TestFollowerGoesOnWithoutRoomForMoreWatches(t *testing.T) {
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Start(); err != nil {
-			t.Skipf("no user namespaces here: %v; CI runs this as root too, who may make them", err)
+			t.Skipf("no user namespaces here: %v; CI also runs this as root, who can create them", err)
 		}
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%v\n%s", err, &out)
@@ -50,15 +50,15 @@ func TestFollowerGoesOnWithoutRoomForMoreWatches(t *testing.T) {
 	paths := []Path{{Name: f.path("context"), Tree: true}}
 	f.settle(paths)
 	if f.watcher != nil {
-		t.Error("ten folders are watched")
+		t.Error("ten directories are watched with a limit of five watches")
 	}
 	f.do("write context/9/file")
-	f.tells("a file", paths)
+	f.expect("a file", paths)
 }
 
-func TestFollowerSeesWhatOthersChangeOnANetworkFileSystem(t *testing.T) {
+func TestFollowerPollsNetworkFileSystems(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("file systems are mounted by root alone; CI runs this as root too")
+		t.Skip("needs root to mount a file system; CI also runs this as root")
 	}
 	f := follow(t, false)
 	f.do("mkdir there")
@@ -73,7 +73,7 @@ func TestFollowerSeesWhatOthersChangeOnANetworkFileSystem(t *testing.T) {
 		AttrTimeout: &moment, EntryTimeout: &moment, MountOptions: fuse.MountOptions{DirectMountStrict: true},
 	})
 	if err != nil {
-		t.Skipf("no FUSE here: %v; CI's hosts have /dev/fuse", err)
+		t.Skipf("no FUSE: %v; CI's hosts have /dev/fuse", err)
 	}
 	t.Cleanup(func() {
 		if err := server.Unmount(); err != nil {
@@ -83,5 +83,5 @@ func TestFollowerSeesWhatOthersChangeOnANetworkFileSystem(t *testing.T) {
 	paths := []Path{{Name: f.path("here/file")}}
 	f.settle(paths)
 	f.do("write there/file")
-	f.tells("a file that somebody else has written", paths)
+	f.expect("a file written on the other side", paths)
 }

@@ -2,8 +2,8 @@ package follow
 
 import "golang.org/x/sys/unix"
 
-// remote tells whether a folder is on a file system on which a change may come from
-// somewhere else than this kernel, which then does not know of it (inotify(7)).
+// remote reports whether a directory is on a file system that others than this kernel can
+// change. inotify(7) does not report such changes.
 func remote(dir string) bool {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {

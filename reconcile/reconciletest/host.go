@@ -1,5 +1,5 @@
-// Package reconciletest is a host in memory, so that the engine and the commands
-// above it can be tested with a provider that behaves and not with canned answers.
+// Package reconciletest provides an in-memory host, so that tests of the engine and of the
+// commands use a provider with realistic behaviour instead of canned answers.
 package reconciletest
 
 import (
@@ -12,11 +12,10 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// Host keeps machines in memory the way a provider must: it implements
-// reconcile.Provider and refuses what a real host would refuse. It is safe for
-// concurrent use.
+// Host keeps machines in memory. It implements reconcile.Provider and refuses what a real
+// host would refuse. It is safe for concurrent use.
 type Host struct {
-	// Fail, when set, is asked before each call and may refuse it. op is the
+	// Fail, if set, is called before each call and may return an error for it. op is the
 	// method's name.
 	Fail func(op, id string) error
 
@@ -35,7 +34,7 @@ func New(machines ...machine.Machine) *Host {
 	return h
 }
 
-// Machines are the machines of the host, sorted by ID.
+// Machines returns the machines of the host, sorted by ID.
 func (h *Host) Machines() []machine.Machine {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,15 +45,14 @@ func (h *Host) Machines() []machine.Machine {
 	return list
 }
 
-// Applied is what was noted of the machines of an owner.
+// Applied returns what Note recorded, by ID.
 func (h *Host) Applied() map[string]machine.Baseline {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.applied)
 }
 
-// Calls are the calls so far that can change something, such as "start dev", in
-// their order.
+// Calls returns the calls so far that can change something, such as "start dev", in order.
 func (h *Host) Calls() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -70,7 +68,7 @@ func (h *Host) Check(_ context.Context, s machine.Spec) error {
 func (h *Host) Create(ctx context.Context, s machine.Spec) error {
 	return h.change(ctx, "create", s.ID, func(m *machine.Machine, there bool) error {
 		if there {
-			return fmt.Errorf("machine %q exists already", s.ID)
+			return fmt.Errorf("machine %q already exists", s.ID)
 		}
 		*m = machine.Machine{Spec: s, State: machine.Stopped}
 		return nil
@@ -92,7 +90,8 @@ func (h *Host) Configure(ctx context.Context, s machine.Spec, expect *machine.Id
 	})
 }
 
-// diskSize is how large the disk is, whatever the files wish until the next start.
+// diskSize returns the current size of the disk. The size in the files may be larger until the
+// next start.
 func diskSize(m *machine.Machine) int64 {
 	switch {
 	case m.Booted != nil:
@@ -103,11 +102,11 @@ func diskSize(m *machine.Machine) int64 {
 	return m.Disk
 }
 
-// ApplyServices makes the files' services the running ones.
+// ApplyServices applies the services in the files to the running machine.
 func (h *Host) ApplyServices(ctx context.Context, id string) error {
 	return h.change(ctx, "services", id, func(m *machine.Machine, _ bool) error {
 		if m.State != machine.Running {
-			return fmt.Errorf("machine %q does not run", id)
+			return fmt.Errorf("machine %q is not running", id)
 		}
 		booted := *m.Booted
 		booted.Services = m.Services
@@ -116,7 +115,7 @@ func (h *Host) ApplyServices(ctx context.Context, id string) error {
 	})
 }
 
-// Start makes a machine run with its files.
+// Start starts a machine with the settings in its files.
 func (h *Host) Start(ctx context.Context, id string) error {
 	return h.change(ctx, "start", id, func(m *machine.Machine, there bool) error {
 		if !there || m.State == machine.Broken {
@@ -131,7 +130,7 @@ func (h *Host) Start(ctx context.Context, id string) error {
 	})
 }
 
-// Stop makes a machine not run.
+// Stop stops a machine.
 func (h *Host) Stop(ctx context.Context, id string) error {
 	return h.change(ctx, "stop", id, func(m *machine.Machine, there bool) error {
 		if !there {
@@ -146,7 +145,7 @@ func (h *Host) Stop(ctx context.Context, id string) error {
 	})
 }
 
-// Replace makes a machine anew.
+// Replace creates a machine again.
 func (h *Host) Replace(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
 	return h.changeExpected(ctx, "replace", s.ID, expect, func(m *machine.Machine, there bool) error {
 		if !there {
@@ -157,7 +156,7 @@ func (h *Host) Replace(ctx context.Context, s machine.Spec, expect *machine.Iden
 	})
 }
 
-// Repair makes a broken machine whole, with the disk it has.
+// Repair repairs a broken machine and keeps its disk.
 func (h *Host) Repair(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
 	return h.changeExpected(ctx, "repair", s.ID, expect, func(m *machine.Machine, _ bool) error {
 		if m.State != machine.Broken {
@@ -182,12 +181,12 @@ func (h *Host) Move(ctx context.Context, from, to string, expect *machine.Identi
 		_, taken := h.machines[to]
 		switch {
 		case taken && !there:
-			return nil // it has moved already
+			return nil // already moved
 		case taken || !there:
-			return fmt.Errorf("machine %q cannot become %q", from, to)
+			return fmt.Errorf("cannot rename machine %q to %q", from, to)
 		}
 		if m.State != machine.Stopped && m.State != machine.Broken {
-			return fmt.Errorf("machine %q runs", from)
+			return fmt.Errorf("machine %q is running", from)
 		}
 		moved := *m
 		moved.ID = to
@@ -197,7 +196,7 @@ func (h *Host) Move(ctx context.Context, from, to string, expect *machine.Identi
 	})
 }
 
-// Note remembers how a machine was left.
+// Note records how an apply left a machine.
 func (h *Host) Note(_ context.Context, id string, s *machine.Spec, stopped bool) error {
 	if err := h.refusal("note", id); err != nil {
 		return err
@@ -212,7 +211,7 @@ func (h *Host) Note(_ context.Context, id string, s *machine.Spec, stopped bool)
 	return nil
 }
 
-// changeExpected is change for the machine that a plan was made for.
+// changeExpected is change, but only for the machine that a plan was made for.
 func (h *Host) changeExpected(
 	ctx context.Context, op, id string, expect *machine.Identity, f func(m *machine.Machine, there bool) error,
 ) error {
@@ -224,7 +223,7 @@ func (h *Host) changeExpected(
 	})
 }
 
-// change records a call and lets it change a machine, unless it is refused.
+// change records a call and, unless Fail refuses it, calls f to change the machine.
 func (h *Host) change(ctx context.Context, op, id string, f func(m *machine.Machine, there bool) error) error {
 	if err := context.Cause(ctx); err != nil {
 		return err

@@ -15,31 +15,31 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// View shows what is planned and done. Its methods are called by several goroutines.
+// View shows plans and progress. Its methods are called by several goroutines.
 type View interface {
-	// Plan shows what would change.
+	// Plan shows a plan.
 	Plan(p reconcile.Plan)
-	// Event and Progress show what happens.
+	// Event and Progress show the progress of an apply.
 	Event(e reconcile.Event)
 	Progress(id string) transfer.Progress
-	// Interrupted says that the running steps are being ended.
+	// Interrupted shows that the running steps are being finished or undone.
 	Interrupted()
-	// Warn shows a line that a user should know of.
+	// Warn shows a warning.
 	Warn(text string)
-	// Outcome says what was done, what was not, and how to go on. It does not print err.
+	// Outcome shows what was done, what was not, and how to continue. It does not show err.
 	Outcome(p reconcile.Plan, did reconcile.Outcome, err error)
 }
 
 // ApplyOptions say how a plan is applied.
 type ApplyOptions struct {
 	View        View // required
-	Parallelism int  // machines that are worked on at the same time; default: the engine's
-	// Approve asks whether to apply the plan, and returns an error when the answer is no.
-	// nil: the plan is approved.
+	Parallelism int  // machines to change at the same time; default: the engine's
+	// Approve asks whether to apply the plan, and returns an error if the answer is no. If it
+	// is nil, the plan is approved.
 	Approve func(ctx context.Context, p reconcile.Plan) error
 }
 
-// Apply shows the plan, asks, and makes it true.
+// Apply shows the plan, asks for approval, and carries it out.
 func (pr *Project) Apply(ctx context.Context, plan reconcile.Plan, o ApplyOptions) error {
 	o.View.Plan(plan)
 	if !plan.Empty() && o.Approve != nil {
@@ -53,7 +53,7 @@ func (pr *Project) Apply(ctx context.Context, plan reconcile.Plan, o ApplyOption
 	return pr.CarryOut(ctx, plan, o)
 }
 
-// CarryOut makes an approved plan true. A plan without changes only writes notes.
+// CarryOut applies an approved plan. A plan without changes only records the state of machines.
 func (pr *Project) CarryOut(ctx context.Context, plan reconcile.Plan, o ApplyOptions) error {
 	defer context.AfterFunc(ctx, o.View.Interrupted)()
 	var did reconcile.Outcome
@@ -68,9 +68,9 @@ func (pr *Project) CarryOut(ctx context.Context, plan reconcile.Plan, o ApplyOpt
 	return err
 }
 
-// ApplyFirst is Apply for commands that may create a host's first machines. These are
-// created side by side; of those that exist then, the first in the file becomes the
-// default. order are the machines as they stand in the file.
+// ApplyFirst is Apply for commands that may create a host's first machines. Machines are
+// created in parallel; afterwards, the first existing one in order becomes the default. order
+// lists the machines in the order of the file.
 func (pr *Project) ApplyFirst(ctx context.Context, plan reconcile.Plan, order []string, o ApplyOptions) error {
 	before, err := pr.host.Default()
 	if err != nil {
@@ -83,7 +83,7 @@ func (pr *Project) ApplyFirst(ctx context.Context, plan reconcile.Plan, order []
 	return errors.Join(err, pr.chooseDefault(context.WithoutCancel(ctx), order))
 }
 
-// chooseDefault makes the first machine that exists the default.
+// chooseDefault makes the first existing machine in order the default.
 func (pr *Project) chooseDefault(ctx context.Context, order []string) error {
 	found, err := pr.host.Machines(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ func (pr *Project) chooseDefault(ctx context.Context, order []string) error {
 	return nil
 }
 
-// warnOfSpeed warns once of what makes the machines that the plan boots slow.
+// warnOfSpeed shows one warning if machines that the plan boots are slow on this host.
 func (pr *Project) warnOfSpeed(ctx context.Context, plan reconcile.Plan, v View) error {
 	for _, p := range booted(plan) {
 		warning, err := pr.host.SpeedWarning(ctx, p)
@@ -113,7 +113,7 @@ func (pr *Project) warnOfSpeed(ctx context.Context, plan reconcile.Plan, v View)
 	return nil
 }
 
-// booted returns the platforms of the machines that the plan boots, in its order.
+// booted returns the platforms of the machines that the plan boots, in the order of the plan.
 func booted(plan reconcile.Plan) []platform.Platform {
 	var platforms []platform.Platform
 	for _, c := range plan.Changes {
@@ -133,7 +133,7 @@ func (pr *Project) AcceptDrift(ctx context.Context, s reconcile.Situation, plan 
 	return reconcile.Accept(ctx, pr.host.Provider(pr.Owner(), v.Progress), s, plan)
 }
 
-// WaitServices returns when the declared services of the project's running machines run.
+// WaitServices waits until the declared services of the project's machines run.
 func (pr *Project) WaitServices(ctx context.Context) error {
 	var errs []error
 	for _, m := range pr.Machines {
@@ -157,7 +157,7 @@ func SavePlan(path string, s reconcile.Situation, plan reconcile.Plan) error {
 	return renameio.WriteFile(path, data, 0o600)
 }
 
-// ApplySaved applies a saved plan. Naming the file is its approval.
+// ApplySaved applies a saved plan, without asking for approval.
 func ApplySaved(ctx context.Context, h Host, path string, o ApplyOptions) (*Project, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -12,39 +12,40 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// Host is where a project's machines are: this computer, or what behaves like it.
+// Host is where a project's machines are: this computer, or a fake in tests.
 type Host interface {
-	// Machines reports every machine of the host.
+	// Machines returns every machine of the host.
 	Machines(ctx context.Context) ([]machine.Machine, error)
-	// Defaults is what project files leave to the host. With pull, registries are asked
-	// what tags mean now. Found is the caller's to fill in.
+	// Defaults returns what project files leave to the host, except Found. With pull, it asks
+	// registries what tags mean now.
 	Defaults(ctx context.Context, owner machine.Owner, pull bool) (reconcile.Defaults, error)
-	// Applied is how the owner's last apply left its machines, by ID.
+	// Applied returns how the owner's last apply left its machines, by ID.
 	Applied(owner machine.Owner) (map[string]machine.Baseline, error)
-	// Provider changes the owner's machines, and reports downloads and the like to
-	// progress, which returns the listener of one machine.
+	// Provider returns the provider for the owner's machines. progress returns the listener for
+	// a machine's downloads and the like.
 	Provider(owner machine.Owner, progress func(id string) transfer.Progress) reconcile.Provider
-	// AvailableMemory is what machines that boot side by side may take together, in bytes.
+	// AvailableMemory returns how much memory machines that boot at the same time may use, in
+	// bytes.
 	AvailableMemory() int64
-	// SpeedWarning is a line that a user should see before a machine for a platform
-	// starts, or "".
+	// SpeedWarning returns a warning to show before a machine for p starts, or "".
 	SpeedWarning(ctx context.Context, p platform.Platform) (string, error)
-	// WaitServices returns when the declared services of a running machine run.
+	// WaitServices waits until the declared services of a running machine run.
 	WaitServices(ctx context.Context, id string) error
 
-	// Default is the machine that commands without a name mean; "" when there is none.
+	// Default returns the machine that commands without a machine name use, or "" if there is
+	// none.
 	Default() (string, error)
-	// SetDefault makes a machine that exists the default.
+	// SetDefault makes an existing machine the default.
 	SetDefault(id string) error
 
 	// LockProject keeps other commands from changing the project until unlock.
 	LockProject(ctx context.Context, file string) (unlock func(), err error)
 	// LockWatch keeps other watches from following the project until unlock.
 	LockWatch(ctx context.Context, file string) (unlock func(), err error)
-	// ProjectHolder is the command that holds the project's lock, if one does.
+	// ProjectHolder returns the command that holds the project's lock, if one does.
 	ProjectHolder(file string) (by lock.Holder, held bool)
 
-	// Files are the files that change when a tag comes to mean another image.
+	// Files returns the files that change when a tag starts to mean another image.
 	Files() []string
 }
 
@@ -107,7 +108,7 @@ func (h localHost) WaitServices(ctx context.Context, id string) error {
 	return h.local.WaitServices(ctx, id)
 }
 
-// localProvider is the provider as the engine wants it: with its progress reported.
+// localProvider adapts the provider to the engine, and reports its progress.
 type localProvider struct {
 	*local.Provider
 	owner    machine.Owner

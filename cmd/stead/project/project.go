@@ -1,8 +1,8 @@
-// Package project is what stead's project commands do, without a terminal: it reads a
-// project file, looks at the host, plans, and applies.
+// Package project implements stead's project commands without their user interface: it reads a
+// project file and the state of the host, plans, and applies.
 //
-// Flags, prompts and views are its caller's. The host is behind [Host], so that the
-// package runs in a test without machines, and with another provider than this host's.
+// Callers provide flags, prompts and views. The host is behind [Host], so that tests run without
+// machines.
 package project
 
 import (
@@ -16,15 +16,15 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// Options say which project is meant, and what is planned for it.
+// Options say which project to use, and how to plan.
 type Options struct {
 	File string // the project file; empty: the nearest one, from the working directory up
 
 	Pull        bool     // ask registries what tags mean now
-	Target      []string // plan for these machines, and those that they depend on, only
+	Target      []string // plan only these machines and those that they depend on
 	Replace     []string // replace these machines
 	NoRestart   bool     // defer changes that need a restart
-	RefreshOnly bool     // plan for drift only
+	RefreshOnly bool     // plan only to accept drift
 }
 
 // find returns the path of the project file: the named one, else the nearest.
@@ -39,7 +39,7 @@ func (o *Options) find() (string, error) {
 	return config.Find(cwd)
 }
 
-// Project is a project file beside what was found on the host.
+// Project is a project file and the machines of the host.
 type Project struct {
 	*config.Project
 	Found []machine.Machine
@@ -47,7 +47,7 @@ type Project struct {
 	host Host
 }
 
-// Load reads the project file and looks at the host.
+// Load reads the project file and the machines of the host.
 func Load(ctx context.Context, h Host, o Options) (*Project, error) {
 	file, err := o.find()
 	if err != nil {
@@ -61,8 +61,8 @@ func Load(ctx context.Context, h Host, o Options) (*Project, error) {
 	return &Project{Project: declared, Found: found, host: h}, err
 }
 
-// LoadLocked is Load for a command that plans and changes: no other one does until unlock,
-// so that what is applied is what was shown.
+// LoadLocked is Load for commands that change the project. It keeps other commands from
+// changing it until unlock, so that the applied plan is the one that was shown.
 func LoadLocked(ctx context.Context, h Host, o Options) (pr *Project, unlock func(), err error) {
 	file, err := o.find()
 	if err != nil {
@@ -74,7 +74,7 @@ func LoadLocked(ctx context.Context, h Host, o Options) (pr *Project, unlock fun
 	if unlock, err = h.LockProject(ctx, file); err != nil {
 		return nil, nil, err
 	}
-	// The file is read only now: it may have changed during a wait for another command.
+	// Read the file only now: it may have changed during the wait for the lock.
 	if pr, err = Load(ctx, h, o); err != nil {
 		unlock()
 		return nil, nil, err
@@ -82,16 +82,16 @@ func LoadLocked(ctx context.Context, h Host, o Options) (pr *Project, unlock fun
 	return pr, unlock, nil
 }
 
-// Owner is the owner of the project's machines.
+// Owner returns the owner of the project's machines.
 func (pr *Project) Owner() machine.Owner { return reconcile.OwnerOf(pr.Project) }
 
-// Declares reports whether the file declares a machine, by its name or its former one.
+// Declares reports whether the file declares a machine, by its current or its former name.
 func (pr *Project) Declares(id string) bool {
 	return slices.ContainsFunc(pr.Machines, func(m config.Machine) bool { return m.Name == id }) ||
 		slices.ContainsFunc(pr.Moved, func(m config.Move) bool { return m.From == id })
 }
 
-// Find returns the machine that was found under a name, nil when there is none.
+// Find returns the host's machine with the given name, or nil if there is none.
 func (pr *Project) Find(id string) *machine.Machine {
 	i := slices.IndexFunc(pr.Found, func(m machine.Machine) bool { return m.ID == id })
 	if i < 0 {
@@ -100,7 +100,7 @@ func (pr *Project) Find(id string) *machine.Machine {
 	return &pr.Found[i]
 }
 
-// order returns the names of the machines as they stand in the file.
+// order returns the names of the machines in the order of the file.
 func (pr *Project) order() []string {
 	inFile := slices.SortedStableFunc(slices.Values(pr.Machines), func(a, b config.Machine) int {
 		return cmp.Compare(a.Pos.Line, b.Pos.Line)
@@ -112,7 +112,7 @@ func (pr *Project) order() []string {
 	return names
 }
 
-// Situation returns what a plan depends on: the file beside the host.
+// Situation returns what a plan depends on: the file and the host.
 func (pr *Project) Situation(ctx context.Context, o Options) (reconcile.Situation, error) {
 	s := reconcile.Situation{
 		Owner: pr.Owner(), Have: pr.Found, Moved: reconcile.MovedOf(pr.Project), FileOrder: pr.order(),
@@ -130,8 +130,8 @@ func (pr *Project) Situation(ctx context.Context, o Options) (reconcile.Situatio
 	return s, err
 }
 
-// TeardownSituation is the situation for plans that only stop or delete machines. Their
-// images, which may be unknown by now, do not matter.
+// TeardownSituation returns the situation for plans that only stop or delete machines. It does
+// not resolve images, which may no longer exist.
 func (pr *Project) TeardownSituation(o Options) reconcile.Situation {
 	s := reconcile.Situation{Owner: pr.Owner(), Have: pr.Found, Target: o.Target}
 	for _, m := range pr.Machines {

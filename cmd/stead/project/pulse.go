@@ -8,25 +8,25 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// pulseInterval is how often machines are looked at.
+// pulseInterval is how often machines are checked.
 const pulseInterval = time.Second
 
-// pulse rings when machines have changed. It looks at them in intervals: a machine that
-// is killed changes no file, and one that runs changes files of its bundle all the time,
-// its disk with every write.
+// pulse rings a bell when machines change. It checks them at intervals instead of following
+// files: a machine that is killed changes no file, and a running one changes files of its bundle
+// all the time.
 type pulse struct {
 	host   Host
 	bell   bell
 	before []machine.Machine
 }
 
-// newPulse looks for the first time. What changes later rings the bell.
+// newPulse checks the machines for the first time. Later changes ring the bell.
 func newPulse(ctx context.Context, h Host, b bell) (*pulse, error) {
 	before, err := h.Machines(ctx)
 	return &pulse{host: h, bell: b, before: steady(before)}, err
 }
 
-// run looks until ctx ends.
+// run checks the machines until ctx ends.
 func (p *pulse) run(ctx context.Context) error {
 	pause := pulseInterval
 	for {
@@ -44,11 +44,11 @@ func (p *pulse) run(ctx context.Context) error {
 			p.before = now
 			p.bell.ring()
 		}
-		pause = max(pulseInterval, 20*time.Since(began)) // bounds the share of time spent looking
+		pause = max(pulseInterval, 20*time.Since(began)) // limits the share of time spent checking
 	}
 }
 
-// steady leaves out what changes without leading to another plan.
+// steady clears what changes without affecting plans.
 func steady(machines []machine.Machine) []machine.Machine {
 	for i := range machines {
 		m := &machines[i]

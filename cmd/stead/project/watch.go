@@ -17,13 +17,13 @@ import (
 	"github.com/stead-vm/stead/reconcile/follow"
 )
 
-// WatchOptions say how a project is watched.
+// WatchOptions say how to watch a project.
 type WatchOptions struct {
-	RepairDrift bool         // take back what was changed outside of the project file
-	Poll        bool         // look at files every second instead of being notified
+	RepairDrift bool         // revert changes made outside of the project file
+	Poll        bool         // check files every second instead of using notifications
 	Log         *slog.Logger // required
 
-	Begin func(file string)    // called once the watch has begun
+	Begin func(file string)    // called when the watch begins
 	Tell  func(reconcile.News) // shows news
 	View  func() View          // for each plan that is applied
 }
@@ -50,7 +50,7 @@ func Watch(ctx context.Context, h Host, o Options, wo WatchOptions) error {
 	defer unlock()
 	sources, machines := newBell(), newBell()
 	fo := follow.Options{Changed: sources.ring, Poll: wo.Poll, Log: wo.Log}
-	// The project file has a follower of its own: what else to follow is known only from it.
+	// The project file has its own follower, because only its contents say what else to follow.
 	w := &watch{host: h, o: o, wo: wo, file: follow.New(fo), read: follow.New(fo)}
 	pulse, err := newPulse(ctx, h, machines)
 	if err != nil {
@@ -65,7 +65,7 @@ func Watch(ctx context.Context, h Host, o Options, wo WatchOptions) error {
 	return errors.Join(g.Wait(), w.close())
 }
 
-// bell is rung from anywhere and heard once, however often it was rung in between.
+// bell is a signal that any goroutine can ring. Several rings before it is heard count once.
 type bell chan struct{}
 
 func newBell() bell { return make(bell, 1) }
@@ -77,13 +77,13 @@ func (b bell) ring() {
 	}
 }
 
-// watch is the project as the engine's watch wants it.
+// watch adapts a project to the engine's watch.
 type watch struct {
 	host       Host
 	o          Options
 	wo         WatchOptions
-	file, read *follow.Follower // of the project file, and of what it reads
-	project    *Project         // of the last look
+	file, read *follow.Follower // of the project file, and of the files that it refers to
+	project    *Project         // from the last look
 }
 
 func (w *watch) close() error { return errors.Join(w.file.Close(), w.read.Close()) }
@@ -101,7 +101,7 @@ func (w *watch) Look(ctx context.Context) (reconcile.Plan, error) {
 	return plan, err
 }
 
-// reads returns what the project's plan depends on beside its file and the machines.
+// reads returns the paths that a plan depends on, besides the project file and the machines.
 func (pr *Project) reads() []follow.Path {
 	var paths []follow.Path
 	file := func(name string) {
@@ -127,9 +127,9 @@ func (pr *Project) reads() []follow.Path {
 	return paths
 }
 
-// Apply shows a plan and carries it out: nothing in it needs approval. A plan without
-// changes only writes notes, and is not shown. The project is locked only now, because a
-// watch must not keep other commands away; so it looks again first.
+// Apply shows a plan, which needs no approval, and carries it out. A plan without changes only
+// records the state of machines, and is not shown. Apply locks the project only now, so that a
+// watch does not block other commands. It therefore plans again first.
 func (w *watch) Apply(ctx context.Context, plan reconcile.Plan) error {
 	unlock, err := w.host.LockProject(ctx, w.project.File)
 	if err != nil {

@@ -13,33 +13,33 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// patience is how long a test waits for what has to come.
+// patience is how long a test waits for an expected event.
 const patience = time.Minute
 
-// following is a Follower in a folder, and what it tells.
-type following struct {
+// testFollower is a Follower in a directory, and what it reports.
+type testFollower struct {
 	*Follower
 	t       *testing.T
 	dir     string
 	changed chan struct{}
-	events  chan fsnotify.Event // what the system tells reaches the Follower through it
-	passed  chan string         // the names of markers that have reached it
+	events  chan fsnotify.Event // passes the events of the system to the Follower
+	passed  chan string         // the names of markers that reached the Follower
 	markers int
-	clock   string // a file that is followed by nobody
+	clock   string // a file that is not followed
 }
 
-// follow does as New, but sees what the system tells pass.
-func follow(t *testing.T, poll bool) *following {
+// follow is New, with the events of the system passed through the test.
+func follow(t *testing.T, poll bool) *testFollower {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &following{
+	f := &testFollower{
 		t: t, dir: dir, clock: filepath.Join(t.TempDir(), "clock"), changed: make(chan struct{}, 1),
 		events: make(chan fsnotify.Event), passed: make(chan string, 1),
 	}
-	f.Follower = &Follower{closed: make(chan struct{}), seen: newSight(nil)}
+	f.Follower = &Follower{closed: make(chan struct{}), seen: newSnapshot(nil)}
 	f.o = Options{Poll: poll, Interval: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler), Changed: func() {
 		select {
 		case f.changed <- struct{}{}:
@@ -64,11 +64,11 @@ func follow(t *testing.T, poll bool) *following {
 	return f
 }
 
-// pass hands on what the system tells.
-func (f *following) pass(told <-chan fsnotify.Event) {
+// pass passes on the events of the system.
+func (f *testFollower) pass(in <-chan fsnotify.Event) {
 	for {
 		select {
-		case e, open := <-told:
+		case e, open := <-in:
 			if !open {
 				return
 			}
@@ -86,10 +86,10 @@ func (f *following) pass(told <-chan fsnotify.Event) {
 	}
 }
 
-func (f *following) path(rel string) string { return filepath.Join(f.dir, rel) }
+func (f *testFollower) path(rel string) string { return filepath.Join(f.dir, rel) }
 
-// do runs one line of a script: what people and programs do to files.
-func (f *following) do(line string) {
+// do runs one line of a script, such as "write path".
+func (f *testFollower) do(line string) {
 	f.t.Helper()
 	w := strings.Fields(line)
 	var err error
@@ -107,35 +107,37 @@ func (f *following) do(line string) {
 	case "chmod":
 		err = os.Chmod(f.path(w[1]), 0o600)
 	default:
-		f.t.Fatalf("unknown: %s", line)
+		f.t.Fatalf("unknown command: %s", line)
 	}
 	if err != nil {
 		f.t.Fatal(err)
 	}
 }
 
-// tells wants news of what was just done, and then looks again, as whoever follows does.
-func (f *following) tells(what string, paths []Path) {
+// expect waits for a report of what was just done, and then follows the paths again, as
+// callers of Follow do.
+func (f *testFollower) expect(what string, paths []Path) {
 	f.t.Helper()
 	select {
 	case <-f.changed:
 	case <-time.After(patience):
-		f.t.Fatalf("nothing is told of %q", what)
+		f.t.Fatalf("no report of %q", what)
 	}
 	f.settle(paths)
 }
 
-// settle begins anew: all that was done before is seen, and what is done next is later.
-func (f *following) settle(paths []Path) {
+// settle follows the paths again. Everything done before is seen, and the next change has a
+// later time.
+func (f *testFollower) settle(paths []Path) {
 	f.t.Helper()
 	f.Follow(paths...)
-	f.told()
+	f.reported()
 	for before := f.tick(); !f.tick().After(before); {
 	}
 }
 
-// told tells whether there is news of anything that was done before.
-func (f *following) told() (news bool) {
+// reported reports whether anything that was done before was reported, and drops the report.
+func (f *testFollower) reported() bool {
 	f.t.Helper()
 	if marker := f.marker(); marker != "" {
 		if err := os.Mkdir(marker, 0o755); err != nil {
@@ -145,12 +147,12 @@ func (f *following) told() (news bool) {
 			select {
 			case name = <-f.passed:
 			case <-time.After(patience):
-				f.t.Fatalf("the system does not tell of %s", marker)
+				f.t.Fatalf("the system does not report %s", marker)
 			}
 		}
 	}
 	differs := f.check()
-	// Who takes the second of these has done with the first, and with all before.
+	// Once the second of these is received, the first one and all before are handled.
 	f.events <- fsnotify.Event{}
 	f.events <- fsnotify.Event{}
 	select {
@@ -161,9 +163,9 @@ func (f *following) told() (news bool) {
 	}
 }
 
-// marker is a new name of which the system tells, if it tells of anything, and the
-// Follower does not.
-func (f *following) marker() (name string) {
+// marker returns a new name that the system reports and the Follower does not, or "" if the
+// system reports nothing.
+func (f *testFollower) marker() (name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.watcher == nil {
@@ -178,9 +180,9 @@ func (f *following) marker() (name string) {
 	return name
 }
 
-// tick is the time that a file gets now. Clocks of file systems are coarse: two changes
-// within a tick look like one.
-func (f *following) tick() time.Time {
+// tick returns the modification time that a file gets now. Clocks of file systems are coarse:
+// two changes within a tick look like one.
+func (f *testFollower) tick() time.Time {
 	f.t.Helper()
 	err := os.WriteFile(f.clock, nil, 0o644)
 	info, statErr := os.Stat(f.clock)
@@ -190,18 +192,18 @@ func (f *following) tick() time.Time {
 	return info.ModTime()
 }
 
-// tellsNothing wants no news of what lines do. Of several folders a system may tell in
-// another order, so that news of what was before may come late, but not each time.
-func (f *following) tellsNothing(lines []string, paths []Path) {
+// expectNone wants no report of what lines do. The system may report changes of several
+// directories in another order, so an earlier change may be reported late, but not each time.
+func (f *testFollower) expectNone(lines []string, paths []Path) {
 	f.t.Helper()
 	for range 3 {
 		f.settle(paths)
 		for _, line := range lines {
 			f.do(line)
 		}
-		if !f.told() {
+		if !f.reported() {
 			return
 		}
 	}
-	f.t.Errorf("something is told of %q", lines)
+	f.t.Errorf("unexpected report of %q", lines)
 }
