@@ -47,3 +47,6 @@ func (o *Outcome) NotBegun(p Plan) []string {
 	}
 	return ids
 }
+
+// Changed reports whether a change was made, or has failed on the way.
+func (o *Outcome) Changed() bool { return len(o.ends) > 0 }

@@ -12,7 +12,7 @@ import (
 
 // savedVersion is the version of the format of saved plans. Plans are short-lived, so other
 // versions are refused, not converted.
-const savedVersion = 1
+const savedVersion = 2
 
 // SavedPlan is a saved plan: what it was made from, except for the state of the host, and
 // the resulting changes.

@@ -123,9 +123,5 @@ func (a *app) applySaved(cmd *cobra.Command, path string, how applyFlags) (*proj
 			return nil, fmt.Errorf("--%s cannot be used with a saved plan (%s)", name, path)
 		}
 	}
-	h, err := a.host()
-	if err != nil {
-		return nil, err
-	}
-	return project.ApplySaved(cmd.Context(), h, path, how.options(a))
+	return project.ApplySaved(cmd.Context(), a.host, path, how.options(a))
 }

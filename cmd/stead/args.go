@@ -47,7 +47,7 @@ func arguments(n int) string {
 // unknown subcommand is an error.
 func showHelp(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
+		if len(args) > 0 && args[0] != "help" {
 			return &unknownCommandError{command: cmd.CommandPath(), word: args[0]}
 		}
 		return nil

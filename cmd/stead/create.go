@@ -46,7 +46,7 @@ func newCreateCmd(a *app) *cobra.Command {
 	f.StringVar(&o.disk, "disk", "", "size of the disk; only used blocks take space on the host (default: 64G)")
 	f.StringVar(&o.homeMount, "home-mount", "", "how to mount your home directory: rw, ro or none (default: rw)")
 	f.BoolVar(&o.virtualization, "virtualization", false, "provide /dev/kvm in the machine")
-	f.StringVar(&o.kernel, "kernel", "", "kernel to boot (default: the host's newest)")
+	f.StringVar(&o.kernel, "kernel", "", "kernel to boot (default: the host's default kernel)")
 	f.StringVar(&o.platform, "platform", "", "platform of the image (default: linux and the host's architecture)")
 	f.StringVar(&o.arch, "arch", "", "architecture of the image")
 	f.StringVar(&o.os, "os", "", "operating system of the image")

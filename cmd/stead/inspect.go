@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/stead-vm/stead/provider/local"
@@ -66,6 +67,6 @@ func inspect(m machine.Machine) inspectItem {
 		Services: append([]string{}, m.Services...), Project: m.Owner.Project, File: m.Owner.File, Default: m.Default,
 	}
 	i.Image.Reference, i.Image.Digest = m.Image, m.Digest
-	i.Platform.OS, i.Platform.Architecture = m.Platform.OS, m.Platform.Architecture
+	i.Platform.OS, i.Platform.Architecture, _ = strings.Cut(m.Platform.String(), "/")
 	return i
 }

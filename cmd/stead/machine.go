@@ -110,6 +110,8 @@ func newStopCmd(a *app) *cobra.Command {
 		ValidArgsFunction: a.nameArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case how.Grace <= 0:
+				return errors.New("--time must be positive; use --force to cut the power at once")
 			case all && len(args) > 0:
 				return errors.New("--project stops all machines of the project: leave out the name")
 			case all:

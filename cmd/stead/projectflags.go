@@ -30,21 +30,13 @@ func (o *projectFlags) addPlanning(cmd *cobra.Command) {
 
 // load reads the project file and looks at the host.
 func (a *app) load(ctx context.Context, o projectFlags) (*project.Project, error) {
-	h, err := a.host()
-	if err != nil {
-		return nil, err
-	}
-	return project.Load(ctx, h, o.Options)
+	return project.Load(ctx, a.host, o.Options)
 }
 
 // loadLocked is load for a command that changes the project: no other one does until
 // unlock.
 func (a *app) loadLocked(ctx context.Context, o projectFlags) (pr *project.Project, unlock func(), err error) {
-	h, err := a.host()
-	if err != nil {
-		return nil, nil, err
-	}
-	return project.LoadLocked(ctx, h, o.Options)
+	return project.LoadLocked(ctx, a.host, o.Options)
 }
 
 // lockFlag is for the commands that change machines, one at a time. By default they wait

@@ -155,13 +155,18 @@ func (o runOptions) environment() (map[string]string, error) {
 func (o runOptions) identity(env map[string]string) error {
 	user, uid, gid := o.user, o.uid.text, o.gid.text
 	if name, group, ok := strings.Cut(user, ":"); ok {
-		if _, err := strconv.Atoi(group); err != nil {
-			return fmt.Errorf("--user %s: the group must be a number", o.user)
+		var id idFlag
+		if err := id.Set(group); err != nil {
+			return fmt.Errorf("--user %s: group: %w", o.user, err)
 		}
-		user, gid = name, group
+		user, gid = name, id.text
 	}
 	if _, err := strconv.Atoi(user); err == nil {
-		user, uid = "", user
+		var id idFlag
+		if err := id.Set(user); err != nil {
+			return fmt.Errorf("--user %s: %w", o.user, err)
+		}
+		user, uid = "", id.text
 	}
 	if o.root {
 		if user != "" || uid != "" && uid != "0" {
@@ -228,9 +233,14 @@ func (f *idFlag) String() string { return f.text }
 func (f *idFlag) Type() string   { return "id" }
 
 func (f *idFlag) Set(text string) error {
-	if n, err := strconv.ParseUint(text, 10, 32); err != nil || n == math.MaxUint32 { // chown(2) means "none" by it
+	if text == "-1" { // as in chown(2): leave it as it is
+		f.text = ""
+		return nil
+	}
+	n, err := strconv.ParseUint(strings.TrimPrefix(text, "+"), 10, 32)
+	if err != nil || n == math.MaxUint32 {
 		return errors.New("must be a number from 0 to 4294967294")
 	}
-	f.text = text
+	f.text = strconv.FormatUint(n, 10)
 	return nil
 }

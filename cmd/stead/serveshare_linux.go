@@ -17,6 +17,7 @@ func systemCommands(a *app) []*cobra.Command { return []*cobra.Command{newServeS
 // the program with it; users never need it.
 func newServeShareCmd(a *app) *cobra.Command {
 	var o share.Options
+	var report int
 	cmd := &cobra.Command{
 		Use:    "serve-share",
 		Short:  "Serve one directory to a machine",
@@ -25,14 +26,15 @@ func newServeShareCmd(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Log = a.logger()
 			err := share.Serve(cmd.Context(), o)
-			if err != nil {
-				_ = fault.Write(os.NewFile(share.ReportFD, "report"), err) // the supervisor may be gone
+			if err != nil && report > 0 {
+				_ = fault.Write(os.NewFile(uintptr(report), "report"), err) // the supervisor may be gone
 			}
 			return err
 		},
 	}
 	cmd.Flags().StringVar(&o.Dir, "dir", "", "directory to serve")
 	cmd.Flags().StringVar(&o.Socket, "socket", "", "unix socket to listen on")
+	cmd.Flags().IntVar(&report, "report", 0, "file descriptor on which to report an error")
 	cmd.Flags().BoolVar(&o.ReadOnly, "read-only", false, "refuse every change")
 	return cmd
 }

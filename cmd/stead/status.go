@@ -20,11 +20,7 @@ func newStatusCmd(a *app) *cobra.Command {
 		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			collectLessGarbage()
-			h, err := a.host()
-			if err != nil {
-				return err
-			}
-			pr, err := project.Load(cmd.Context(), h, o.Options)
+			pr, err := a.load(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -32,7 +28,7 @@ func newStatusCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.showStatus(h, pr, plan)
+			return a.showStatus(pr, plan)
 		},
 	}
 	o.add(cmd)
@@ -40,7 +36,7 @@ func newStatusCmd(a *app) *cobra.Command {
 }
 
 // showStatus lists each machine that the project declares or owns.
-func (a *app) showStatus(h project.Host, pr *project.Project, plan reconcile.Plan) error {
+func (a *app) showStatus(pr *project.Project, plan reconcile.Plan) error {
 	fmt.Fprintf(a.out, "Project %s, %s\n\n", styles(a.out).bold(pr.Name), pr.File)
 	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "MACHINE\tSTATE\tPENDING\tIMAGE\tPROBLEM")
@@ -62,7 +58,7 @@ func (a *app) showStatus(h project.Host, pr *project.Project, plan reconcile.Pla
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if by, held := h.ProjectHolder(pr.File); held {
+	if by, held := pr.Holder(); held {
 		fmt.Fprintf(a.out, "\nThe project is being changed by %s.\n", by)
 	}
 	if !plan.Empty() {

@@ -34,11 +34,7 @@ func newWatchCmd(a *app) *cobra.Command {
 			if drift != driftReport && drift != driftRepair {
 				return fmt.Errorf("--drift must be %s or %s, not %q", driftReport, driftRepair, drift)
 			}
-			h, err := a.host()
-			if err != nil {
-				return err
-			}
-			return project.Watch(cmd.Context(), h, o.Options, project.WatchOptions{
+			return project.Watch(cmd.Context(), a.host, o.Options, project.WatchOptions{
 				RepairDrift: drift == driftRepair, Poll: poll, Log: a.logger(),
 				Begin: func(file string) { fmt.Fprintf(a.out, "Watching %s. Press Ctrl-C to stop.\n", file) },
 				Tell:  a.tellNews,

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/stead-vm/stead/provider/platform"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/stead-vm/stead/provider/bundle"
@@ -117,6 +119,9 @@ func (a *source) readConfig() error {
 		return fmt.Errorf("%s: %w", a.Path(bundle.ConfigFile), err)
 	}
 	c.Image.Digest = cmp.Or(c.Image.Digest, nested.Image.Descriptor.Digest)
+	if c.Platform == (bundle.Platform{}) { // older than the field
+		c.Platform = bundle.Platform(platform.Host())
+	}
 	if c.Image.Digest == "" || c.Image.Reference == "" {
 		return fmt.Errorf("%s: the image reference or digest is missing", a.Path(bundle.ConfigFile))
 	}

@@ -23,7 +23,7 @@ func (l *Loader) Check(ctx context.Context, s machine.Spec) error {
 	if s.Virtualization && s.Kernel == "" && !l.Kernels.KVM() {
 		return &NoVirtualizationError{
 			Why:    "its default kernel has no KVM",
-			advice: "set kernel to one with CONFIG_KVM built in (kernel = \"/path/to/Image\"), or set virtualization = false",
+			Advice: "set kernel to one with CONFIG_KVM built in (kernel = \"/path/to/Image\"), or set virtualization = false",
 		}
 	}
 	if _, err := l.Agent(cpu.arch); err != nil {
@@ -53,12 +53,12 @@ func checkNested(s machine.Settings, cpu processor, caps hypervisor.Capabilities
 	case cpu.arch != caps.Archs[0]:
 		return &NoVirtualizationError{
 			Why:    fmt.Sprintf("the machine is for %s, which is emulated without virtualization", cpu.arch),
-			advice: "set virtualization = false, or use an image for linux/" + caps.Archs[0],
+			Advice: "set virtualization = false, or use an image for linux/" + caps.Archs[0],
 		}
 	case !caps.Nested:
 		return &NoVirtualizationError{
 			Why:    caps.NestedWhy,
-			advice: "use a host that supports it, or set virtualization = false",
+			Advice: "use a host that supports it, or set virtualization = false",
 		}
 	}
 	return nil
@@ -67,7 +67,7 @@ func checkNested(s machine.Settings, cpu processor, caps hypervisor.Capabilities
 // NoVirtualizationError reports a machine that this host cannot give /dev/kvm.
 type NoVirtualizationError struct {
 	Why    string
-	advice string
+	Advice string // what to do about it
 }
 
 func (e *NoVirtualizationError) Error() string {
@@ -77,4 +77,4 @@ func (e *NoVirtualizationError) Error() string {
 func (e *NoVirtualizationError) Unwrap() error { return hypervisor.ErrUnsupported }
 
 // Remedy says how to run the machine without it.
-func (e *NoVirtualizationError) Remedy() string { return e.advice }
+func (e *NoVirtualizationError) Remedy() string { return e.Advice }

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func NewStore(home string, locker *lock.Locker) (*Store, error) {
 	if home, err = filepath.EvalSymlinks(home); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	return &Store{home: home, locker: locker, log: locker.Log}, nil
+	return &Store{home: home, locker: locker, log: cmp.Or(locker.Log, slog.New(slog.DiscardHandler))}, nil
 }
 
 // Home returns the state directory, absolute and without links.

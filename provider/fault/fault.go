@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"strings"
+	"unicode"
 )
 
 // Wire is an error on its way, in JSON.
@@ -19,7 +21,7 @@ type Wire struct {
 
 // Cause is one error of a chain whose type is not private to its package.
 type Cause struct {
-	Code   string                     `json:"code"` // package and type: "kernel.NotFetchedError"
+	Code   string                     `json:"code"` // package path and type: "…/provider/kernel.NotFetchedError"
 	Fields map[string]json.RawMessage `json:"fields,omitempty"`
 }
 
@@ -55,24 +57,34 @@ func walk(err error, visit func(error)) {
 	}
 }
 
-var errorType = reflect.TypeFor[error]()
+var (
+	errorType  = reflect.TypeFor[error]()
+	errorsType = reflect.TypeFor[[]error]()
+)
 
 // typed describes err if it is a pointer to an exported struct. Fields that are errors
 // keep their text.
 func typed(err error) (Cause, bool) {
 	v := reflect.ValueOf(err)
-	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct || !exported(v.Type().Elem()) {
+	if v.Kind() != reflect.Pointer || v.IsNil() || code(v.Type().Elem()) == "" {
 		return Cause{}, false
 	}
-	t := Cause{Code: v.Type().Elem().String(), Fields: map[string]json.RawMessage{}}
+	t := Cause{Code: code(v.Type().Elem()), Fields: map[string]json.RawMessage{}}
 	for i := range v.Elem().NumField() {
 		field, value := v.Elem().Type().Field(i), v.Elem().Field(i)
 		if !field.IsExported() {
 			continue
 		}
 		content := value.Interface()
-		if field.Type == errorType && !value.IsNil() {
+		switch {
+		case field.Type == errorType && !value.IsNil():
 			content = value.Interface().(error).Error()
+		case field.Type == errorsType:
+			var texts []string
+			for _, inner := range value.Interface().([]error) {
+				texts = append(texts, inner.Error())
+			}
+			content = texts
 		}
 		if text, err := json.Marshal(content); err == nil {
 			t.Fields[field.Name] = text
@@ -81,15 +93,26 @@ func typed(err error) (Cause, bool) {
 	return t, true
 }
 
-func exported(t reflect.Type) bool {
-	return t.Name() != "" && t.Name()[0] >= 'A' && t.Name()[0] <= 'Z'
+// code names an exported struct type, "" for any other.
+func code(t reflect.Type) string {
+	if t.Kind() != reflect.Struct || t.Name() == "" || t.Name()[0] < 'A' || t.Name()[0] > 'Z' {
+		return ""
+	}
+	return t.PkgPath() + "." + t.Name()
 }
 
-// Write reports err to w, for [Read] at the other end.
-func Write(w io.Writer, err error) error { return json.NewEncoder(w).Encode(ToWire(err)) }
+// Write reports err to w, for [Read] at the other end. A report that a pipe could not hold
+// is cut to the text's beginning: its reader may wait for the writer to end.
+func Write(w io.Writer, err error) error {
+	report := ToWire(err)
+	if text, jsonErr := json.Marshal(report); jsonErr != nil || len(text) > maxReport {
+		report = Wire{Message: report.Message[:min(len(report.Message), maxReport/8)]}
+	}
+	return json.NewEncoder(w).Encode(report)
+}
 
-// maxReport bounds what Read accepts, in bytes.
-const maxReport = 1 << 20
+// maxReport bounds a report, in bytes: less than a pipe holds.
+const maxReport = 48 << 10
 
 // Read returns the error that Write reported, nil if there is none.
 func Read(r io.Reader) error {
@@ -99,6 +122,23 @@ func Read(r io.Reader) error {
 	}
 	return w.Err()
 }
+
+// From returns w as the word of somebody that is not to be trusted, such as a guest: its
+// remedy says whose it is, on one line without control characters.
+func (w Wire) From(who string) Wire {
+	if w.Remedy != "" {
+		w.Remedy = who + " says: " + strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) {
+				return ' '
+			}
+			return r
+		}, w.Remedy[:min(len(w.Remedy), maxForeignRemedy)])
+	}
+	return w
+}
+
+// maxForeignRemedy bounds a remedy that is not stead's own, in bytes.
+const maxForeignRemedy = 300
 
 // Error is an error of another process.
 type Error struct{ wire Wire }
@@ -115,11 +155,11 @@ func (e *Error) Remedy() string { return e.wire.Remedy }
 // chain. errors.As calls it.
 func (e *Error) As(target any) bool {
 	into := reflect.ValueOf(target).Elem() // errors.As has checked that it is a pointer
-	if into.Kind() != reflect.Pointer || into.Type().Elem().Kind() != reflect.Struct {
+	if into.Kind() != reflect.Pointer || code(into.Type().Elem()) == "" {
 		return false
 	}
 	for _, t := range e.wire.Types {
-		if t.Code == into.Type().Elem().String() {
+		if t.Code == code(into.Type().Elem()) {
 			made := reflect.New(into.Type().Elem())
 			t.fill(made.Elem())
 			into.Set(made)
@@ -137,13 +177,27 @@ func (t Cause) fill(v reflect.Value) {
 		if !ok || !v.Field(i).CanSet() {
 			continue
 		}
-		if v.Field(i).Type() == errorType {
+		switch v.Field(i).Type() {
+		case errorType:
 			var message string
 			if json.Unmarshal(text, &message) == nil && message != "" {
 				v.Field(i).Set(reflect.ValueOf(errors.New(message)))
 			}
-			continue
+		case errorsType:
+			var messages []string
+			if json.Unmarshal(text, &messages) != nil {
+				continue
+			}
+			inner := make([]error, len(messages))
+			for j, message := range messages {
+				inner[j] = errors.New(message)
+			}
+			v.Field(i).Set(reflect.ValueOf(inner))
+		default:
+			content := reflect.New(v.Field(i).Type())
+			if json.Unmarshal(text, content.Interface()) == nil {
+				v.Field(i).Set(content.Elem())
+			}
 		}
-		_ = json.Unmarshal(text, v.Field(i).Addr().Interface())
 	}
 }

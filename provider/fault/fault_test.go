@@ -1,11 +1,13 @@
 package fault_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/stead-vm/stead/provider/fault"
@@ -16,6 +18,7 @@ type DiskError struct {
 	Path string
 	Size int64
 	Err  error
+	All  []error
 	note string
 }
 
@@ -38,7 +41,7 @@ func sent(t *testing.T, err error) error {
 }
 
 func TestAnErrorKeepsTextTypeAndRemedy(t *testing.T) {
-	original := fmt.Errorf("boot: %w", &DiskError{Path: "/d", Size: 7, Err: &fs.PathError{Op: "open", Path: "/d", Err: fs.ErrNotExist}, note: "private"})
+	original := fmt.Errorf("boot: %w", &DiskError{Path: "/d", Size: 7, Err: &fs.PathError{Op: "open", Path: "/d", Err: fs.ErrNotExist}, All: []error{fs.ErrExist, fs.ErrClosed}, note: "private"})
 	for hops := 1; hops <= 2; hops++ {
 		got := sent(t, original)
 		if hops == 2 {
@@ -62,6 +65,9 @@ func TestAnErrorKeepsTextTypeAndRemedy(t *testing.T) {
 		if disk.Path != "/d" || disk.Size != 7 || disk.Err == nil || disk.Err.Error() != "open /d: file does not exist" {
 			t.Errorf("after %d hops the fields are %+v", hops, disk)
 		}
+		if len(disk.All) != 2 || disk.All[1].Error() != "file already closed" {
+			t.Errorf("after %d hops the errors inside are %v", hops, disk.All)
+		}
 	}
 }
 
@@ -81,7 +87,7 @@ func TestJoinedErrorsKeepTheirTypes(t *testing.T) {
 }
 
 func FuzzWire(f *testing.F) {
-	f.Add(`{"error":"x","types":[{"code":"fault_test.DiskError","fields":{"Path":7,"Err":{}}}]}`)
+	f.Add(`{"error":"x","types":[{"code":"github.com/stead-vm/stead/provider/fault_test.DiskError","fields":{"Path":7,"Err":{}}}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		var w fault.Wire
 		if json.Unmarshal([]byte(text), &w) != nil {
@@ -92,4 +98,28 @@ func FuzzWire(f *testing.F) {
 			t.Error("a type was found without a value")
 		}
 	})
+}
+
+// A guest must not speak as stead does.
+func TestAForeignRemedySaysWhoseItIs(t *testing.T) {
+	w := fault.Wire{Message: "x", Remedy: "run this\n\x1b[31mHint: and that" + strings.Repeat("!", 1000)}.From("the machine")
+	if !strings.HasPrefix(w.Remedy, "the machine says: run this  [31m") || len(w.Remedy) > 400 || strings.ContainsAny(w.Remedy, "\n\x1b") {
+		t.Errorf("the remedy is %q", w.Remedy)
+	}
+	if got := (fault.Wire{Message: "x"}).From("the machine").Remedy; got != "" {
+		t.Errorf("no remedy became %q", got)
+	}
+}
+
+func TestALongReportFitsIntoAPipe(t *testing.T) {
+	var b bytes.Buffer
+	if err := fault.Write(&b, errors.New(strings.Repeat("long ", 100_000))); err != nil || b.Len() > 64<<10 {
+		t.Errorf("%d bytes, %v", b.Len(), err)
+	}
+	if err := fault.Read(&b); err == nil || !strings.HasPrefix(err.Error(), "long long") {
+		t.Errorf("read %.20v", err)
+	}
+	if err := fault.Read(strings.NewReader("Error: text\n")); err != nil {
+		t.Errorf("text became the error %v", err)
+	}
 }

@@ -24,7 +24,7 @@ type Client struct{ peer jsonhttp.Peer }
 
 // NewClient returns a client that dials the agent as needed and reuses connections.
 func NewClient(dial DialFunc) *Client {
-	return &Client{jsonhttp.Peer{Name: "agent", HTTP: &http.Client{Transport: &http.Transport{
+	return &Client{jsonhttp.Peer{Name: "agent", Foreign: "the machine", HTTP: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dial(ctx, ControlPort)
 		},
@@ -61,7 +61,7 @@ func (c *Client) WaitReady(ctx context.Context) (s Status, err error) {
 		err := c.peer.Call(ctx, http.MethodGet, "/v1/status?wait=ready", nil, &s)
 		switch {
 		case err == nil && s.Fault != nil:
-			return poll.Final(&BootError{s.Fault.Err()})
+			return poll.Final(&BootError{s.Fault.From("the machine").Err()})
 		case err == nil && s.Ready:
 			return nil
 		case err == nil:

@@ -189,7 +189,10 @@ func (p *Provider) Delete(ctx context.Context, id string, expect *machine.Identi
 	if err := p.stop(ctx, id, StopOptions{}); err != nil {
 		return err
 	}
-	return errors.Join(p.Bundles.Delete(id), os.RemoveAll(host.RunDir(p.Bundles.Home(), id)))
+	if err := p.Bundles.Delete(id); err != nil {
+		return err
+	}
+	return os.RemoveAll(host.RunDir(p.Bundles.Home(), id))
 }
 
 // Configure writes a machine's owner and the settings for its next start. It does not affect a

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os/exec"
 	"runtime"
+	"strconv"
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/hypervisor"
@@ -27,7 +28,7 @@ func (p *Provider) openDriver() (hypervisor.Driver, error) {
 }
 
 func (p *Provider) shareCommand(s hypervisor.Share, socket string) *exec.Cmd {
-	args := []string{"serve-share", "--dir", s.Path, "--socket", socket}
+	args := []string{"serve-share", "--dir", s.Path, "--socket", socket, "--report", strconv.Itoa(qemu.ShareReportFD)}
 	if s.ReadOnly {
 		args = append(args, "--read-only")
 	}

@@ -15,8 +15,8 @@ const ReportFD = 3
 
 // report is the one line that a supervisor writes to the command that started it.
 type report struct {
-	Ready bool        `json:"ready,omitempty"`
-	Fault *fault.Wire `json:"fault,omitempty"` // why it is not ready
+	Ready       bool `json:"ready,omitempty"`
+	*fault.Wire      // why it is not ready
 }
 
 // sendReport reports that the machine is ready, or why it is not, and closes the pipe. The
@@ -25,7 +25,7 @@ func sendReport(started io.WriteCloser, err error) {
 	r := report{Ready: err == nil}
 	if err != nil {
 		w := fault.ToWire(err)
-		r.Fault = &w
+		r.Wire = &w
 	}
 	_ = json.NewEncoder(started).Encode(r)
 	_ = started.Close()
@@ -50,8 +50,8 @@ func readReport(started io.Reader, id string) error {
 	switch {
 	case r.Ready:
 		return nil
-	case r.Fault == nil:
+	case r.Wire == nil:
 		return &StartError{ID: id, Err: errors.New("its supervisor gave no reason")}
 	}
-	return &StartError{ID: id, Err: r.Fault.Err()}
+	return &StartError{ID: id, Err: r.Err()}
 }

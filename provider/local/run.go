@@ -121,13 +121,20 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id strin
 		running = err == nil
 		return err
 	})
-	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
+	return running, endedBy(ctx, err, "its supervisor did not end")
+}
+
+// endedBy returns the end of ctx as it is, and says what did not happen in time. Other
+// errors of a [poll.Loop] speak for themselves.
+func endedBy(ctx context.Context, err error, what string) error {
+	var ended *poll.EndedError
+	switch {
+	case !errors.As(err, &ended):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
-	if err != nil {
-		err = fmt.Errorf("its supervisor did not end: %w", err)
-	}
-	return running, err
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // checkBundle checks a machine before its start, and returns its spec.
@@ -172,31 +179,29 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 		case !alive:
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
-			return poll.Final(err) // it listens, so asking again would not help
+			return poll.Final(fmt.Errorf("did not stop: %w", err)) // it listens, so asking again would not help
 		}
 		return err
 	})
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		return fmt.Errorf("did not stop: %w", err)
+	if err != nil {
+		return endedBy(ctx, err, "did not stop")
 	}
 	return awaitSupervisorEnd(ctx, b)
 }
 
 // awaitSupervisorEnd waits until no supervisor holds the bundle's lock.
 func awaitSupervisorEnd(ctx context.Context, b bundle.Bundle) error {
-	return poll.Loop{Every: reachEvery, Limit: endTimeout}.Until(ctx, func(context.Context) error {
+	err := poll.Loop{Every: reachEvery, Limit: endTimeout}.Until(ctx, func(context.Context) error {
 		alive, err := b.Supervised()
 		if err != nil {
 			return poll.Final(err)
 		}
 		if alive {
-			return errors.New("the supervisor did not end")
+			return errors.New("the supervisor is still running")
 		}
 		return nil
 	})
+	return endedBy(ctx, err, "the supervisor did not end")
 }
 
 // ServicesError reports services that are not running.

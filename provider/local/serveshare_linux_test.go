@@ -13,6 +13,7 @@ func serveShare(args []string) error {
 	flags := flag.NewFlagSet("serve-share", flag.ContinueOnError)
 	flags.StringVar(&o.Dir, "dir", "", "")
 	flags.StringVar(&o.Socket, "socket", "", "")
+	_ = flags.Int("report", 0, "")
 	flags.BoolVar(&o.ReadOnly, "read-only", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err

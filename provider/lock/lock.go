@@ -64,7 +64,7 @@ func (f File) flock() *flock.Flock { return flock.New(f.Path, flock.SetPermissio
 type Locker struct {
 	Command string        // shown to commands that wait, such as "stead apply"; default: "stead"
 	Timeout time.Duration // how long to wait for another command; 0: without limit
-	Log     *slog.Logger  // required
+	Log     *slog.Logger  // default: discard
 }
 
 // Acquire locks f. It waits for another holder until ctx ends or the timeout passes, and logs
@@ -102,7 +102,7 @@ func (l *Locker) wait(ctx context.Context, f File, fl *flock.Flock, limit time.D
 	if limit == NoWait {
 		return &HeldError{What: f.What, By: f.holder()}
 	}
-	l.Log.Warn("waiting for " + f.holder().String())
+	cmp.Or(l.Log, slog.New(slog.DiscardHandler)).Warn("waiting for " + f.holder().String())
 	ok, err := await(ctx, fl, limit)
 	if err == nil && !ok {
 		err = &TimeoutError{After: limit}
@@ -165,7 +165,7 @@ func (f File) Held() (bool, error) {
 	fl := f.flock()
 	ok, err := fl.TryRLock()
 	if err != nil {
-		return false, err
+		return false, errors.Join(err, fl.Close())
 	}
 	if ok {
 		return false, fl.Unlock()

@@ -12,14 +12,14 @@ import (
 // Loop says how often something is tried and for how long.
 type Loop struct {
 	Every time.Duration // required: the pause between two attempts
-	// Limit ends the loop that long after the first failed attempt; 0: only the context
-	// does.
+	// Limit ends the loop after the first attempt that fails later than that after the
+	// first failure. It does not cut an attempt short; 0: only the context ends the loop.
 	Limit time.Duration
 }
 
-// Until calls probe until it returns nil. It gives up when ctx or the limit ends, with
-// why and the last failure seen: "deadline exceeded" alone helps nobody. A probe ends it
-// at once with [Final].
+// Until calls probe until it returns nil. When ctx or the limit ends, it returns an
+// [*EndedError] with the last failure seen: "deadline exceeded" alone helps nobody. A probe
+// ends the loop at once with [Final].
 //
 // An attempt that the end of ctx cut short says only that ctx has ended, so it is not the
 // last failure seen.
@@ -40,18 +40,46 @@ func (l Loop) Until(ctx context.Context, probe func(context.Context) error) erro
 		if limit.IsZero() && l.Limit > 0 {
 			limit = time.Now().Add(l.Limit)
 		}
-		if l.Limit > 0 && time.Now().After(limit) {
-			return fmt.Errorf("timed out after %s (last attempt: %w)", l.Limit, seen)
+		if ctx.Err() == nil && l.Limit > 0 && time.Now().After(limit) {
+			return &EndedError{Cause: fmt.Errorf("timed out after %s", l.Limit), Last: seen}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w (last attempt: %w)", context.Cause(ctx), seen)
+			return &EndedError{Cause: context.Cause(ctx), Last: seen}
 		case <-time.After(l.Every):
 		}
 	}
 }
 
-// Final marks an error after which there is no further attempt.
+// EndedError reports a loop that ended before its probe succeeded. errors.Is and errors.As
+// find both its errors.
+type EndedError struct {
+	Cause error // that of the context, or the limit
+	Last  error // the last failure of the probe
+}
+
+func (e *EndedError) Error() string { return fmt.Sprintf("%v (last attempt: %v)", e.Cause, e.Last) }
+
+// Unwrap returns the cause alone: an interrupt is an interrupt, whatever was tried.
+func (e *EndedError) Unwrap() error { return e.Cause }
+
+// Is reports whether the last failure is target.
+func (e *EndedError) Is(target error) bool { return errors.Is(e.Last, target) }
+
+// Remedy returns what the last failure says to do about it; may be empty.
+func (e *EndedError) Remedy() string {
+	var r interface{ Remedy() string }
+	if errors.As(e.Last, &r) {
+		return r.Remedy()
+	}
+	return ""
+}
+
+// As finds target in the last failure.
+func (e *EndedError) As(target any) bool { return errors.As(e.Last, target) }
+
+// Final marks an error, which must not be nil, after which there is no further attempt.
+// [Loop.Until] returns that error alone.
 func Final(err error) error { return finalError{err} }
 
 type finalError struct{ error }

@@ -35,6 +35,10 @@ func TestUntilSaysWhyItEndedAndWhatItSaw(t *testing.T) {
 		if !errors.Is(err, errStop) || !errors.Is(err, errNotYet) {
 			t.Errorf("got %v", err)
 		}
+		var ended *EndedError
+		if !errors.As(err, &ended) || ended.Cause != errStop || errors.Unwrap(err) != errStop { //nolint:errorlint // as it is
+			t.Errorf("its cause is %v", errors.Unwrap(err))
+		}
 	})
 }
 

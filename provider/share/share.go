@@ -14,10 +14,6 @@ import (
 	"log/slog"
 )
 
-// ReportFD is the file descriptor on which the process of a server reports its error, by
-// fault.Write.
-const ReportFD = 3
-
 // Options describe one share.
 type Options struct {
 	Dir      string       // required: the directory to share

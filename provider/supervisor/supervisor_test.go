@@ -323,7 +323,7 @@ func TestGuestThatCannotBecomeReadySaysWhy(t *testing.T) {
 		t.Errorf("Run ended with %v", err)
 	}
 	var advice interface{ Remedy() string }
-	if !errors.As(err, &advice) || advice.Remedy() != "plug it in" {
+	if !errors.As(err, &advice) || advice.Remedy() != "the machine says: plug it in" {
 		t.Errorf("the agent's remedy is lost: %v", advice)
 	}
 	if v := <-d.started; !slices.Contains(v.asked(), "kill") {

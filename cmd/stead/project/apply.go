@@ -39,25 +39,51 @@ type ApplyOptions struct {
 	Approve func(ctx context.Context, p reconcile.Plan) error
 }
 
-// Apply shows the plan, asks for approval, and carries it out.
+// Apply shows the plan, asks, and makes it true.
 func (pr *Project) Apply(ctx context.Context, plan reconcile.Plan, o ApplyOptions) error {
+	_, err := pr.apply(ctx, plan, o)
+	return err
+}
+
+// ApplyFirst is Apply for commands that may create a host's first machines. These are
+// created side by side; of those that exist then, the first in the file becomes the
+// default. order are the machines as they stand in the file.
+func (pr *Project) ApplyFirst(ctx context.Context, plan reconcile.Plan, order []string, o ApplyOptions) error {
+	before, err := pr.host.Default()
+	if err != nil {
+		return err
+	}
+	changed, err := pr.apply(ctx, plan, o)
+	if before != "" || !changed {
+		return err
+	}
+	return errors.Join(err, pr.chooseDefault(context.WithoutCancel(ctx), order))
+}
+
+// apply reports whether it has changed a machine, or tried to.
+func (pr *Project) apply(ctx context.Context, plan reconcile.Plan, o ApplyOptions) (changed bool, err error) {
 	o.View.Plan(plan)
 	if !plan.Empty() && o.Approve != nil {
 		if err := o.Approve(ctx, plan); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err := pr.warnOfSpeed(ctx, plan, o.View); err != nil {
-		return err
+		return false, err
 	}
-	return pr.CarryOut(ctx, plan, o)
+	return pr.carryOut(ctx, plan, o)
 }
 
-// CarryOut applies an approved plan. A plan without changes only records the state of machines.
+// CarryOut makes an approved plan true. A plan without changes only writes notes.
 func (pr *Project) CarryOut(ctx context.Context, plan reconcile.Plan, o ApplyOptions) error {
+	_, err := pr.carryOut(ctx, plan, o)
+	return err
+}
+
+func (pr *Project) carryOut(ctx context.Context, plan reconcile.Plan, o ApplyOptions) (changed bool, err error) {
 	defer context.AfterFunc(ctx, o.View.Interrupted)()
 	var did reconcile.Outcome
-	err := reconcile.Apply(ctx, pr.host.Provider(pr.Owner(), o.View.Progress), plan, reconcile.Options{
+	err = reconcile.Apply(ctx, pr.host.Provider(pr.Owner(), o.View.Progress), plan, reconcile.Options{
 		Parallelism: o.Parallelism, Memory: pr.host.AvailableMemory(),
 		Events: func(e reconcile.Event) {
 			did.Add(e)
@@ -65,22 +91,7 @@ func (pr *Project) CarryOut(ctx context.Context, plan reconcile.Plan, o ApplyOpt
 		},
 	})
 	o.View.Outcome(plan, did, err)
-	return err
-}
-
-// ApplyFirst is Apply for commands that may create a host's first machines. Machines are
-// created in parallel; afterwards, the first existing one in order becomes the default. order
-// lists the machines in the order of the file.
-func (pr *Project) ApplyFirst(ctx context.Context, plan reconcile.Plan, order []string, o ApplyOptions) error {
-	before, err := pr.host.Default()
-	if err != nil {
-		return err
-	}
-	err = pr.Apply(ctx, plan, o)
-	if before != "" || plan.Empty() {
-		return err
-	}
-	return errors.Join(err, pr.chooseDefault(context.WithoutCancel(ctx), order))
+	return did.Changed(), err
 }
 
 // chooseDefault makes the first existing machine in order the default.
@@ -158,12 +169,16 @@ func SavePlan(path string, s reconcile.Situation, plan reconcile.Plan) error {
 }
 
 // ApplySaved applies a saved plan, without asking for approval.
-func ApplySaved(ctx context.Context, h Host, path string, o ApplyOptions) (*Project, error) {
+func ApplySaved(ctx context.Context, open Opener, path string, o ApplyOptions) (*Project, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	saved, err := reconcile.LoadSaved(path, data)
+	if err != nil {
+		return nil, err
+	}
+	h, err := open()
 	if err != nil {
 		return nil, err
 	}

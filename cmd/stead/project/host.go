@@ -49,6 +49,10 @@ type Host interface {
 	Files() []string
 }
 
+// Opener opens the host. It is called only once the project file, or the saved plan, could
+// be read: problems of that come first, and leave nothing behind.
+type Opener func() (Host, error)
+
 // LocalHost returns this computer.
 func LocalHost(p *local.Provider) Host { return localHost{p} }
 

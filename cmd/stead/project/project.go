@@ -11,6 +11,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/stead-vm/stead/provider/lock"
+
 	"github.com/stead-vm/stead/config"
 	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/reconcile"
@@ -48,12 +50,16 @@ type Project struct {
 }
 
 // Load reads the project file and the machines of the host.
-func Load(ctx context.Context, h Host, o Options) (*Project, error) {
+func Load(ctx context.Context, open Opener, o Options) (*Project, error) {
 	file, err := o.find()
 	if err != nil {
 		return nil, err
 	}
 	declared, err := config.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	h, err := open()
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +69,7 @@ func Load(ctx context.Context, h Host, o Options) (*Project, error) {
 
 // LoadLocked is Load for commands that change the project. It keeps other commands from
 // changing it until unlock, so that the applied plan is the one that was shown.
-func LoadLocked(ctx context.Context, h Host, o Options) (pr *Project, unlock func(), err error) {
+func LoadLocked(ctx context.Context, open Opener, o Options) (pr *Project, unlock func(), err error) {
 	file, err := o.find()
 	if err != nil {
 		return nil, nil, err
@@ -71,11 +77,15 @@ func LoadLocked(ctx context.Context, h Host, o Options) (pr *Project, unlock fun
 	if file, err = config.Path(file); err != nil {
 		return nil, nil, err
 	}
+	h, err := open()
+	if err != nil {
+		return nil, nil, err
+	}
 	if unlock, err = h.LockProject(ctx, file); err != nil {
 		return nil, nil, err
 	}
 	// Read the file only now: it may have changed during the wait for the lock.
-	if pr, err = Load(ctx, h, o); err != nil {
+	if pr, err = Load(ctx, open, o); err != nil {
 		unlock()
 		return nil, nil, err
 	}
@@ -99,6 +109,9 @@ func (pr *Project) Find(id string) *machine.Machine {
 	}
 	return &pr.Found[i]
 }
+
+// Holder returns the command that holds the project's lock, if one does.
+func (pr *Project) Holder() (by lock.Holder, held bool) { return pr.host.ProjectHolder(pr.File) }
 
 // order returns the names of the machines in the order of the file.
 func (pr *Project) order() []string {

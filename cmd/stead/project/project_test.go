@@ -33,6 +33,8 @@ type memory struct {
 
 func newMemory() *memory { return &memory{Host: reconciletest.New(), locked: map[string]bool{}} }
 
+func (m *memory) open() (Host, error) { return m, nil }
+
 func (m *memory) Machines(context.Context) ([]machine.Machine, error) { return m.Host.Machines(), nil }
 
 func (m *memory) Defaults(context.Context, machine.Owner, bool) (reconcile.Defaults, error) {
@@ -157,9 +159,9 @@ func written(t *testing.T, text string) string {
 }
 
 // apply is what the apply command does.
-func apply(t *testing.T, h Host, o Options, ao ApplyOptions) error {
+func apply(t *testing.T, h *memory, o Options, ao ApplyOptions) error {
 	t.Helper()
-	pr, unlock, err := LoadLocked(t.Context(), h, o)
+	pr, unlock, err := LoadLocked(t.Context(), h.open, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +232,7 @@ func existing(m *memory, id string) {
 // applySaved saves a plan, and applies that.
 func applySaved(t *testing.T, h *memory, o Options) error {
 	t.Helper()
-	pr, err := Load(t.Context(), h, o)
+	pr, err := Load(t.Context(), h.open, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,19 +244,27 @@ func applySaved(t *testing.T, h *memory, o Options) error {
 	if err := SavePlan(path, s, plan); err != nil {
 		t.Fatal(err)
 	}
-	_, err = ApplySaved(t.Context(), h, path, ApplyOptions{View: &transcript{}, Parallelism: 3})
+	_, err = ApplySaved(t.Context(), h.open, path, ApplyOptions{View: &transcript{}, Parallelism: 3})
 	return err
 }
 
 func TestAPlanThatIsNotApprovedChangesNothing(t *testing.T) {
 	h, v, no := newMemory(), &transcript{}, errors.New("no")
-	err := apply(t, h, Options{File: written(t, three)}, ApplyOptions{
+	o := Options{File: written(t, three)}
+	if err := apply(t, h, Options{File: o.File, Target: []string{"web"}}, ApplyOptions{View: &transcript{}}); err != nil {
+		t.Fatal(err)
+	}
+	h.preferred = "" // as after the default machine was removed
+	err := apply(t, h, o, ApplyOptions{
 		View: v, Approve: func(context.Context, reconcile.Plan) error { return no },
 	})
-	if !errors.Is(err, no) || len(h.Host.Machines()) > 0 {
+	if !errors.Is(err, no) || len(h.Host.Machines()) > 1 {
 		t.Errorf("got %v and %d machines", err, len(h.Host.Machines()))
 	}
-	if d := strings.Join(v.lines, ";"); d != "plan 3" {
+	if first, err := h.Default(); first != "" || err != nil {
+		t.Errorf("the default became %q, %v", first, err)
+	}
+	if d := strings.Join(v.lines, ";"); d != "plan 2" {
 		t.Errorf("shown: %s", d)
 	}
 }
@@ -285,18 +295,18 @@ func TestAWarningIsShownOnceBeforeMachinesBoot(t *testing.T) {
 
 func TestALockedProjectIsNotLoaded(t *testing.T) {
 	h, o := newMemory(), Options{File: written(t, three)}
-	_, unlock, err := LoadLocked(t.Context(), h, o)
+	_, unlock, err := LoadLocked(t.Context(), h.open, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var held *lock.HeldError
-	if _, _, err := LoadLocked(t.Context(), h, o); !errors.As(err, &held) {
+	if _, _, err := LoadLocked(t.Context(), h.open, o); !errors.As(err, &held) {
 		t.Errorf("loading it twice gave %v", err)
 	}
 	unlock()
 	broken := Options{File: written(t, `machine "dev" {`)}
 	for range 2 { // a file that cannot be read keeps no lock
-		if _, _, err := LoadLocked(t.Context(), h, broken); err == nil || errors.As(err, &held) {
+		if _, _, err := LoadLocked(t.Context(), h.open, broken); err == nil || errors.As(err, &held) {
 			t.Errorf("a broken file gave %v", err)
 		}
 	}
@@ -308,7 +318,7 @@ func TestAWatchAppliesWhatIsSaved(t *testing.T) {
 	defer cancel()
 	begun, applied, ended := make(chan string, 1), make(chan bool, 10), make(chan error, 1)
 	go func() {
-		ended <- Watch(ctx, h, Options{File: file}, WatchOptions{
+		ended <- Watch(ctx, h.open, Options{File: file}, WatchOptions{
 			Poll: true, Log: slog.New(slog.DiscardHandler),
 			Begin: func(file string) { begun <- file },
 			Tell:  func(n reconcile.News) { t.Logf("news: %+v", n) },
@@ -342,5 +352,28 @@ type signalling struct {
 func (v *signalling) Outcome(p reconcile.Plan, _ reconcile.Outcome, _ error) {
 	if !p.Empty() {
 		v.applied <- true
+	}
+}
+
+func TestProblemsOfTheFileAreReportedBeforeThoseOfTheHost(t *testing.T) {
+	opened := false
+	open := func() (Host, error) {
+		opened = true
+		return nil, errors.New("no state directory")
+	}
+	broken := written(t, `machine "dev" {`)
+	t.Chdir(t.TempDir()) // without a project
+	for name, try := range map[string]func() error{
+		"load": func() error { _, err := Load(t.Context(), open, Options{File: broken}); return err },
+		"locked": func() error {
+			_, _, err := LoadLocked(t.Context(), open, Options{})
+			return err
+		},
+		"saved": func() error { _, err := ApplySaved(t.Context(), open, broken, ApplyOptions{}); return err },
+		"watch": func() error { return Watch(t.Context(), open, Options{File: broken + ".missing"}, WatchOptions{}) },
+	} {
+		if err := try(); err == nil || opened {
+			t.Errorf("%s: %v, the host was opened: %v", name, err, opened)
+		}
 	}
 }

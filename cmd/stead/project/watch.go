@@ -29,7 +29,7 @@ type WatchOptions struct {
 }
 
 // Watch applies changes of the project file as they are saved, until ctx ends.
-func Watch(ctx context.Context, h Host, o Options, wo WatchOptions) error {
+func Watch(ctx context.Context, open Opener, o Options, wo WatchOptions) error {
 	file, err := o.find()
 	if err != nil {
 		return err
@@ -41,6 +41,10 @@ func Watch(ctx context.Context, h Host, o Options, wo WatchOptions) error {
 		return fmt.Errorf("project file: %w", err)
 	}
 	if file, err = config.Path(o.File); err != nil {
+		return err
+	}
+	h, err := open()
+	if err != nil {
 		return err
 	}
 	unlock, err := h.LockWatch(ctx, file)
@@ -91,7 +95,7 @@ func (w *watch) close() error { return errors.Join(w.file.Close(), w.read.Close(
 // Look follows each file before it is read, so that no change is missed.
 func (w *watch) Look(ctx context.Context) (reconcile.Plan, error) {
 	w.file.Follow(follow.Path{Name: w.o.File})
-	pr, err := Load(ctx, w.host, w.o)
+	pr, err := Load(ctx, func() (Host, error) { return w.host, nil }, w.o)
 	if err != nil {
 		return reconcile.Plan{}, err
 	}

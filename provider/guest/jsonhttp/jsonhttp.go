@@ -1,5 +1,5 @@
 // Package jsonhttp implements the protocol between the processes of a machine: HTTP with
-// JSON bodies, and an [Error] as the body of a failure. The supervisor calls the agent
+// JSON bodies, and a [fault.Wire] as the body of a failure. The supervisor calls the agent
 // with it, and commands call the supervisor.
 package jsonhttp
 
@@ -42,8 +42,9 @@ func Decode(w http.ResponseWriter, r *http.Request, v any) bool {
 
 // Peer is a server with a client that reaches it, whatever the host name in the URL.
 type Peer struct {
-	Name string // in errors: "agent"
-	HTTP *http.Client
+	Name    string // in errors: "agent"
+	Foreign string // whose word it is, where it is not to be trusted: "the machine"; empty: stead's own
+	HTTP    *http.Client
 }
 
 // Call sends a request to the peer. body and answer are JSON values, or nil.
@@ -73,6 +74,9 @@ func (p Peer) Call(ctx context.Context, method, path string, body, answer any) e
 		var answered fault.Wire
 		if json.Unmarshal(out, &answered) != nil || answered.Message == "" {
 			answered = fault.Wire{Message: res.Status}
+		}
+		if p.Foreign != "" {
+			answered = answered.From(p.Foreign)
 		}
 		return fmt.Errorf("the %s refused %s %s: %w", p.Name, method, path, answered.Err())
 	}

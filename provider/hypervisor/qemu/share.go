@@ -12,9 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/stead-vm/stead/provider/poll"
-
 	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/poll"
 )
 
 const (
@@ -26,6 +25,10 @@ const (
 
 // shareCommandFunc is the type of Options.ShareCommand.
 type shareCommandFunc = func(hypervisor.Share, string) *exec.Cmd
+
+// ShareReportFD is the file descriptor on which the process of a share server reports an
+// error, by fault.Write.
+const ShareReportFD = firstInheritedFD
 
 // shareServer is the process that serves one share.
 type shareServer struct {
@@ -49,7 +52,7 @@ func startShare(ctx context.Context, command shareCommandFunc, s hypervisor.Shar
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs) // share.ReportFD
+	cmd.ExtraFiles = []*os.File{theirs} // ShareReportFD
 	p, err := startProcess("the file server for "+s.Path, cmd, report)
 	theirs.Close()
 	if err != nil {
