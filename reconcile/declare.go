@@ -15,7 +15,7 @@ import (
 func Declare(m machine.Machine, d Defaults) config.Declaration {
 	out := config.Declaration{Machine: config.Machine{
 		Name: m.ID, Image: m.Image, Kernel: m.Kernel, Virtualization: m.Virtualization, Services: m.Services,
-		Stopped: !active(&m), Lifecycle: config.Lifecycle{PreventDestroy: m.PreventDestroy},
+		Stopped: !m.Active(), Lifecycle: config.Lifecycle{PreventDestroy: m.PreventDestroy},
 	}}
 	say := func(format string, args ...any) { out.Comments = append(out.Comments, fmt.Sprintf(format, args...)) }
 	if m.Owner != (machine.Owner{}) {

@@ -118,7 +118,7 @@ func Destroy(s Situation) (Plan, error) {
 func Halt(s Situation) Plan {
 	var plan Plan
 	for _, m := range sorted(s.Have, func(m machine.Machine) string { return m.ID }) {
-		if s.ours(&m) && active(&m) {
+		if s.ours(&m) && m.Active() {
 			plan.Changes = append(plan.Changes, Change{ID: m.ID, Action: Stop, Have: &m, Stopped: true})
 		}
 	}
@@ -140,10 +140,6 @@ func moved(owner machine.Owner, m *machine.Machine) bool {
 
 // readable reports whether m's record could be read: every record has a digest or an owner.
 func readable(m *machine.Machine) bool { return m.Digest != "" || m.Owner != machine.Owner{} }
-
-func active(m *machine.Machine) bool {
-	return m.State == machine.Running || m.State == machine.Booting
-}
 
 func deletion(m *machine.Machine) Change {
 	return Change{ID: m.ID, Action: Delete, Have: m, DataLost: m.DiskUsed}
@@ -205,7 +201,7 @@ func compareBroken(want *machine.Spec, have *machine.Machine) (Action, []AttrCha
 // the files.
 func (s *Situation) compareWhole(want *machine.Spec, wantStopped bool, have *machine.Machine) (Action, []AttrChange) {
 	files, now := &have.Spec, &have.Spec
-	if active(have) && have.Booted != nil {
+	if have.Active() && have.Booted != nil {
 		booted := have.Spec
 		booted.Disk = have.Booted.Disk // the size in the file applies at the next start
 		if !wantStopped {
@@ -226,7 +222,7 @@ func (s *Situation) compareWhole(want *machine.Spec, wantStopped bool, have *mac
 		case f.text(now) != goal:
 			diff := f.change(now, want)
 			action := f.action(now, want)
-			if s.NoRestart && action == Restart && active(have) {
+			if s.NoRestart && action == Restart && have.Active() {
 				diff.Pending = true
 				if action = Reconfigure; f.text(files) == goal {
 					action = None // an earlier plan left it pending

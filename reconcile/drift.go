@@ -48,7 +48,7 @@ func machineDrift(applied *machine.Baseline, w *Goal, m *machine.Machine) (what 
 		what = "was created again"
 	case !applied.Stopped && m.State == machine.Stopped && !w.Stopped:
 		what = "was stopped"
-	case applied.Stopped && active(m) && w.Stopped:
+	case applied.Stopped && m.Active() && w.Stopped:
 		what = "was started"
 	}
 	for _, f := range fields {

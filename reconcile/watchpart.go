@@ -22,7 +22,7 @@ func (l *watch) part(p Plan, now time.Time) (do, waiting Plan) {
 	for spread := true; spread; {
 		spread = false
 		for _, c := range p.Changes {
-			if c.Action == None || held[c.ID] != free || c.Have != nil && active(c.Have) {
+			if c.Action == None || held[c.ID] != free || c.Have != nil && c.Have.Active() {
 				continue
 			}
 			for _, on := range c.After {

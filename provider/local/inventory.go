@@ -113,7 +113,10 @@ func (i *Inventory) observeRunning(ctx context.Context, b bundle.Bundle, m *mach
 		return // it is just starting or ending
 	}
 	m.Started, m.Address = st.Started, st.Address
-	if st.State == supervisor.StateRunning {
+	switch st.State {
+	case supervisor.StateRunning:
 		m.State = machine.Running
+	case supervisor.StateStopping:
+		m.State = machine.Stopping
 	}
 }

@@ -100,17 +100,18 @@ type State uint8
 
 // States of a machine.
 const (
-	Absent  State = iota // not on this host; the zero value
-	Stopped              // exists, without a process
-	Booting              // a supervisor runs, but the agent has not answered yet
-	Running              // the agent has answered
-	Broken               // its files cannot be read; Machine.Problem says why
+	Absent   State = iota // not on this host; the zero value
+	Stopped               // exists, without a process
+	Booting               // a supervisor runs, but the agent has not answered yet
+	Running               // the agent has answered
+	Stopping              // its supervisor is shutting it down
+	Broken                // its files cannot be read; Machine.Problem says why
 	numStates
 )
 
 func (s State) String() string {
 	if s < numStates {
-		return [...]string{"absent", "stopped", "booting", "running", "broken"}[s]
+		return [...]string{"absent", "stopped", "booting", "running", "stopping", "broken"}[s]
 	}
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
@@ -128,4 +129,9 @@ type Machine struct {
 	DiskSize  int64     // bytes; current size of the disk, which may be less than Disk until the next start; 0: unknown
 	DiskUsed  int64     // bytes that the disk occupies on the host
 	Default   bool      // commands without a machine name use this machine
+}
+
+// Active reports whether the machine has a process.
+func (m *Machine) Active() bool {
+	return m.State == Running || m.State == Booting || m.State == Stopping
 }

@@ -14,9 +14,10 @@ import (
 const (
 	DefaultGrace  = 60 * time.Second
 	requestTime   = 15 * time.Second // for the agent's answer
+	buttonTime    = 5 * time.Second  // for the hypervisor to press the power button
 	powerOffTime  = 10 * time.Second // after the power button
 	killTime      = 10 * time.Second
-	stopTotalSlop = requestTime + powerOffTime + killTime
+	stopTotalSlop = requestTime + buttonTime + powerOffTime + killTime
 )
 
 // Stop is the body of POST /v1/stop.
@@ -44,7 +45,7 @@ func (s *supervisor) stop(ctx context.Context, how Stop) {
 			return
 		}
 		s.log.Warn("the guest did not shut down in time; pressing the power button")
-		if err := vm.PowerButton(ctx); err == nil && waitGone(ctx, vm, powerOffTime) {
+		if pressButton(ctx, vm) && waitGone(ctx, vm, powerOffTime) {
 			return
 		}
 		s.log.Warn("the guest ignored the power button; cutting the power")
@@ -76,4 +77,12 @@ func waitGone(ctx context.Context, vm hypervisor.VM, d time.Duration) bool {
 	case <-time.After(d):
 		return false
 	}
+}
+
+// pressButton reports whether the hypervisor has pressed the power button. One that hangs
+// must not keep the machine from being killed.
+func pressButton(ctx context.Context, vm hypervisor.VM) bool {
+	ctx, cancel := context.WithTimeout(ctx, buttonTime)
+	defer cancel()
+	return vm.PowerButton(ctx) == nil
 }

@@ -27,7 +27,7 @@ type fakeVM struct {
 	guest *http.Server
 	l     net.Listener
 
-	obeysShutdown, obeysButton bool
+	obeysShutdown, obeysButton, hangs bool // hangs: the hypervisor does not answer
 
 	mu    sync.Mutex
 	heard []string // requests to the guest
@@ -40,8 +40,12 @@ func (v *fakeVM) Dial(ctx context.Context, _ uint32) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", v.l.Addr().String())
 }
 
-func (v *fakeVM) PowerButton(context.Context) error {
+func (v *fakeVM) PowerButton(ctx context.Context) error {
 	v.hear("power button")
+	if v.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if v.obeysButton {
 		v.end(hypervisor.Exit{Reason: hypervisor.PoweredOff})
 	}
@@ -236,6 +240,7 @@ func TestStopEscalates(t *testing.T) {
 	}{
 		"an obedient guest is only asked":   {func(*fakeVM) {}, Stop{}, []string{"shutdown"}},
 		"a deaf init gets the power button": {func(v *fakeVM) { v.obeysShutdown, v.obeysButton = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button"}},
+		"a hypervisor that hangs is killed": {func(v *fakeVM) { v.obeysShutdown, v.hangs = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button", "kill"}},
 		"force cuts the power at once":      {func(*fakeVM) {}, Stop{Force: true}, []string{"kill"}},
 	}
 	for name, tt := range tests {
