@@ -159,7 +159,7 @@ func newRmCmd(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if (m.State == machine.Running || m.State == machine.Booting) && !force {
+				if m.Active() && !force {
 					return &machine.RunningError{ID: id}
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stead-vm/stead/provider/host"
 	"github.com/stead-vm/stead/provider/machine"
@@ -27,6 +28,7 @@ type runOptions struct {
 	interactive              bool
 	uid, gid                 idFlag
 	env                      []string
+	timeout                  time.Duration
 }
 
 func newRunCmd(a *app) *cobra.Command {
@@ -63,6 +65,7 @@ func newRunCmd(a *app) *cobra.Command {
 		}
 		return pflag.NormalizedName(name)
 	})
+	o.addTimeout(f)
 	_ = cmd.RegisterFlagCompletionFunc("name", a.nameArg)
 	return cmd
 }
@@ -81,8 +84,13 @@ func newShellCmd(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&o.name, "name", "n", "", "machine to run in (default: the default machine)")
 	cmd.Flags().BoolVar(&o.root, "root", false, "open the shell as root")
+	o.addTimeout(cmd.Flags())
 	_ = cmd.RegisterFlagCompletionFunc("name", a.nameArg)
 	return cmd
+}
+
+func (o *runOptions) addTimeout(f *pflag.FlagSet) {
+	f.DurationVar(&o.timeout, "timeout", 0, "give up if a running machine does not answer within this time (default: no limit)")
 }
 
 func (a *app) runInside(ctx context.Context, o runOptions, args []string) error {
@@ -93,7 +101,7 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 	if err != nil {
 		return err
 	}
-	client, id, err := a.connect(ctx, o.name)
+	client, id, err := a.connect(ctx, o.name, o.timeout)
 	if err != nil {
 		return err
 	}
@@ -103,7 +111,7 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 			env[guest.EnvCwd] = dir
 		}
 	}
-	s := session{command: strings.Join(args, " "), env: env}
+	s := session{machine: id, timeout: o.timeout, command: strings.Join(args, " "), env: env}
 	s.tty = o.tty || isTerminal(a.in) && isTerminal(a.out) && o.interactive
 	if o.detach {
 		s.tty = false

@@ -143,6 +143,7 @@ func open(state string) (*local.Provider, error) {
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"kill-vm":         killVM,
 	"kill-supervisor": killSupervisor,
+	"pause-vm":        pauseVM,
 	"wait-stopped":    waitStopped,
 	"retry":           retry,
 	"subst":           subst,
@@ -168,12 +169,19 @@ func status(ts *testscript.TestScript, id string) (*local.Provider, supervisor.S
 }
 
 // killVM (kill-vm NAME) kills the hypervisor, as a crash would.
-func killVM(ts *testscript.TestScript, _ bool, args []string) {
-	_, st := status(ts, args[0])
+func killVM(ts *testscript.TestScript, _ bool, args []string) { signalVM(ts, args[0], syscall.SIGKILL) }
+
+// pauseVM (pause-vm NAME) stops the hypervisor's process, so that the machine does not answer.
+func pauseVM(ts *testscript.TestScript, _ bool, args []string) {
+	signalVM(ts, args[0], syscall.SIGSTOP)
+}
+
+func signalVM(ts *testscript.TestScript, id string, sig syscall.Signal) {
+	_, st := status(ts, id)
 	if st.VMPID == 0 {
 		ts.Fatalf("the machine is not a process of its own")
 	}
-	ts.Check(syscall.Kill(st.VMPID, syscall.SIGKILL))
+	ts.Check(syscall.Kill(st.VMPID, sig))
 }
 
 // killSupervisor (kill-supervisor NAME) kills the supervisor.

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/stead-vm/stead/provider/supervisor"
 
@@ -20,6 +21,8 @@ import (
 
 // session is one command or shell in a machine, joined to this program's terminal.
 type session struct {
+	machine string            // its name
+	timeout time.Duration     // for the machine to answer; 0: without limit
 	command string            // run by the user's shell; empty: a login shell
 	env     map[string]string // for the guest, reserved names included
 	tty     bool
@@ -59,53 +62,13 @@ func (s stream) Write(p []byte) (int, error) {
 // attach runs s over client and returns when it ended: nil, or an exitError with the
 // command's exit code (128 and the signal's number when a signal ended it).
 func (a *app) attach(client *ssh.Client, s session) error {
-	sess, err := client.NewSession()
-	if err != nil {
-		return err
-	}
-	defer sess.Close()
-	if err := forwardAgent(client, sess); err != nil {
-		return err
-	}
-	for name, value := range s.env {
-		// No answer is asked for: each would cost a round trip to the guest.
-		if _, err := sess.SendRequest("env", false, ssh.Marshal(struct{ Name, Value string }{name, value})); err != nil {
-			return err
-		}
-	}
 	hangUp := func() { _ = client.Close() }
 	out := &output{end: hangUp}
-	sess.Stdout, sess.Stderr = stream{out, a.out}, stream{out, a.err}
-	if s.tty {
-		restore, err := a.attachTerminal(sess)
-		if err != nil {
-			return err
-		}
-		defer restore()
+	relay := relaySignals(hangUp)
+	sess, err := a.start(client, s, out, relay)
+	if err == nil {
+		err = a.await(sess, s.tty)
 	}
-	stdin, err := sess.StdinPipe()
-	if err != nil {
-		return err
-	}
-	relay := relaySignals(sess, s.tty, hangUp)
-	if s.command == "" {
-		err = sess.Shell()
-	} else {
-		err = sess.Start(s.command)
-	}
-	if err != nil {
-		if sig := relay.end(); sig != 0 {
-			return exitError(128 + int(sig))
-		}
-		return err
-	}
-	close(relay.started)
-	// Not waited for: reading a terminal cannot be interrupted.
-	go func() {
-		_, _ = io.Copy(stdin, a.in)
-		_ = stdin.Close()
-	}()
-	err = sess.Wait()
 	if sig := relay.end(); sig != 0 {
 		return exitError(128 + int(sig))
 	}
@@ -113,6 +76,73 @@ func (a *app) attach(client *ssh.Client, s session) error {
 		return fmt.Errorf("write output: %w", failed)
 	}
 	return exitCode(err)
+}
+
+// start starts the command of s, as soon as the machine answers.
+func (a *app) start(client *ssh.Client, s session, out *output, relay *signalRelay) (_ *ssh.Session, err error) {
+	var noAnswer error
+	answered := a.awaitAnswer(s.machine, s.timeout, func(err error) {
+		noAnswer = err
+		out.end()
+	})
+	defer func() {
+		answered()
+		if err != nil {
+			err = cmp.Or(noAnswer, err)
+		}
+	}()
+	sess, err := client.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	close(relay.opened)
+	if err := forwardAgent(client, sess); err != nil {
+		return nil, err
+	}
+	for name, value := range s.env {
+		// No answer is asked for: each would cost a round trip to the guest.
+		if _, err := sess.SendRequest("env", false, ssh.Marshal(struct{ Name, Value string }{name, value})); err != nil {
+			return nil, err
+		}
+	}
+	sess.Stdout, sess.Stderr = stream{out, a.out}, stream{out, a.err}
+	if s.tty {
+		if err := a.requestTerminal(sess); err != nil {
+			return nil, err
+		}
+	}
+	stdin, err := sess.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if s.command == "" {
+		err = sess.Shell()
+	} else {
+		err = sess.Start(s.command)
+	}
+	if err != nil {
+		return nil, err
+	}
+	relay.started <- sess
+	// Not waited for: reading a terminal cannot be interrupted.
+	go func() {
+		_, _ = io.Copy(stdin, a.in)
+		_ = stdin.Close()
+	}()
+	return sess, nil
+}
+
+// await waits until the command of sess has ended. A terminal is in raw mode meanwhile, and
+// not before: Ctrl-C must be a signal for as long as the machine may not answer.
+func (a *app) await(sess *ssh.Session, tty bool) error {
+	if tty && isTerminal(a.in) {
+		restore, err := a.makeRaw(sess)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
+	return sess.Wait()
 }
 
 func exitCode(err error) error {
@@ -130,11 +160,9 @@ func exitCode(err error) error {
 	return exitError(exit.ExitStatus())
 }
 
-// attachTerminal gives the session a terminal like ours, in raw mode, that follows our
-// size.
-func (a *app) attachTerminal(sess *ssh.Session) (restore func(), err error) {
-	fd := int(a.in.Fd())
-	width, height, err := term.GetSize(fd)
+// requestTerminal gives the session a terminal like ours.
+func (a *app) requestTerminal(sess *ssh.Session) error {
+	width, height, err := term.GetSize(int(a.in.Fd()))
 	if err != nil {
 		width, height = 80, 24
 	}
@@ -142,12 +170,12 @@ func (a *app) attachTerminal(sess *ssh.Session) (restore func(), err error) {
 	if name == "" {
 		name = "xterm-256color"
 	}
-	if err := sess.RequestPty(name, height, width, ssh.TerminalModes{}); err != nil {
-		return nil, err
-	}
-	if !term.IsTerminal(fd) {
-		return func() {}, nil
-	}
+	return sess.RequestPty(name, height, width, ssh.TerminalModes{})
+}
+
+// makeRaw puts our terminal into raw mode and makes the session's follow its size.
+func (a *app) makeRaw(sess *ssh.Session) (restore func(), err error) {
+	fd := int(a.in.Fd())
 	old, err := term.MakeRaw(fd)
 	if err != nil {
 		return nil, err
@@ -184,23 +212,38 @@ func forwardAgent(client *ssh.Client, sess *ssh.Session) error {
 	return err
 }
 
-// connect opens an SSH connection into the machine, which it boots first when it is stopped.
-func (a *app) connect(ctx context.Context, name string) (*ssh.Client, string, error) {
+// connect opens an SSH connection to the machine, which it boots first if it is stopped. A
+// machine that runs has timeout to answer; 0 means no limit.
+func (a *app) connect(ctx context.Context, name string, timeout time.Duration) (*ssh.Client, string, error) {
 	p, id, err := a.target(ctx, name)
 	if err != nil {
 		return nil, "", err
 	}
 	sup := p.Machines.Supervisor(id)
-	// The common case needs only the sockets of a machine that runs.
-	if client, err := sup.SSH(ctx); err == nil {
-		if st, err := sup.Status(ctx, supervisor.WaitReady); err == nil && st.State == supervisor.StateRunning {
-			return client, id, nil
-		}
-		client.Close()
+	if client, err := a.dial(ctx, sup, id, timeout); client != nil || err != nil {
+		return client, id, err
 	}
 	if err := a.startOne(ctx, p, id); err != nil {
 		return nil, "", err
 	}
 	client, err := sup.SSH(ctx)
 	return client, id, err
+}
+
+// dial connects to a machine that runs, once it is ready. It returns nil if the machine does
+// not run.
+func (a *app) dial(ctx context.Context, sup *supervisor.Client, id string, timeout time.Duration) (*ssh.Client, error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer a.awaitAnswer(id, timeout, giveUp)()
+	// The common case needs only the sockets of a machine that runs.
+	client, err := sup.SSH(ctx)
+	if err == nil {
+		var st supervisor.Status
+		if st, err = sup.Status(ctx, supervisor.WaitReady); err == nil && st.State == supervisor.StateRunning {
+			return client, nil
+		}
+		client.Close()
+	}
+	return nil, context.Cause(ctx)
 }

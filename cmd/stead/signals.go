@@ -19,11 +19,13 @@ var signalNames = map[os.Signal]ssh.Signal{
 // startPatience is how long a command may take to start once we get a signal for it.
 const startPatience = 2 * time.Second
 
-// signalRelay passes the signals that we get on to a command in a machine. A second
-// interrupt, and the end of our terminal, hang up: the command or the machine may not
-// listen. So does any signal for a command that does not start.
+// signalRelay passes signals to a command in a machine. Until the guest has answered, any
+// signal hangs up at once. Afterwards a signal waits a moment for the command to start. A
+// second interrupt, and the end of the terminal, hang up too: the command or the machine
+// may not react.
 type signalRelay struct {
-	started chan struct{} // to be closed when the command runs
+	opened  chan struct{}  // closed once the guest has answered
+	started chan signaller // receives the session once its command runs
 	signals chan os.Signal
 	done    chan struct{}
 	final   syscall.Signal
@@ -32,28 +34,30 @@ type signalRelay struct {
 // signaller is what a relay needs of an SSH session.
 type signaller interface{ Signal(sig ssh.Signal) error }
 
-// relaySignals catches signals from now on, so that none is lost while the command starts.
-// In a terminal in raw mode Ctrl-C is a byte like others and is no signal here.
-func relaySignals(to signaller, tty bool, hangUp func()) *signalRelay {
-	r := &signalRelay{started: make(chan struct{}), signals: make(chan os.Signal, 4), done: make(chan struct{})}
+// relaySignals catches signals from now on, so that none is lost. In a terminal in raw mode
+// Ctrl-C is a byte like others and no signal.
+func relaySignals(hangUp func()) *signalRelay {
+	r := &signalRelay{
+		opened: make(chan struct{}), started: make(chan signaller, 1),
+		signals: make(chan os.Signal, 4), done: make(chan struct{}),
+	}
 	for sig := range signalNames {
-		if tty && sig == syscall.SIGINT {
-			continue
-		}
 		signal.Notify(r.signals, sig)
 	}
-	go r.run(to, hangUp)
+	go r.run(hangUp)
 	return r
 }
 
-func (r *signalRelay) run(to signaller, hangUp func()) {
+func (r *signalRelay) run(hangUp func()) {
 	defer close(r.done)
+	var to signaller
 	interrupts := 0
 	for s := range r.signals {
 		sig := s.(syscall.Signal)
-		select {
-		case <-r.started:
-		case <-time.After(startPatience):
+		if to == nil {
+			to = r.awaitStart()
+		}
+		if to == nil {
 			r.final = sig
 			hangUp()
 			continue
@@ -69,7 +73,23 @@ func (r *signalRelay) run(to signaller, hangUp func()) {
 	}
 }
 
-// end stops that and gives the signal on which it hung up.
+// awaitStart returns the session of the command, or nil if the guest has not answered or the
+// command does not start soon.
+func (r *signalRelay) awaitStart() signaller {
+	select {
+	case <-r.opened:
+	default:
+		return nil
+	}
+	select {
+	case to := <-r.started:
+		return to
+	case <-time.After(startPatience):
+		return nil
+	}
+}
+
+// end stops the relay and returns the signal on which it hung up, or 0.
 func (r *signalRelay) end() syscall.Signal {
 	signal.Stop(r.signals)
 	close(r.signals)

@@ -23,9 +23,10 @@ func raise(t *testing.T, sig syscall.Signal) {
 
 func TestSignalWaitsForTheCommandToStart(t *testing.T) {
 	h := make(signalRecorder, 4)
-	r := relaySignals(h, false, func() { t.Error("hung up") })
+	r := relaySignals(func() { t.Error("hung up") })
+	close(r.opened)
 	raise(t, syscall.SIGUSR1)
-	close(r.started)
+	r.started <- h
 	if got := <-h; got != ssh.SIGUSR1 {
 		t.Errorf("got %s", got)
 	}
@@ -39,25 +40,38 @@ func TestSignalWaitsForTheCommandToStart(t *testing.T) {
 }
 
 func TestSignalEndsACommandThatDoesNotStart(t *testing.T) {
-	h := make(signalRecorder, 4)
 	up := make(chan struct{})
 	begun := time.Now()
-	r := relaySignals(h, false, func() { close(up) })
+	r := relaySignals(func() { close(up) })
+	close(r.opened)
 	raise(t, syscall.SIGTERM)
 	<-up
-	if sig := r.end(); sig != syscall.SIGTERM || len(h) > 0 {
-		t.Errorf("hung up on %v, %d signals passed on", sig, len(h))
+	if sig := r.end(); sig != syscall.SIGTERM {
+		t.Errorf("hung up on %v", sig)
 	}
 	if d := time.Since(begun); d < startPatience {
 		t.Errorf("hung up after %s", d)
 	}
 }
 
+func TestSignalEndsTheWaitForAnAnswer(t *testing.T) {
+	for sig := range signalNames {
+		up := make(chan struct{})
+		r := relaySignals(func() { close(up) })
+		raise(t, sig.(syscall.Signal))
+		<-up
+		if got := r.end(); got != sig {
+			t.Errorf("hung up on %v, want %v", got, sig)
+		}
+	}
+}
+
 func TestSecondInterruptHangsUp(t *testing.T) {
 	h := make(signalRecorder, 4)
 	var ups atomic.Int32
-	r := relaySignals(h, false, func() { ups.Add(1) })
-	close(r.started)
+	r := relaySignals(func() { ups.Add(1) })
+	close(r.opened)
+	r.started <- h
 	for range 2 {
 		raise(t, syscall.SIGINT)
 		<-h

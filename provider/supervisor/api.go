@@ -32,6 +32,7 @@ type Status struct {
 	Reboots         int                  `json:"reboots"`           // by the guest, since the supervisor started
 	PID             int                  `json:"pid"`               // of the supervisor
 	VMPID           int                  `json:"vmPid,omitempty"`   // of the hypervisor
+	Heard           time.Time            `json:"heard,omitzero"`    // when the agent last answered
 	Address         string               `json:"address,omitempty"` // the guest's IP address, once it is ready
 	Services        []guest.ServiceState `json:"services,omitempty"`
 	ServicesSettled bool                 `json:"servicesSettled"`

@@ -58,7 +58,10 @@ func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bo
 	if err != nil {
 		return "", err
 	}
-	s.update(func(st *Status) { st.State, st.Ready, st.Address = StateRunning, time.Now(), found.Address })
+	s.update(func(st *Status) {
+		st.State, st.Ready, st.Address = StateRunning, time.Now(), found.Address
+		st.Heard = st.Ready
+	})
 	debug.FreeOSMemory() // a boot needs much more memory than a running machine
 	s.log.Info("ready", "duration", time.Since(s.snapshot().Started).Round(time.Millisecond))
 	if s.opts.Ready != nil {
@@ -158,8 +161,6 @@ func (s *supervisor) beat(ctx context.Context, client *guest.Client, bootID stri
 	if found.Hello.BootID != bootID {
 		return true
 	}
-	if found.Address != s.snapshot().Address {
-		s.update(func(st *Status) { st.Address = found.Address })
-	}
+	s.update(func(st *Status) { st.Address, st.Heard = found.Address, time.Now() })
 	return false
 }
