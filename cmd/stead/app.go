@@ -172,7 +172,7 @@ func stateDir() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("state directory: %w; set STEAD_HOME", err)
+		return "", fmt.Errorf("cannot find the state directory: %w; set STEAD_HOME", err)
 	}
 	return filepath.Join(dataDir(home), "stead"), nil
 }
@@ -210,14 +210,14 @@ func (e *noTargetError) Error() string {
 	if e.machines == 0 {
 		return "there are no machines"
 	}
-	return fmt.Sprintf("there are %d machines and no default: name one", e.machines)
+	return fmt.Sprintf("there are %d machines and no default machine", e.machines)
 }
 
 func (e *noTargetError) Remedy() string {
 	if e.machines == 0 {
 		return `write a machines.hcl and run "stead apply", or run "stead machine create IMAGE"`
 	}
-	return `name the machine, as in "stead run -n NAME"; "stead ls" lists them`
+	return `name the machine, as in "stead run -n NAME"; run "stead ls" to list the machines`
 }
 
 // onTarget returns the function of a command that takes an optional machine name.

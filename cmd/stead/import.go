@@ -63,7 +63,7 @@ func newImportCmd(a *app) *cobra.Command {
 	f.StringVar(&o.from, "from", "", "directory of Apple's bundles (default: the one that container uses)")
 	f.StringVar(&o.name, "name", "", "name for the imported machine, when there is only one")
 	a.lockFlag(cmd)
-	f.BoolVar(&o.force, "force", false, "import a disk that may be in use, as after a power cut; it may be damaged")
+	f.BoolVar(&o.force, "force", false, "import a disk even if it may be in use; the copy is then as after a power cut")
 	return cmd
 }
 

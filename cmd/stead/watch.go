@@ -45,7 +45,7 @@ func newWatchCmd(a *app) *cobra.Command {
 	o.add(cmd)
 	a.lockFlag(cmd)
 	cmd.Flags().StringVar(&drift, "drift", drift, "what to do with changes made outside of machines.hcl: report or repair")
-	cmd.Flags().BoolVar(&poll, "poll", false, "look at files every second, where the file system does not report changes")
+	cmd.Flags().BoolVar(&poll, "poll", false, "check files every second, for a file system that does not report changes")
 	_ = cmd.RegisterFlagCompletionFunc("drift", cobra.FixedCompletions([]string{driftReport, driftRepair}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

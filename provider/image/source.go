@@ -53,7 +53,7 @@ func (s *Store) openSource(ctx context.Context, r reference) (source, error) {
 	case inStore:
 		return nil, &NotFoundError{
 			Reference: r.String(), Where: "the store",
-			Hint: fmt.Sprintf("import it with \"stead image import %s FILE\"", r),
+			Hint: fmt.Sprintf("run \"stead image import %s FILE\" to import it", r),
 		}
 	case inRegistry:
 		return s.openRegistry(r)
