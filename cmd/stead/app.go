@@ -23,7 +23,7 @@ import (
 	"github.com/stead-vm/stead/provider/local"
 )
 
-// app is what the commands share.
+// app holds the streams and state that all commands share.
 type app struct {
 	in       *os.File
 	out, err io.Writer
@@ -68,7 +68,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// printError is the one place that prints errors.
+// printError prints err and its hints. No other function prints errors.
 func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
 	var exit exitError
 	if errors.As(err, &exit) {

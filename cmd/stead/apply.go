@@ -35,7 +35,7 @@ func (f *applyFlags) check() error {
 	return nil
 }
 
-// options are what the flags mean for a project.
+// options returns the options of a project's apply that the flags select.
 func (f *applyFlags) options(a *app) project.ApplyOptions {
 	o := project.ApplyOptions{View: a.view(f.json), Parallelism: f.parallelism}
 	if !f.approved {

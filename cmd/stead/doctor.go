@@ -38,7 +38,7 @@ func newDoctorCmd(a *app) *cobra.Command {
 		Example: "stead doctor\nstead doctor --json",
 		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a.level = log.InfoLevel // the hypervisor logs what takes long
+			a.level = log.InfoLevel // the hypervisor logs slow tests
 			o, err := a.options()
 			if err != nil {
 				return err

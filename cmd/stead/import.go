@@ -97,7 +97,7 @@ func (a *app) importMachines(ctx context.Context, o importOptions) error {
 	var declared []config.Declaration
 	for _, m := range machines {
 		block := reconcile.Declare(m, d)
-		block.Stopped = block.Stopped && !o.apple // a machine that is imported is meant to be used
+		block.Stopped = block.Stopped && !o.apple // an imported machine should run
 		declared = append(declared, block)
 	}
 	return errors.Join(err, a.writeProject(o.output, declared))

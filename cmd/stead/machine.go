@@ -32,7 +32,7 @@ func newMachineCmd(a *app) *cobra.Command {
 	return showHelp(cmd)
 }
 
-// startOne boots a machine, which may be running already, and shows what takes time.
+// startOne boots a machine unless it already runs, and shows progress.
 func (a *app) startOne(ctx context.Context, p *local.Provider, id string) error {
 	m, err := p.Machines.Get(ctx, id)
 	if err != nil {

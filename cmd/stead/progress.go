@@ -15,7 +15,7 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// progress shows what takes time: bars on a terminal, a line for each finished step
+// progress shows long operations: bars on a terminal, a line for each finished step
 // elsewhere.
 type progress struct {
 	w           io.Writer

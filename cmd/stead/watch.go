@@ -50,7 +50,7 @@ func newWatchCmd(a *app) *cobra.Command {
 	return cmd
 }
 
-// tellNews prints what a watch reports beside what it applies.
+// tellNews prints the news of a watch: problems, drift and plans that wait.
 func (a *app) tellNews(n reconcile.News) {
 	fmt.Fprintln(a.out)
 	switch {

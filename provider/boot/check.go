@@ -76,5 +76,5 @@ func (e *NoVirtualizationError) Error() string {
 
 func (e *NoVirtualizationError) Unwrap() error { return hypervisor.ErrUnsupported }
 
-// Remedy says how to run the machine without it.
+// Remedy says how to get virtualization, or how to run the machine without it.
 func (e *NoVirtualizationError) Remedy() string { return e.Advice }

@@ -210,7 +210,7 @@ func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byt
 	return buf.Bytes(), err
 }
 
-// copyVerified copies r to w. It fails unless the content is what d describes.
+// copyVerified copies r to w. It fails unless the content has the size and digest of d.
 func copyVerified(w io.Writer, r io.Reader, d v1.Descriptor, src source) error {
 	h, err := v1.Hasher(d.Digest.Algorithm)
 	var n int64

@@ -1,4 +1,4 @@
-// Package platform names what an image runs on, and is the one place that parses it.
+// Package platform parses, prints and compares platforms, such as linux/amd64.
 package platform
 
 import (

@@ -158,7 +158,7 @@ func written(t *testing.T, text string) string {
 	return file
 }
 
-// apply is what the apply command does.
+// apply does what the apply command does.
 func apply(t *testing.T, h *memory, o Options, ao ApplyOptions) error {
 	t.Helper()
 	pr, unlock, err := LoadLocked(t.Context(), h.open, o)
@@ -221,7 +221,7 @@ func TestTheFirstMachineOfTheFileBecomesTheDefault(t *testing.T) {
 	}
 }
 
-// existing adds a machine that somebody has created by hand, the default one.
+// existing adds a default machine that belongs to no project.
 func existing(m *memory, id string) {
 	if err := m.Host.Create(context.Background(), machine.Spec{ID: id}); err != nil {
 		panic(err)
