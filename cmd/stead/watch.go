@@ -60,7 +60,7 @@ func (a *app) tellNews(n reconcile.News) {
 		fmt.Fprintln(a.out, "The problem is resolved.")
 	case n.Waiting != nil:
 		(&humanView{app: a}).Plan(*n.Waiting)
-		fmt.Fprintln(a.out, styles(a.out).bold("Waiting for approval:"), `watch does not apply this. Run "stead apply".`)
+		fmt.Fprintln(a.out, styles(a.out).bold("Waiting for approval:"), `run "stead apply" to apply this plan.`)
 	}
 }
 
