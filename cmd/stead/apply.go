@@ -120,7 +120,7 @@ func (a *app) acceptDrift(ctx context.Context, pr *project.Project, s reconcile.
 func (a *app) applySaved(cmd *cobra.Command, path string, how applyFlags) (*project.Project, error) {
 	for _, name := range []string{"file", "pull", "target", "replace", "refresh-only", "no-restart"} {
 		if cmd.Flags().Changed(name) {
-			return nil, fmt.Errorf("--%s cannot be used with a saved plan (%s)", name, path)
+			return nil, fmt.Errorf("--%s conflicts with a saved plan (%s)", name, path)
 		}
 	}
 	return project.ApplySaved(cmd.Context(), a.host, path, how.options(a))
