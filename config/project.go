@@ -85,7 +85,7 @@ func Load(file string) (*Project, error) {
 	}
 	src, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the project file: %w", err)
+		return nil, fmt.Errorf("cannot read the project file: %w", err)
 	}
 	abs, err := filepath.Abs(file)
 	if err != nil {
@@ -105,7 +105,7 @@ func Path(file string) (string, error) {
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return "", fmt.Errorf("reading the project file: %w", err)
+		return "", fmt.Errorf("cannot read the project file: %w", err)
 	}
 	return hostLookup.stored(filepath.Join(dir, filepath.Base(abs))), nil
 }
@@ -149,7 +149,7 @@ func (e *NotFoundError) Remedy() string {
 func Find(dir string) (string, error) {
 	start, err := filepath.Abs(dir)
 	if err != nil {
-		return "", fmt.Errorf("looking for %s: %w", FileName, err)
+		return "", fmt.Errorf("cannot look for %s: %w", FileName, err)
 	}
 	home, _ := os.UserHomeDir()
 	for at := start; ; at = filepath.Dir(at) {
@@ -158,7 +158,7 @@ func Find(dir string) (string, error) {
 		case err == nil && !info.IsDir():
 			return file, nil
 		case err != nil && !os.IsNotExist(err):
-			return "", fmt.Errorf("looking for %s: %w", FileName, err)
+			return "", fmt.Errorf("cannot look for %s: %w", FileName, err)
 		}
 		if at == home || at == filepath.Dir(at) {
 			return "", &NotFoundError{Dir: start, Last: at}

@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// form is what an argument accepts, for messages.
+// form describes the values that an argument accepts, for messages.
 type form struct {
 	name    string
 	want    string // completes "NAME must be"

@@ -34,7 +34,7 @@ func anyCase(dir string) lookup {
 	}
 }
 
-func TestStoredWhereCaseIsIgnored(t *testing.T) {
+func TestStoredOnACaseInsensitiveFileSystem(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "Src", "größe", "2026"), 0o700); err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestStoredWhereCaseIsIgnored(t *testing.T) {
 	}
 }
 
-func TestStoredWhereCaseMatters(t *testing.T) {
+func TestStoredOnACaseSensitiveFileSystem(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"src", "SRC", "Only"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {

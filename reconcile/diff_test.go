@@ -91,7 +91,7 @@ func forPlatform(p platform.Platform) func(*machine.Spec) {
 	return func(s *machine.Spec) { s.Platform = p }
 }
 
-// unreadable returns a broken machine of which only the disk usage is known.
+// unreadable returns a broken machine: only its disk usage is known.
 func unreadable(id string) machine.Machine {
 	return machine.Machine{Spec: machine.Spec{ID: id}, State: machine.Broken, Problem: "config.json is empty", DiskUsed: 3 << 30}
 }

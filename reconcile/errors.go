@@ -94,7 +94,7 @@ func (e *UnknownError) Error() string {
 }
 
 // Remedy says how to list the names.
-func (e *UnknownError) Remedy() string { return `"stead status" lists the project's machines` }
+func (e *UnknownError) Remedy() string { return `run "stead status" to list the project's machines` }
 
 // machineNames returns `machine "a"`, or `machines "a", "b"` for several.
 func machineNames(ids []string) string {

@@ -28,7 +28,7 @@ type rule struct {
 // values are the packages that hold values only: everybody may use them.
 var values = []string{"provider/machine", "provider/size", "provider/platform"}
 
-// parts are what machines are made of, below the domain.
+// parts are the packages below the domain that machines are built from.
 var parts = []string{
 	"provider/image/...", "provider/ext4/...", "provider/kernel/...", "provider/hypervisor/...", "provider/share/...",
 	"provider/supervisor/...", "provider/guest/...", "provider/build/...", "provider/transfer/...", "provider/durable",

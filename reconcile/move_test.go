@@ -47,8 +47,8 @@ func TestMoveKeepsTheDisk(t *testing.T) {
 		"without an old machine it is created":                   {movedTo(box), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
 		"another owner's machine of the old name does not count": {movedTo(box, running(spec("dev", owner(machine.Owner{Project: "b", File: "/b"})))), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
 		"a broken machine is stopped, moved and repaired":        {movedTo(box, in(machine.Broken, stopped(dev))), Repair, "", append(moves, "repair", "start")},
-		"so is an unreadable one":                                {movedTo(box, unreadable("dev")), Repair, "", append(moves, "repair", "start")},
-		"the directory may have moved as well": {
+		"an unreadable machine is stopped, moved and repaired":   {movedTo(box, unreadable("dev")), Repair, "", append(moves, "repair", "start")},
+		"the project's directory has moved too": {
 			movedTo(box, gone(running(spec("dev", owner(away))))),
 			Move, "file /old/machines.hcl -> /acme/machines.hcl", append(moves, "configure", "start"),
 		},

@@ -7,7 +7,7 @@ import (
 	"github.com/stead-vm/stead/provider/machine"
 )
 
-// Action is what happens to one machine.
+// Action is the kind of a change to one machine.
 type Action uint8
 
 // Actions, ordered by effect. If a machine needs two of them, the later one includes the

@@ -6,7 +6,7 @@
 // changes. Everything that blocks or fails is behind [Provider].
 //
 // The engine is level-based: a plan depends on the current state, never on what an earlier
-// run meant to do. After any interruption, planning and applying again finishes the work.
+// run intended. After any interruption, planning and applying again finishes the work.
 package reconcile
 
 import (

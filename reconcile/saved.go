@@ -49,7 +49,7 @@ func (e *StaleError) Error() string {
 
 // Remedy says how to go on.
 func (e *StaleError) Remedy() string {
-	return "nothing was changed: make a new plan with \"stead plan -o\" and review it"
+	return "make a new plan with \"stead plan -o\" and review it; nothing was changed"
 }
 
 // Fresh plans again for the current state of the host. It returns a [*StaleError] if the

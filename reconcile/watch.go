@@ -24,7 +24,7 @@ type Project interface {
 // ErrLookAgain makes a watch plan again at once.
 var ErrLookAgain = errors.New("the project changed since the plan was made")
 
-// News is what a watch reports besides the plans that it applies. One field is set.
+// News is a report of a watch other than a plan that it applies. One field is set.
 type News struct {
 	Err     error // planning or applying failed
 	Mended  bool  // planning works again
@@ -130,7 +130,7 @@ func (l *watch) round(ctx context.Context) (again time.Duration, err error) {
 	return backoff(l.stuck - 1), err
 }
 
-// tell reports changes that newly wait for approval.
+// tell reports the changes that have begun to wait for approval.
 func (l *watch) tell(waiting Plan) {
 	told := map[string]bool{}
 	var fresh Plan

@@ -207,7 +207,7 @@ func TestWatchRepairsDriftOnlyIfAsked(t *testing.T) {
 	}
 }
 
-func TestDriftIsRelativeToTheLastLook(t *testing.T) {
+func TestDriftIsRelativeToTheLastPlan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dev := declaredMachine("dev")
 		found := machine.Machine{Spec: dev.Spec, State: machine.Running, Booted: &dev.Settings}

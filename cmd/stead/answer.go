@@ -28,7 +28,7 @@ func (e *noAnswerError) Error() string {
 }
 
 func (e *noAnswerError) Remedy() string {
-	return fmt.Sprintf(`"stead logs %s" shows its console, "stead stop --force %s" cuts its power`, e.id, e.id)
+	return fmt.Sprintf(`run "stead logs %s" to read its console, or "stead stop --force %s" to cut its power`, e.id, e.id)
 }
 
 // awaitAnswer says what is waited for if the machine does not answer soon, and calls giveUp

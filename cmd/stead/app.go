@@ -23,7 +23,7 @@ import (
 	"github.com/stead-vm/stead/provider/local"
 )
 
-// app is what the commands share.
+// app holds the streams and state that all commands share.
 type app struct {
 	in       *os.File
 	out, err io.Writer
@@ -68,7 +68,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// printError is the one place that prints errors.
+// printError prints err and its hints. No other function prints errors.
 func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
 	var exit exitError
 	if errors.As(err, &exit) {
@@ -172,7 +172,7 @@ func stateDir() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("state directory: %w; set STEAD_HOME", err)
+		return "", fmt.Errorf("cannot find the state directory: %w; set STEAD_HOME", err)
 	}
 	return filepath.Join(dataDir(home), "stead"), nil
 }
@@ -210,14 +210,14 @@ func (e *noTargetError) Error() string {
 	if e.machines == 0 {
 		return "there are no machines"
 	}
-	return fmt.Sprintf("there are %d machines and no default: name one", e.machines)
+	return fmt.Sprintf("there are %d machines and no default machine", e.machines)
 }
 
 func (e *noTargetError) Remedy() string {
 	if e.machines == 0 {
 		return `write a machines.hcl and run "stead apply", or run "stead machine create IMAGE"`
 	}
-	return `name the machine, as in "stead run -n NAME"; "stead ls" lists them`
+	return `name the machine, as in "stead run -n NAME"; run "stead ls" to list the machines`
 }
 
 // onTarget returns the function of a command that takes an optional machine name.

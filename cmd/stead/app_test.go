@@ -15,7 +15,7 @@ type adviceError struct{ remedy string }
 func (e *adviceError) Error() string  { return "failed" }
 func (e *adviceError) Remedy() string { return e.remedy }
 
-func TestAnInterruptIsToldFromAFailure(t *testing.T) {
+func TestInterruptDiffersFromFailure(t *testing.T) {
 	interrupt := errors.New("interrupt signal received")
 	a := &app{cause: func() error { return interrupt }}
 	failure := errors.New("no space left")
@@ -23,14 +23,14 @@ func TestAnInterruptIsToldFromAFailure(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"the interrupt itself":               {interrupt, true},
-		"a step that it ended":               {fmt.Errorf("machine dev: %w", interrupt), true},
-		"a wait that it ended":               {fmt.Errorf("stop: %w", &poll.EndedError{Cause: interrupt, Last: failure}), true},
-		"a cancelled request":                {fmt.Errorf("get: %w", context.Canceled), true},
-		"a failure":                          {failure, false},
-		"two steps that it ended":            {errors.Join(interrupt, fmt.Errorf("b: %w", interrupt)), true},
-		"a failure beside a step it ended":   {errors.Join(interrupt, failure), false},
-		"a wait that has lasted long enough": {&poll.EndedError{Cause: errors.New("timed out"), Last: failure}, false},
+		"the interrupt itself":              {interrupt, true},
+		"an interrupted step":               {fmt.Errorf("machine dev: %w", interrupt), true},
+		"an interrupted wait":               {fmt.Errorf("stop: %w", &poll.EndedError{Cause: interrupt, Last: failure}), true},
+		"a cancelled request":               {fmt.Errorf("get: %w", context.Canceled), true},
+		"a failure":                         {failure, false},
+		"two interrupted steps":             {errors.Join(interrupt, fmt.Errorf("b: %w", interrupt)), true},
+		"a failure and an interrupted step": {errors.Join(interrupt, failure), false},
+		"a wait that timed out":             {&poll.EndedError{Cause: errors.New("timed out"), Last: failure}, false},
 	}
 	for name, tt := range tests {
 		if got := a.interrupted(tt.err); got != tt.want {

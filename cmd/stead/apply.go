@@ -28,14 +28,14 @@ func (f *applyFlags) add(cmd *cobra.Command) {
 func (f *applyFlags) check() error {
 	switch {
 	case f.json && !f.approved:
-		return errors.New("--json requires --auto-approve: a program cannot be asked for approval")
+		return errors.New("--json requires --auto-approve: JSON output leaves no place for a prompt")
 	case f.parallelism < 1:
 		return fmt.Errorf("--parallelism must be at least 1, not %d", f.parallelism)
 	}
 	return nil
 }
 
-// options are what the flags mean for a project.
+// options returns the options of a project's apply that the flags select.
 func (f *applyFlags) options(a *app) project.ApplyOptions {
 	o := project.ApplyOptions{View: a.view(f.json), Parallelism: f.parallelism}
 	if !f.approved {
@@ -56,7 +56,7 @@ func newApplyCmd(a *app) *cobra.Command {
 			"A machine is done when you can open a shell in it. Its services may still be starting; --wait\n" +
 			"waits for them. No other command can change the project until apply has ended.\n\n" +
 			"PLANFILE is a plan that \"stead plan -o PLANFILE\" saved. It is applied without asking, and\n" +
-			"refused if something has changed since.",
+			"refused if anything changed since then.",
 		Example: "stead apply\n" +
 			"stead apply --target dev --auto-approve\n" +
 			"stead plan -o plan.bin && stead apply plan.bin",
@@ -120,7 +120,7 @@ func (a *app) acceptDrift(ctx context.Context, pr *project.Project, s reconcile.
 func (a *app) applySaved(cmd *cobra.Command, path string, how applyFlags) (*project.Project, error) {
 	for _, name := range []string{"file", "pull", "target", "replace", "refresh-only", "no-restart"} {
 		if cmd.Flags().Changed(name) {
-			return nil, fmt.Errorf("--%s cannot be used with a saved plan (%s)", name, path)
+			return nil, fmt.Errorf("--%s conflicts with a saved plan (%s)", name, path)
 		}
 	}
 	return project.ApplySaved(cmd.Context(), a.host, path, how.options(a))

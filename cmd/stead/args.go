@@ -63,5 +63,5 @@ func (e *unknownCommandError) Error() string {
 }
 
 func (e *unknownCommandError) Remedy() string {
-	return fmt.Sprintf(`"%s --help" lists its commands`, e.command)
+	return fmt.Sprintf(`run "%s --help" to list its commands`, e.command)
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// handVM is what a user would build from the same root file system: the
+// handVM is a machine that a user would build from the same root file system: the
 // distribution's kernel and initrd, sshd over QEMU's user network.
 type handVM struct {
 	b              *bench

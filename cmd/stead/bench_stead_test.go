@@ -9,7 +9,7 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 )
 
-// cacheDisk creates the cached disk, of which machines get a clone.
+// cacheDisk creates the cached disk that machines are cloned from.
 func (b *bench) cacheDisk() {
 	p, err := open(b.state)
 	b.must(err)

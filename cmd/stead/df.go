@@ -48,7 +48,7 @@ func newDfCmd(a *app) *cobra.Command {
 		Use:   "df",
 		Short: "Show the disk usage of machines and images",
 		Long: "Show how much space everything in the state directory uses. SIZE is the apparent size, REAL the\n" +
-			"allocated blocks; disks are sparse, so REAL is what counts. Where the file system supports\n" +
+			"allocated blocks. Disks are sparse and take only REAL on the host. Where the file system supports\n" +
 			"clones, a machine's disk shares blocks with the cached disk that it was created from: shared\n" +
 			"blocks count in both. Layers that images share count once in the total.\n\n" +
 			"RECLAIMABLE is the most that \"stead image prune --disks --all\" can free.",

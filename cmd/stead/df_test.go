@@ -96,7 +96,7 @@ func keys(v any, seen map[string]bool) (names []string) {
 	return names
 }
 
-func TestDfShowsGroupsAndOnDemandWhatIsInThem(t *testing.T) {
+func TestDfListsItemsOnlyIfVerbose(t *testing.T) {
 	const brief = `TYPE      COUNT  SIZE      REAL     RECLAIMABLE
 images    1      10.0 MiB  9.0 MiB  1.0 MiB
 machines  1      64.0 GiB  3.0 GiB  0 B

@@ -33,12 +33,12 @@ func newDoctorCmd(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check that this host can run machines",
 		Long: "Check everything that machines need on this host, and say how to fix what is wrong. Changes no\n" +
-			"machine. The first run may boot a small test VM for a moment, to find out whether KVM works.\n\n" +
+			"machine. The first run may boot a small test VM briefly, to check that KVM works.\n\n" +
 			"Exits with 1 if machines cannot run.",
 		Example: "stead doctor\nstead doctor --json",
 		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a.level = log.InfoLevel // the hypervisor logs what takes long
+			a.level = log.InfoLevel // the hypervisor logs slow tests
 			o, err := a.options()
 			if err != nil {
 				return err

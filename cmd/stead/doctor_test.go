@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	goodFinding = doctor.Finding{Topic: "home folder", Detail: "/home/me"}
+	goodFinding = doctor.Finding{Topic: "home directory", Detail: "/home/me"}
 	poorFinding = doctor.Finding{Topic: "KVM", Verdict: doctor.Poor, Detail: "machines are emulated", Remedy: "enable it"}
 	badFinding  = doctor.Finding{Topic: "kernel", Verdict: doctor.Bad, Detail: "none boots:\n  /boot/a is text", Remedy: "install one"}
 )
@@ -25,24 +25,24 @@ func TestDoctorReport(t *testing.T) {
 		want     string
 	}{
 		"good": {[]doctor.Finding{goodFinding}, `
-✓ home folder  /home/me
+✓ home directory  /home/me
 
 This host can run machines.
 `},
 		"poor": {[]doctor.Finding{goodFinding, poorFinding}, `
-✓ home folder  /home/me
-! KVM          machines are emulated
-               Hint: enable it
+✓ home directory  /home/me
+! KVM             machines are emulated
+                  Hint: enable it
 
 This host can run machines, with the limits marked !.
 `},
 		"bad": {[]doctor.Finding{poorFinding, badFinding, goodFinding}, `
-! KVM          machines are emulated
-               Hint: enable it
-✗ kernel       none boots:
-                 /boot/a is text
-               Hint: install one
-✓ home folder  /home/me
+! KVM             machines are emulated
+                  Hint: enable it
+✗ kernel          none boots:
+                    /boot/a is text
+                  Hint: install one
+✓ home directory  /home/me
 
 This host cannot run machines. Fix the problems marked ✗ first.
 `},

@@ -51,7 +51,7 @@ func TestHelpSaysWhatACommandDoes(t *testing.T) {
 	}
 }
 
-func TestTheDailyCommandsComeFirst(t *testing.T) {
+func TestHelpListsDailyCommandsFirst(t *testing.T) {
 	root := newRootCmd(&app{out: io.Discard, err: io.Discard, in: os.Stdin})
 	var daily []string
 	for _, c := range root.Commands() {

@@ -28,7 +28,7 @@ func newImageImportCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "import NAME FILE",
 		Short: "Import an image from a file",
-		Long: "Import an image from FILE under NAME, such as local/dev:1. FILE is an archive that docker save\n" +
+		Long: "Import an image from FILE under NAME, such as local/dev:1. FILE is an archive that \"docker save\"\n" +
 			"wrote, an OCI archive, the directory of an OCI layout, or a tarball of a root file system.",
 		Example: "stead image import local/dev:1 image.tar",
 		Args:    takesArgs(2, 2),

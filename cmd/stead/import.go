@@ -63,7 +63,7 @@ func newImportCmd(a *app) *cobra.Command {
 	f.StringVar(&o.from, "from", "", "directory of Apple's bundles (default: the one that container uses)")
 	f.StringVar(&o.name, "name", "", "name for the imported machine, when there is only one")
 	a.lockFlag(cmd)
-	f.BoolVar(&o.force, "force", false, "import a disk that may be in use, as after a power cut; it may be damaged")
+	f.BoolVar(&o.force, "force", false, "import a disk even if it may be in use; the copy is then as after a power cut")
 	return cmd
 }
 
@@ -97,7 +97,7 @@ func (a *app) importMachines(ctx context.Context, o importOptions) error {
 	var declared []config.Declaration
 	for _, m := range machines {
 		block := reconcile.Declare(m, d)
-		block.Stopped = block.Stopped && !o.apple // a machine that is imported is meant to be used
+		block.Stopped = block.Stopped && !o.apple // an imported machine should run
 		declared = append(declared, block)
 	}
 	return errors.Join(err, a.writeProject(o.output, declared))

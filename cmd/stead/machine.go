@@ -24,7 +24,7 @@ func newMachineCmd(a *app) *cobra.Command {
 		Aliases: []string{"m"},
 		Short:   "Manage individual machines",
 		Long: "Create and manage machines that belong to no project. The commands and flags are those of\n" +
-			"Apple's `container machine`.",
+			"Apple's \"container machine\".",
 		Example: "stead machine create debian:12\nstead machine inspect debian-12",
 	}
 	cmd.AddCommand(newCreateCmd(a), newRunCmd(a), newLsCmd(a), newInspectCmd(a),
@@ -32,7 +32,7 @@ func newMachineCmd(a *app) *cobra.Command {
 	return showHelp(cmd)
 }
 
-// startOne boots a machine, which may be running already, and shows what takes time.
+// startOne boots a machine unless it already runs, and shows progress.
 func (a *app) startOne(ctx context.Context, p *local.Provider, id string) error {
 	m, err := p.Machines.Get(ctx, id)
 	if err != nil {
@@ -122,7 +122,7 @@ func newStopCmd(a *app) *cobra.Command {
 			return stopOne(cmd, args)
 		},
 	}
-	cmd.Flags().DurationVarP(&how.Grace, "time", "t", supervisor.DefaultGrace, "how long its init may take before the power button is pressed")
+	cmd.Flags().DurationVarP(&how.Grace, "time", "t", supervisor.DefaultGrace, "how long to wait for a clean shutdown before pressing the power button")
 	cmd.Flags().BoolVar(&how.Force, "force", false, "cut the power at once")
 	cmd.Flags().BoolVar(&all, "project", false, "stop all machines of the project")
 	o.add(cmd)

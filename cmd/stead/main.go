@@ -1,9 +1,9 @@
 // Command stead keeps a project's Linux machines in the state that its machines.hcl
 // declares.
 //
-// This directory is the terminal: flags, prompts, views, one file per command. What the
-// project commands do is in package project beneath; what a machine is and what must
-// change is decided in config, reconcile and provider.
+// This directory contains the user interface: flags, prompts and views, one file per
+// command. Package project implements the project commands; packages config, reconcile and
+// provider define machines and decide what must change.
 package main
 
 import (

@@ -15,7 +15,7 @@ import (
 	"github.com/stead-vm/stead/reconcile"
 )
 
-// progress shows what takes time: bars on a terminal, a line for each finished step
+// progress shows long operations: bars on a terminal, a line for each finished step
 // elsewhere.
 type progress struct {
 	w           io.Writer
@@ -61,7 +61,7 @@ func (p *progress) event(name string) transfer.Progress {
 	}
 }
 
-// bar begins to show something that takes time: how much of it is done, or, of a build,
+// bar begins to show a long operation: how much of it is done, or, of a build,
 // what its builder says.
 func (p *progress) bar(key, title string, e transfer.Event) *mpb.Bar {
 	head := mpb.PrependDecorators(decor.Name(title))

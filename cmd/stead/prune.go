@@ -24,8 +24,8 @@ func newImagePruneCmd(a *app) *cobra.Command {
 			"leftovers of killed commands, and cached disks of removed images or of other versions of stead.\n" +
 			"Machines keep their disks. Waits for commands that work with images.\n\n" +
 			"Named images stay, and so do their cached disks, from which new machines are cloned.\n" +
-			"--disks also removes all cached disks: the next machine of an image takes longer, once. --all\n" +
-			"also removes images that no machine was created from, and asks for approval first.",
+			"--disks also removes all cached disks: creating a machine from an image then takes longer, once.\n" +
+			"--all also removes images that no machine was created from, and asks for approval first.",
 		Example: "stead image prune --dry-run\nstead image prune --all --disks",
 		Args:    takesArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -39,7 +39,7 @@ func newRunCmd(a *app) *cobra.Command {
 		Long: "Run a command in a machine, which is booted if it is stopped. CMD is joined by spaces and run by\n" +
 			"your shell there; stead exits with its exit code. Without CMD a login shell opens.\n\n" +
 			"The working directory is the same as on the host if the machine mounts it. CMD gets a terminal\n" +
-			"if standard input and output are one.",
+			"if standard input and output are terminals.",
 		Example: "stead run make test\nstead run -n test 'echo $HOME'\ntar c src | stead run tar t",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runInside(cmd.Context(), o, args)
@@ -140,7 +140,7 @@ func (o runOptions) environment() (map[string]string, error) {
 	for _, line := range lines {
 		name, value, ok := strings.Cut(line, "=")
 		if name == "" || strings.HasPrefix(name, "STEAD_") {
-			return nil, fmt.Errorf("--env %s: want KEY=VALUE, with a KEY that does not begin with STEAD_", line)
+			return nil, fmt.Errorf("--env %s: must be KEY=VALUE, and KEY must not start with STEAD_", line)
 		}
 		if !ok {
 			value, ok = os.LookupEnv(name)

@@ -150,7 +150,7 @@ func exitCode(err error) error {
 	if !errors.As(err, &exit) {
 		var missing *ssh.ExitMissingError
 		if errors.As(err, &missing) {
-			return errors.New("the connection to the machine was lost")
+			return errors.New("lost the connection to the machine")
 		}
 		return err
 	}

@@ -16,7 +16,7 @@ var signalNames = map[os.Signal]ssh.Signal{
 	syscall.SIGQUIT: ssh.SIGQUIT, syscall.SIGUSR1: ssh.SIGUSR1, syscall.SIGUSR2: ssh.SIGUSR2,
 }
 
-// startPatience is how long a command may take to start once we get a signal for it.
+// startPatience is how long a signal waits for its command to start.
 const startPatience = 2 * time.Second
 
 // signalRelay passes signals to a command in a machine. Until the guest has answered, any
@@ -31,7 +31,7 @@ type signalRelay struct {
 	final   syscall.Signal
 }
 
-// signaller is what a relay needs of an SSH session.
+// signaller is the part of an SSH session that a relay uses.
 type signaller interface{ Signal(sig ssh.Signal) error }
 
 // relaySignals catches signals from now on, so that none is lost. In a terminal in raw mode
@@ -104,7 +104,7 @@ var linuxSignals = map[string]int{
 	"URG": 23, "IO": 29, "PWR": 30, "SYS": 31,
 }
 
-// guestSignal is the number that a signal has in a machine, 0 for a name that is none.
+// guestSignal returns the number of a signal in a machine, or 0 if the name is unknown.
 func guestSignal(name string) int {
 	if n, ok := linuxSignals[name]; ok {
 		return n

@@ -45,12 +45,12 @@ func newWatchCmd(a *app) *cobra.Command {
 	o.add(cmd)
 	a.lockFlag(cmd)
 	cmd.Flags().StringVar(&drift, "drift", drift, "what to do with changes made outside of machines.hcl: report or repair")
-	cmd.Flags().BoolVar(&poll, "poll", false, "look at files every second, where the file system does not report changes")
+	cmd.Flags().BoolVar(&poll, "poll", false, "check files every second, for a file system that does not report changes")
 	_ = cmd.RegisterFlagCompletionFunc("drift", cobra.FixedCompletions([]string{driftReport, driftRepair}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// tellNews prints what a watch reports beside what it applies.
+// tellNews prints the news of a watch: problems, drift and plans that wait.
 func (a *app) tellNews(n reconcile.News) {
 	fmt.Fprintln(a.out)
 	switch {
@@ -60,7 +60,7 @@ func (a *app) tellNews(n reconcile.News) {
 		fmt.Fprintln(a.out, "The problem is resolved.")
 	case n.Waiting != nil:
 		(&humanView{app: a}).Plan(*n.Waiting)
-		fmt.Fprintln(a.out, styles(a.out).bold("Waiting for approval:"), `watch does not apply this. Run "stead apply".`)
+		fmt.Fprintln(a.out, styles(a.out).bold("Waiting for approval:"), `run "stead apply" to apply this plan.`)
 	}
 }
 

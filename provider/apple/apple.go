@@ -181,7 +181,7 @@ func (a *source) busy() error {
 		return err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil || held.Type != unix.F_UNLCK {
-		return errors.New("its disk is locked by another program, so it is running")
+		return errors.New("its disk is locked by another program: it is running")
 	}
 	if info, err := ext4.Inspect(f); err != nil || info.Unclean {
 		return errors.Join(err, errors.New("its file system was not unmounted: it is running, or its power was cut"))

@@ -74,7 +74,7 @@ func (i *Importer) read(ctx context.Context, o Import) (*source, error) {
 	}
 	src, err := readSource(filepath.Join(o.Dir, o.ID))
 	if !src.Exists() {
-		return nil, failed(errors.New("not found"), "`container machine ls` lists Apple's machines; --from sets another directory of them")
+		return nil, failed(errors.New("not found"), `run "container machine ls" to list Apple's machines, or set their directory with --from`)
 	}
 	if err != nil {
 		return nil, failed(err, "")
@@ -83,7 +83,7 @@ func (i *Importer) read(ctx context.Context, o Import) (*source, error) {
 		return nil, failed(err, "")
 	}
 	if err := src.busy(); err != nil && !o.Force {
-		return nil, failed(err, fmt.Sprintf("stop it with `container machine stop %s`; if it is stopped, --force imports it as after a power cut", o.ID))
+		return nil, failed(err, fmt.Sprintf(`run "container machine stop %s"; if it is stopped, use --force to import its disk as after a power cut`, o.ID))
 	}
 	return src, nil
 }
@@ -100,8 +100,8 @@ func (i *Importer) copy(ctx context.Context, src *source, b bundle.Bundle, o Imp
 		return err
 	} else if !o.Force && (!now.ModTime().Equal(src.disk.ModTime()) || now.Size() != src.disk.Size()) {
 		return &ImportError{
-			ID: o.ID, Dir: o.Dir, Err: errors.New("its disk was written to while it was copied"),
-			Advice: "stop the machine, and import it again",
+			ID: o.ID, Dir: o.Dir, Err: errors.New("its disk changed while it was copied"),
+			Advice: "stop the machine and import it again",
 		}
 	}
 	r, s := src.record, src.settings

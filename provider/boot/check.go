@@ -52,7 +52,7 @@ func checkNested(s machine.Settings, cpu processor, caps hypervisor.Capabilities
 		return nil
 	case cpu.arch != caps.Archs[0]:
 		return &NoVirtualizationError{
-			Why:    fmt.Sprintf("the machine is for %s, which is emulated without virtualization", cpu.arch),
+			Why:    fmt.Sprintf("the machine is for %s, which this host emulates without /dev/kvm", cpu.arch),
 			Advice: "set virtualization = false, or use an image for linux/" + caps.Archs[0],
 		}
 	case !caps.Nested:
@@ -76,5 +76,5 @@ func (e *NoVirtualizationError) Error() string {
 
 func (e *NoVirtualizationError) Unwrap() error { return hypervisor.ErrUnsupported }
 
-// Remedy says how to run the machine without it.
+// Remedy says how to get virtualization, or how to run the machine without it.
 func (e *NoVirtualizationError) Remedy() string { return e.Advice }

@@ -148,12 +148,12 @@ func TestIgnoredFilesDoNotCount(t *testing.T) {
 		"an ignored file":           {map[string]string{".dockerignore": "notes"}, "notes/todo", true},
 		"a file beside it":          {map[string]string{".dockerignore": "notes"}, "src/main.c", false},
 		"a file included again":     {map[string]string{".dockerignore": "*\n!src"}, "src/main.c", false},
-		"a file not included again": {map[string]string{".dockerignore": "*\n!src"}, "notes/todo", true},
+		"a file that stays ignored": {map[string]string{".dockerignore": "*\n!src"}, "notes/todo", true},
 		"a comment":                 {map[string]string{".dockerignore": "# notes"}, "notes/todo", false},
 		"the Dockerfile's own ignore file": {
 			map[string]string{".dockerignore": "src", "Dockerfile.dockerignore": "notes"}, "src/main.c", false,
 		},
-		"the context's ignore file is not used then": {
+		"the Dockerfile's ignore file replaces the context's": {
 			map[string]string{".dockerignore": "src", "Dockerfile.dockerignore": "notes"}, "notes/todo", true,
 		},
 		"an ignored Dockerfile counts": {map[string]string{".dockerignore": "Dockerfile"}, "Dockerfile", false},

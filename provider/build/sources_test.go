@@ -12,9 +12,9 @@ func TestSourcesLeaveOutFilesThatTheKeyIgnores(t *testing.T) {
 		ignore string
 		paths  map[string]bool // left out
 	}{
-		"only .git without an ignore file":        {"", map[string]bool{"src/main.c": false, ".git/index": true, "src/.git/index": true}},
-		"ignored files and directories":           {"notes\n*.log\n", map[string]bool{"notes/todo": true, "a.log": true, "src/a.log": false}},
-		"not files that a later pattern includes": {"notes\n!notes/keep\n", map[string]bool{"notes/todo": true, "notes/keep": false}},
+		"only .git without an ignore file":     {"", map[string]bool{"src/main.c": false, ".git/index": true, "src/.git/index": true}},
+		"ignored files and directories":        {"notes\n*.log\n", map[string]bool{"notes/todo": true, "a.log": true, "src/a.log": false}},
+		"a later pattern includes files again": {"notes\n!notes/keep\n", map[string]bool{"notes/todo": true, "notes/keep": false}},
 	}
 	for name, tt := range tests {
 		s := sources(t)

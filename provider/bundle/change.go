@@ -8,7 +8,7 @@ import (
 	"github.com/stead-vm/stead/provider/space"
 )
 
-// Create makes the bundle of a new machine. The caller holds the machine's lock. fill writes
+// Create creates the bundle of a new machine. The caller holds the machine's lock. fill writes
 // the files to a temporary directory, which is then renamed: on failure nothing is left.
 func (s *Store) Create(id string, fill func(Bundle) error) error {
 	made, err := s.assemble(id, fill)
@@ -24,7 +24,7 @@ func (s *Store) Create(id string, fill func(Bundle) error) error {
 	return s.defaultIfFirst(id)
 }
 
-// Replace makes a new bundle for a machine and removes the old one. The caller holds the
+// Replace creates a new bundle for a machine and removes the old one. The caller holds the
 // machine's lock. Replace calls ready once the new bundle is complete, and changes the old one
 // only if ready succeeds.
 func (s *Store) Replace(id string, fill func(Bundle) error, ready func() error) error {

@@ -50,7 +50,7 @@ type User struct {
 	GID      int    `json:"gid"`
 }
 
-// Extension is what stead adds to Apple's file.
+// Extension holds the keys that stead adds to Apple's file.
 type Extension struct {
 	Version    int      `json:"version"`
 	WrittenBy  string   `json:"writtenBy"`

@@ -1,5 +1,5 @@
-// Package doctor holds what an examination of the host found: findings, each with a
-// verdict and a remedy. Whoever examines something returns them; `stead doctor` prints
+// Package doctor defines the findings of an examination of the host, each with a verdict and
+// a remedy. The packages that examine a part of the host return them; `stead doctor` prints
 // them.
 package doctor
 

@@ -69,8 +69,8 @@ func TestInvalidACLsAreRejected(t *testing.T) {
 	}
 }
 
-// TestACLsOnlyOnTypesThatHaveThem also checks which format wins when both are present.
-func TestACLsOnlyOnTypesThatHaveThem(t *testing.T) {
+// TestACLsDependOnTheFileType also checks which format wins when both are present.
+func TestACLsDependOnTheFileType(t *testing.T) {
 	const text = "user::r--,group::r--,other::r--"
 	fromText, exact := "\x01\x00\x00\x00\x01\x00\x04\x00\x04\x00\x04\x00\x20\x00\x04\x00", acl(aclUserObj, aclGroupObj, aclOther)
 	fromExact := strings.ReplaceAll(fromText, "\x00\x04\x00", "\x00\x07\x00")

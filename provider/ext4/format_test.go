@@ -158,7 +158,7 @@ func TestBlocksOfReplacedFilesAreReused(t *testing.T) {
 	}
 }
 
-func TestHolesCostNothing(t *testing.T) {
+func TestHolesTakeNoBlocks(t *testing.T) {
 	disk := makeDisk(t, 64<<30, layerOf(file("zeros", strings.Repeat("\x00", 32*mib)), file("data", noise(mib))))
 	out := debugfs(t, disk, "stat zeros")
 	if !strings.Contains(out, "Blockcount: 0") {

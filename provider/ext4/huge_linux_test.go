@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// TestHugeFolders has a directory of 70,000 subdirectories, more than a link count can
+// TestHugeDirectories has a directory of 70,000 subdirectories, more than a link count can
 // express, and one whose hash tree has two levels. The test looks up every name: listing
 // a directory would not use the tree.
-func TestHugeFolders(t *testing.T) {
+func TestHugeDirectories(t *testing.T) {
 	t.Parallel()
 	folders := map[string]int{"subfolders": 70000, "levels": 9000}
 	var entries []entry

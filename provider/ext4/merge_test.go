@@ -42,14 +42,14 @@ func TestMerge(t *testing.T) {
 			layers{{file("a/x", ""), file("b/x", "")}, {whiteout("a"), dir("a"), dir("b"), whiteout("b")}},
 			map[string]string{"a": own, "b": own},
 		},
-		"a directory whited out that gets a file is new": {
+		"a file in a whited-out directory creates the directory": {
 			layers{
 				{dir("a"), file("a/x", ""), dir("b"), file("b/x", "")},
 				{whiteout("a"), file("a/y", ""), file("b/y", ""), whiteout("b")},
 			},
 			map[string]string{"a": implied, "a/y": "file 0644 ", "b": implied, "b/y": "file 0644 "},
 		},
-		"a file that only the next layer hides is hidden": {
+		"a file is hidden by a whiteout of the next layer": {
 			layers{{file("a", "1")}, {whiteout("a"), file("a", "2")}, {whiteout("a")}},
 			map[string]string{},
 		},
@@ -60,7 +60,7 @@ func TestMerge(t *testing.T) {
 			},
 			map[string]string{"a": own, "a/3": "file 0644 ", "a/b": implied, "a/b/4": "file 0644 "},
 		},
-		"an opaque directory that no entry describes stays as it was": {
+		"an opaque marker without an entry keeps the directory's mode and owner": {
 			layers{{dir("a"), file("a/1", "")}, {opaque("a")}},
 			map[string]string{"a": own},
 		},

@@ -40,10 +40,10 @@ func mount(t *testing.T, disk, options string) (folder string) {
 	return folder
 }
 
-// TestKernelSeesWhatLayersSay compares every entry, as the kernel shows it, with an
+// TestKernelReadsTheFilesOfTheLayers compares every entry, as the kernel shows it, with an
 // independent reading of the layers. The awkward image has each name once, so no
 // merging is involved.
-func TestKernelSeesWhatLayersSay(t *testing.T) {
+func TestKernelReadsTheFilesOfTheLayers(t *testing.T) {
 	t.Parallel()
 	layers := awkward()
 	root := mount(t, makeDisk(t, 512*mib, layers...), "ro")

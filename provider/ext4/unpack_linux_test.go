@@ -21,9 +21,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestDiskIsWhatAnotherToolUnpacks lets umoci unpack the same layers onto a file system
+// TestDiskEqualsAnotherToolsOutput lets umoci unpack the same layers onto a file system
 // of mke2fs, and compares what the kernel shows of every entry of both.
-func TestDiskIsWhatAnotherToolUnpacks(t *testing.T) {
+func TestDiskEqualsAnotherToolsOutput(t *testing.T) {
 	t.Parallel()
 	tars := commonLayers()
 	var merged []Layer

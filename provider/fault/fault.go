@@ -123,8 +123,8 @@ func Read(r io.Reader) error {
 	return w.Err()
 }
 
-// From returns w as the word of somebody that is not to be trusted, such as a guest: its
-// remedy says whose it is, on one line without control characters.
+// From returns w as reported by an untrusted process, such as a guest: its
+// remedy names that process, on one line without control characters.
 func (w Wire) From(who string) Wire {
 	if w.Remedy != "" {
 		w.Remedy = who + " says: " + strings.Map(func(r rune) rune {

@@ -71,7 +71,7 @@ func TestAnErrorKeepsTextTypeAndRemedy(t *testing.T) {
 	}
 }
 
-func TestAnotherTypeIsNotFound(t *testing.T) {
+func TestErrorsAsIgnoresOtherTypes(t *testing.T) {
 	var other *json.SyntaxError
 	if errors.As(sent(t, errors.New("plain")), &other) || errors.As(sent(t, &DiskError{Err: fs.ErrExist}), &other) {
 		t.Errorf("got %v", other)
@@ -101,7 +101,7 @@ func FuzzWire(f *testing.F) {
 }
 
 // A guest must not speak as stead does.
-func TestAForeignRemedySaysWhoseItIs(t *testing.T) {
+func TestForeignRemedyNamesItsSource(t *testing.T) {
 	w := fault.Wire{Message: "x", Remedy: "run this\n\x1b[31mHint: and that" + strings.Repeat("!", 1000)}.From("the machine")
 	if !strings.HasPrefix(w.Remedy, "the machine says: run this  [31m") || len(w.Remedy) > 400 || strings.ContainsAny(w.Remedy, "\n\x1b") {
 		t.Errorf("the remedy is %q", w.Remedy)

@@ -35,7 +35,8 @@ const RootSerial = "stead-root"
 // program in the share is called "rosetta".
 const RosettaTag = "rosetta"
 
-// Boot tells the agent how to boot this machine. The host creates a new one for each boot.
+// Boot holds the settings with which the agent boots this machine. The host creates a new one
+// for each boot.
 type Boot struct {
 	// Probe makes the agent only answer on ControlPort from the initramfs, to test an
 	// accelerator.

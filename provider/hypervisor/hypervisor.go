@@ -58,7 +58,7 @@ type Config struct {
 	RunDir     string   // short path for sockets; must exist with mode 0700; the caller removes it
 }
 
-// Capabilities is what the driver can do on this host.
+// Capabilities describes what the driver can do on this host.
 type Capabilities struct {
 	Archs      []string // architectures of guest kernels, as Go spells them; the host's first
 	Translates string   // architecture whose programs Rosetta runs on a kernel of the host's; empty: none

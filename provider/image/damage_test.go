@@ -215,10 +215,10 @@ func TestADecompressionBombDoesNotFillTheDisk(t *testing.T) {
 		times      int
 		fits       bool
 	}{
-		"a file of data":  {head, bytes.Repeat([]byte("x"), piece), pieces, false},
-		"a file of zeros": {head, make([]byte, piece), pieces, true},
-		"empty files":     {nil, emptyFiles(t, 40_000), 1, false},
-		"deep folders":    {nil, deepFolders(t, 3), 1, false},
+		"a file of data":   {head, bytes.Repeat([]byte("x"), piece), pieces, false},
+		"a file of zeros":  {head, make([]byte, piece), pieces, true},
+		"empty files":      {nil, emptyFiles(t, 40_000), 1, false},
+		"deep directories": {nil, deepFolders(t, 3), 1, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

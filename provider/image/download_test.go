@@ -49,12 +49,12 @@ func fetched(t *testing.T, s *Store, f transfer.File, progress transfer.Progress
 func TestAFileIsCompleteAndRemovedAfterUse(t *testing.T) {
 	content := noise(3 << 20)
 	tests := map[string]http.HandlerFunc{
-		"by a server that supports ranges":        nil,
-		"by one that does not":                    withoutRanges(content),
-		"by one that refuses HEAD":                without(http.MethodHead, content),
-		"by one that redirects":                   redirected(content),
-		"by one that is too busy at first":        failingFirst(content),
-		"by one that closes the connection early": closingEarly(content),
+		"by a server that supports ranges":             nil,
+		"by a server that does not support ranges":     withoutRanges(content),
+		"by a server that refuses HEAD":                without(http.MethodHead, content),
+		"by a server that redirects":                   redirected(content),
+		"by a server that is too busy at first":        failingFirst(content),
+		"by a server that closes the connection early": closingEarly(content),
 	}
 	for name, serve := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestAFailedDownloadSaysWhyAndLeavesNoFile(t *testing.T) {
 		says  []string
 		as    func(error) bool
 	}{
-		"nothing there": {http.NotFound, []string{"/thing (404)"}, isDownload(404)},
+		"a missing file": {http.NotFound, []string{"/thing (404)"}, isDownload(404)},
 		"another file": {serveFile("tampered with"), []string{
 			fmt.Sprintf("%x", sha256.Sum256([]byte("good"))), fmt.Sprintf("has the digest sha256:%x", sha256.Sum256([]byte("tampered with"))),
 		}, func(err error) bool { var e *transfer.BlobError; return errors.As(err, &e) }},
@@ -175,14 +175,14 @@ func TestAFailedDownloadSaysWhyAndLeavesNoFile(t *testing.T) {
 			w.Header().Set("Content-Range", "bytes 0-0/99999999999999")
 			w.WriteHeader(http.StatusPartialContent)
 		}, []string{"a size of 99999999999999 bytes"}, isDownload(0)},
-		"of no size": {func(w http.ResponseWriter, _ *http.Request) {
+		"without a size": {func(w http.ResponseWriter, _ *http.Request) {
 			w.(http.Flusher).Flush()
 			io.WriteString(w, "good")
 		}, []string{"a size of -1 bytes"}, isDownload(0)},
-		"into the local network": {func(w http.ResponseWriter, q *http.Request) {
+		"a redirect into the local network": {func(w http.ResponseWriter, q *http.Request) {
 			http.Redirect(w, q, "http://169.254.169.254/?signature=secret", http.StatusFound)
 		}, []string{"an address in a local network"}, isDownload(0)},
-		"shorter than it said": {func(w http.ResponseWriter, q *http.Request) {
+		"shorter than announced": {func(w http.ResponseWriter, q *http.Request) {
 			if q.Header.Get("Range") != "" {
 				w.Header().Set("Content-Range", "bytes 0-0/10")
 				w.WriteHeader(http.StatusPartialContent)

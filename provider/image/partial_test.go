@@ -131,9 +131,9 @@ func TestARegistryWithoutRangesSendsTheWholeBlob(t *testing.T) {
 
 func TestABlobWithAWrongPartIsFetchedAgain(t *testing.T) {
 	for name, spoil := range map[string]func(part []byte, size int64) []byte{
-		"a byte has changed":      func(p []byte, _ int64) []byte { p[17] ^= 1; return p },
-		"it is as long, and zero": func(_ []byte, size int64) []byte { return make([]byte, size) },
-		"it is longer":            func(_ []byte, size int64) []byte { return make([]byte, size+1) },
+		"a byte has changed":                      func(p []byte, _ int64) []byte { p[17] ^= 1; return p },
+		"it has the right length, but only zeros": func(_ []byte, size int64) []byte { return make([]byte, size) },
+		"it is longer":                            func(_ []byte, size int64) []byte { return make([]byte, size+1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, ref, img, layer, size := bigBlob(t)

@@ -115,7 +115,7 @@ func TestADiskOfAnotherFormatIsNotUsedAndIsPruned(t *testing.T) {
 			_, err := s.Prune(ctx, PruneOptions{})
 			return err
 		},
-		"with any image that is removed": func(ctx context.Context, s *Store) error {
+		"when any image is removed": func(ctx context.Context, s *Store) error {
 			_, err := s.Remove(ctx, "local/other:1")
 			return err
 		},

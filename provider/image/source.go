@@ -53,7 +53,7 @@ func (s *Store) openSource(ctx context.Context, r reference) (source, error) {
 	case inStore:
 		return nil, &NotFoundError{
 			Reference: r.String(), Where: "the store",
-			Hint: fmt.Sprintf("import it with \"stead image import %s FILE\"", r),
+			Hint: fmt.Sprintf("run \"stead image import %s FILE\" to import it", r),
 		}
 	case inRegistry:
 		return s.openRegistry(r)
@@ -210,7 +210,7 @@ func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byt
 	return buf.Bytes(), err
 }
 
-// copyVerified copies r to w. It fails unless the content is what d describes.
+// copyVerified copies r to w. It fails unless the content has the size and digest of d.
 func copyVerified(w io.Writer, r io.Reader, d v1.Descriptor, src source) error {
 	h, err := v1.Hasher(d.Digest.Algorithm)
 	var n int64

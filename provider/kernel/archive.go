@@ -78,7 +78,7 @@ func (a Archive) Fetch(ctx context.Context, dir string, with func(use func(io.Re
 	}
 	lock := flock.New(filepath.Join(dir, fetchLock), flock.SetPermissions(0o600))
 	if _, err := lock.TryLockContext(ctx, fetchLockPoll); err != nil {
-		return fmt.Errorf("waiting for another process that downloads a kernel: %w", cmp.Or(context.Cause(ctx), err))
+		return fmt.Errorf("wait for another process that downloads a kernel: %w", cmp.Or(context.Cause(ctx), err))
 	}
 	defer func() { _ = lock.Unlock() }() // the lock ends with the process anyway
 	if _, err := a.In(dir); err == nil {

@@ -34,13 +34,13 @@ func (e *NoKernelError) Unwrap() []error { return e.Rejected }
 func (e *NoKernelError) Remedy() string {
 	if e.Arch != runtime.GOARCH { // the host's own kernels do not help, readable or not
 		return "unpack a distribution's kernel package for " + e.Arch + " (Debian's linux-image-cloud-" + e.Arch + "), " +
-			"index its modules with depmod -b, and pass the kernel: --kernel DIR/boot/vmlinuz-…"
+			"index its modules with \"depmod -b\", and pass the kernel: --kernel DIR/boot/vmlinuz-…"
 	}
 	var unreadable *UnreadableError
 	if errors.As(errors.Join(e.Rejected...), &unreadable) {
 		return unreadable.Remedy()
 	}
-	return "install your distribution's kernel package (on Debian: apt install linux-image-cloud-" + e.Arch + "), " +
+	return "install your distribution's kernel package (on Debian: \"apt install linux-image-cloud-" + e.Arch + "\"), " +
 		"or set a kernel in machines.hcl: kernel = \"/path/to/vmlinuz\""
 }
 
@@ -102,8 +102,8 @@ func (e *MissingModuleError) Error() string {
 
 // Remedy says which package may have the module.
 func (e *MissingModuleError) Remedy() string {
-	return fmt.Sprintf("install the rest of this kernel's modules (on Ubuntu: apt install linux-modules-extra-%s; "+
-		"on Fedora: dnf install kernel-modules-%s), or choose a kernel with this module", e.Release, e.Release)
+	return fmt.Sprintf("install the rest of this kernel's modules (on Ubuntu: \"apt install linux-modules-extra-%s\"; "+
+		"on Fedora: \"dnf install kernel-modules-%s\"), or choose a kernel with this module", e.Release, e.Release)
 }
 
 // FormError reports a kernel in a form that Virtualization.framework cannot boot.

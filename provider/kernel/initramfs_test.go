@@ -70,7 +70,7 @@ func TestInitramfsFailures(t *testing.T) {
 		"no agent": {
 			message: "Agent is required",
 		},
-		"a module that the index has and the disk has not": {
+		"an indexed module whose file is missing": {
 			options: InitramfsOptions{Agent: agent, Modules: []string{"a"}, Kernel: Kernel{Release: "6.1", ModuleTree: write(t, map[string]string{"modules.dep": "a.ko:\n"})}},
 			message: "module a of kernel 6.1",
 		},

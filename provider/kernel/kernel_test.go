@@ -55,12 +55,12 @@ func TestOpenDetectsForms(t *testing.T) {
 
 func TestOpenRejectsOtherFiles(t *testing.T) {
 	tests := map[string]string{
-		"empty":               "",
-		"text":                "#!/bin/sh\necho hello\n",
-		"a program":           string(vmlinux("hello", nil)),
-		"a gzipped something": string(gzipped(t, []byte("hello"))),
-		"a broken gzip":       "\x1f\x8b\x08",
-		"a broken ELF":        "\x7fELF",
+		"empty":          "",
+		"text":           "#!/bin/sh\necho hello\n",
+		"a program":      string(vmlinux("hello", nil)),
+		"a gzipped text": string(gzipped(t, []byte("hello"))),
+		"a broken gzip":  "\x1f\x8b\x08",
+		"a broken ELF":   "\x7fELF",
 	}
 	for name, text := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -103,11 +103,11 @@ func TestOpenSaysHowToMakeAKernelReadable(t *testing.T) {
 func TestModuleTreeIsFound(t *testing.T) {
 	const release = "6.1.0"
 	tests := map[string]struct{ image, tree string }{
-		"beside the kernel":          {"k/vmlinuz", "k/lib/modules/6.1.0"},
-		"beside the kernel's folder": {"k/boot/vmlinuz", "k/lib/modules/6.1.0"},
-		"around the kernel":          {"k/6.1.0/vmlinuz", "k/6.1.0"},
-		"in /lib/modules":            {"k/vmlinuz", "lib/modules/6.1.0"},
-		"in /usr/lib/modules":        {"k/vmlinuz", "usr/lib/modules/6.1.0"},
+		"beside the kernel":             {"k/vmlinuz", "k/lib/modules/6.1.0"},
+		"beside the kernel's directory": {"k/boot/vmlinuz", "k/lib/modules/6.1.0"},
+		"around the kernel":             {"k/6.1.0/vmlinuz", "k/6.1.0"},
+		"in /lib/modules":               {"k/vmlinuz", "lib/modules/6.1.0"},
+		"in /usr/lib/modules":           {"k/vmlinuz", "usr/lib/modules/6.1.0"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func TestResolveOrdersModulesForLoading(t *testing.T) {
 			names: []string{"a"},
 			want:  []string{"b.ko.zst", "a.ko.xz"},
 		},
-		"what is built in needs no file": {
+		"built-in modules need no file": {
 			index: map[string]string{"modules.dep": "a.ko:\n", "modules.builtin": "kernel/fs/ext4/ext4.ko\n"},
 			names: []string{"ext4", "a"},
 			want:  []string{"a.ko"},
@@ -44,7 +44,7 @@ func TestResolveOrdersModulesForLoading(t *testing.T) {
 			names: []string{"ext4"},
 			want:  []string{"crc32c_generic.ko", "early.ko", "ext4.ko"},
 		},
-		"a circle of dependencies ends": {
+		"a dependency cycle ends": {
 			index: map[string]string{"modules.dep": "a.ko: b.ko\nb.ko: a.ko\n"},
 			names: []string{"a"},
 			want:  []string{"b.ko", "a.ko"},
@@ -69,7 +69,7 @@ func TestModulesReturnsWhatAMachineNeeds(t *testing.T) {
 		needs Needs
 		want  []string
 	}{
-		"the least": {
+		"the minimum": {
 			dep:  complete,
 			want: []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4"},
 		},
@@ -78,7 +78,7 @@ func TestModulesReturnsWhatAMachineNeeds(t *testing.T) {
 			needs: Needs{Shares: true, Network: true},
 			want:  []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4", "virtio_net", "virtiofs"},
 		},
-		"what only improves a machine, where it exists": {
+		"optional modules, if they exist": {
 			dep:  complete + "kernel/virtio_balloon.ko:\nkernel/virtio-rng.ko:\n",
 			want: []string{"virtio_pci", "virtio_blk", "virtio_console", "ext4", "virtio_balloon", "virtio_rng"},
 		},
@@ -105,7 +105,7 @@ func TestModulesReturnsWhatAMachineNeeds(t *testing.T) {
 			}
 		})
 	}
-	t.Run("none for a kernel that has all built in", func(t *testing.T) {
+	t.Run("none for a kernel with everything built in", func(t *testing.T) {
 		if got, err := (Kernel{}).Modules(Needs{Shares: true}); got != nil || err != nil {
 			t.Errorf("Modules = %v, %v, want none", got, err)
 		}

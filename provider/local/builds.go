@@ -30,7 +30,7 @@ func (e *SourcesChangedError) Error() string {
 }
 
 // Remedy says what to do.
-func (e *SourcesChangedError) Remedy() string { return "nothing was changed: run the command again" }
+func (e *SourcesChangedError) Remedy() string { return "run the command again; nothing was changed" }
 
 // BuiltImage returns the reference of the image that b builds for owner's machines, without
 // building it. The digest is empty if the image is not in the store.

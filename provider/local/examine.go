@@ -51,7 +51,7 @@ func (p *Provider) examine(ctx context.Context) []doctor.Finding {
 	findings = append(findings, p.examineAgents(archs), p.examineKernel(archs[0]))
 	if err := host.CheckPrivate(host.RunRoot(p.Bundles.Home())); err != nil && !errors.Is(err, os.ErrNotExist) {
 		f := doctor.Problem("run directory", doctor.Bad, err)
-		f.Remedy = "another user created it or opened its permissions: remove it"
+		f.Remedy = "remove it: another user created it or opened its permissions"
 		findings = append(findings, f)
 	}
 	return findings
@@ -179,7 +179,7 @@ func examineBuilder(ctx context.Context, want string) doctor.Finding {
 	engine, err := build.Find(ctx, want)
 	if err != nil {
 		f := doctor.Problem(topic, doctor.Poor, err)
-		f.Remedy = "needed only for machines with a build block; " + f.Remedy
+		f.Remedy += "; only machines with a build block need it"
 		return f
 	}
 	return doctor.Finding{Topic: topic, Detail: engine.String()}

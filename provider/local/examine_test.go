@@ -101,7 +101,7 @@ func TestExamineMissingHomeAndBuilder(t *testing.T) {
 	t.Setenv("HOME", filepath.Join(t.TempDir(), "gone"))
 	wantFinding(t, examineHome(), doctor.Poor, "gone", "home_mount")
 	t.Setenv("PATH", t.TempDir())
-	wantFinding(t, examineBuilder(t.Context(), ""), doctor.Poor, "no builder", "only for machines with a build block")
+	wantFinding(t, examineBuilder(t.Context(), ""), doctor.Poor, "no builder", "only machines with a build block need it")
 	found := Examine(t.Context(), Options{Home: t.TempDir(), Exe: "/nonexistent", Accel: "steam"})
 	bad := 0
 	for _, f := range found {

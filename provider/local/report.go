@@ -13,7 +13,7 @@ import (
 // ReportFD is the supervisor process's file descriptor of the pipe for its report.
 const ReportFD = 3
 
-// report is the one line that a supervisor writes to the command that started it.
+// report is the line that a supervisor writes to the command that started it.
 type report struct {
 	Ready       bool `json:"ready,omitempty"`
 	*fault.Wire      // why it is not ready

@@ -47,7 +47,7 @@ func (e *StartError) Remedy() string {
 	if errors.As(e.Err, &r) && r.Remedy() != "" {
 		return r.Remedy()
 	}
-	return fmt.Sprintf(`"stead logs %s" shows its console, "stead logs --supervisor %s" what its supervisor did`, e.ID, e.ID)
+	return fmt.Sprintf(`run "stead logs %s" to read its console, or "stead logs --supervisor %s" to read its supervisor's log`, e.ID, e.ID)
 }
 
 // Start boots a machine and returns when it is ready. It does nothing to a running machine. If

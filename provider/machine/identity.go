@@ -36,7 +36,7 @@ func (e *ChangedError) Error() string {
 
 // Remedy says what to do.
 func (e *ChangedError) Remedy() string {
-	return "nothing was changed: run the command again to make a new plan"
+	return "run the command again to make a new plan; nothing was changed"
 }
 
 // Expect compares i with is, the identity of the machine that has the name id now. It returns

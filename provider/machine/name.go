@@ -47,7 +47,7 @@ type NotFoundError struct{ ID string }
 func (e *NotFoundError) Error() string { return fmt.Sprintf("machine %q not found", e.ID) }
 
 // Remedy says how to see which machines exist.
-func (e *NotFoundError) Remedy() string { return `"stead ls" lists the machines of this host` }
+func (e *NotFoundError) Remedy() string { return `run "stead ls" to list the machines of this host` }
 
 // ExistsError reports that a machine of that name already exists.
 type ExistsError struct{ ID string }
@@ -65,7 +65,7 @@ type RunningError struct{ ID string }
 func (e *RunningError) Error() string { return fmt.Sprintf("machine %q is running", e.ID) }
 
 // Remedy says how to stop it.
-func (e *RunningError) Remedy() string { return fmt.Sprintf(`stop it with "stead stop %s"`, e.ID) }
+func (e *RunningError) Remedy() string { return fmt.Sprintf(`run "stead stop %s" to stop it`, e.ID) }
 
 // OwnedError reports a machine of a project that still exists.
 type OwnedError struct {

@@ -1,4 +1,4 @@
-// Package platform names what an image runs on, and is the one place that parses it.
+// Package platform parses, prints and compares platforms, such as linux/amd64.
 package platform
 
 import (
@@ -21,7 +21,7 @@ func Host() Platform { return Platform{OS: "linux", Architecture: runtime.GOARCH
 func Parse(s string) (Platform, error) {
 	parts := strings.Split(s, "/")
 	if len(parts) < 2 || len(parts) > 3 || strings.Contains("/"+s+"/", "//") {
-		return Platform{}, fmt.Errorf("platform %q: want OS/ARCHITECTURE such as linux/amd64", s)
+		return Platform{}, fmt.Errorf("%q is not a platform: write OS/ARCHITECTURE, such as linux/amd64", s)
 	}
 	p := Platform{OS: parts[0], Architecture: parts[1]}
 	if len(parts) == 3 {

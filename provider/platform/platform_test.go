@@ -45,10 +45,10 @@ func TestSatisfies(t *testing.T) {
 		"the same":                              {"linux/amd64", "linux/amd64", true},
 		"another processor":                     {"linux/arm64", "linux/amd64", false},
 		"another system":                        {"windows/amd64", "linux/amd64", false},
-		"any variant where none is wanted":      {"linux/arm/v7", "linux/arm", true},
+		"any variant if no variant is wanted":   {"linux/arm/v7", "linux/arm", true},
 		"another variant":                       {"linux/arm/v6", "linux/arm/v7", false},
 		"64-bit ARM is v8, written down or not": {"linux/arm64", "linux/arm64/v8", true},
-		"and the other way round":               {"linux/arm64/v8", "linux/arm64", true},
+		"64-bit ARM without a variant is v8":    {"linux/arm64/v8", "linux/arm64", true},
 	}
 	for name, tt := range tests {
 		if got := p(tt.image).Satisfies(p(tt.want)); got != tt.ok {

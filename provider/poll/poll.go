@@ -1,5 +1,5 @@
-// Package poll waits for what nothing announces: it tries again and again, and says at the
-// end what it has seen.
+// Package poll waits for a condition that sends no notification: it retries a probe and, if
+// the wait ends early, reports the last failure.
 package poll
 
 import (
@@ -18,7 +18,7 @@ type Loop struct {
 }
 
 // Until calls probe until it returns nil. When ctx or the limit ends, it returns an
-// [*EndedError] with the last failure seen: "deadline exceeded" alone helps nobody. A probe
+// [*EndedError] with the last failure seen: "deadline exceeded" alone explains nothing. A probe
 // ends the loop at once with [Final].
 //
 // An attempt that the end of ctx cut short says only that ctx has ended, so it is not the

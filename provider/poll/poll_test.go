@@ -26,7 +26,7 @@ func TestUntilTriesAgainUntilTheProbeSucceeds(t *testing.T) {
 	})
 }
 
-func TestUntilSaysWhyItEndedAndWhatItSaw(t *testing.T) {
+func TestUntilReportsWhyItEndedAndTheLastFailure(t *testing.T) {
 	errStop := errors.New("interrupted")
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errStop)
@@ -61,7 +61,7 @@ func TestTheLimitBeginsWithTheFirstFailure(t *testing.T) {
 	})
 }
 
-func TestAnAttemptThatWasCutShortIsNotWhatWasSeen(t *testing.T) {
+func TestInterruptedAttemptIsNotTheLastFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	tries := 0
 	err := Loop{Every: time.Nanosecond}.Until(ctx, func(ctx context.Context) error {

@@ -1,4 +1,4 @@
-// Package size is the one place that reads and prints amounts of bytes.
+// Package size parses and prints amounts of bytes for all of stead.
 //
 // People see two forms: a setting as machines.hcl writes it ("8G"), and a measured
 // amount rounded to one decimal ("1.2 GiB"). Units are binary in both.

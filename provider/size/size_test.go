@@ -13,22 +13,22 @@ func TestParse(t *testing.T) {
 		text string
 		want int64 // -1: refused
 	}{
-		"a bare number is bytes":       {"1073741824", 1 << 30},
-		"a letter is a binary unit":    {"8G", 8 << 30},
-		"lower case":                   {"512m", 512 << 20},
-		"two letters are binary, too":  {"4gb", 4 << 30},
-		"three letters":                {"4GiB", 4 << 30},
-		"a space before the unit":      {"4 G", 4 << 30},
-		"white space around":           {" 4G\n", 4 << 30},
-		"bytes":                        {"7b", 7},
-		"petabytes":                    {"1P", 1 << 50},
-		"a fraction is refused":        {"1.5G", -1},
-		"a negative number is refused": {"-1G", -1},
-		"an empty text is refused":     {"", -1},
-		"a unit alone is refused":      {"G", -1},
-		"an unknown unit is refused":   {"1X", -1},
-		"two numbers are refused":      {"1G 2M", -1},
-		"what overflows is refused":    {"99999999999P", -1},
+		"a bare number is bytes":           {"1073741824", 1 << 30},
+		"a letter is a binary unit":        {"8G", 8 << 30},
+		"lower case":                       {"512m", 512 << 20},
+		"two letters are binary, too":      {"4gb", 4 << 30},
+		"three letters":                    {"4GiB", 4 << 30},
+		"a space before the unit":          {"4 G", 4 << 30},
+		"white space around":               {" 4G\n", 4 << 30},
+		"bytes":                            {"7b", 7},
+		"petabytes":                        {"1P", 1 << 50},
+		"a fraction is refused":            {"1.5G", -1},
+		"a negative number is refused":     {"-1G", -1},
+		"an empty text is refused":         {"", -1},
+		"a unit alone is refused":          {"G", -1},
+		"an unknown unit is refused":       {"1X", -1},
+		"two numbers are refused":          {"1G 2M", -1},
+		"a size that overflows is refused": {"99999999999P", -1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestMeasured(t *testing.T) {
 	}
 }
 
-func TestWhatSettingPrintsParseReads(t *testing.T) {
+func TestParseReadsTheTextOfSetting(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64Range(0, 1<<50).Draw(t, "n") * rapid.SampledFrom([]int64{1, 1, 1 << 10}).Draw(t, "unit")
 		if got, err := Parse(Setting(n)); err != nil || got != n {

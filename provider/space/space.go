@@ -1,5 +1,5 @@
-// Package space measures what files take on the host's disk, and says what to do when
-// there is no room left.
+// Package space measures how much disk space files take on the host, and explains the error
+// of a full disk.
 package space
 
 import (
@@ -10,16 +10,16 @@ import (
 	"syscall"
 )
 
-// Space is what files take, in bytes.
+// Space is the disk space of files, in bytes.
 type Space struct {
 	Size int64 // apparent size: holes count
 	Real int64 // allocated blocks; blocks that clones share count for each
 }
 
-// Of returns what one file takes.
+// Of returns the space of one file.
 func Of(info fs.FileInfo) Space { return Space{Size: info.Size(), Real: occupied(info)} }
 
-// Plus adds up.
+// Plus returns the sum of s and o.
 func (s Space) Plus(o Space) Space { return Space{Size: s.Size + o.Size, Real: s.Real + o.Real} }
 
 // In adds up the regular files beneath a directory. A file that vanishes meanwhile takes

@@ -238,10 +238,10 @@ func TestStopEscalates(t *testing.T) {
 		how   Stop
 		heard []string
 	}{
-		"an obedient guest is only asked":   {func(*fakeVM) {}, Stop{}, []string{"shutdown"}},
-		"a deaf init gets the power button": {func(v *fakeVM) { v.obeysShutdown, v.obeysButton = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button"}},
-		"a hypervisor that hangs is killed": {func(v *fakeVM) { v.obeysShutdown, v.hangs = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button", "kill"}},
-		"force cuts the power at once":      {func(*fakeVM) {}, Stop{Force: true}, []string{"kill"}},
+		"a guest that shuts down is only asked":                  {func(*fakeVM) {}, Stop{}, []string{"shutdown"}},
+		"an init that ignores the request gets the power button": {func(v *fakeVM) { v.obeysShutdown, v.obeysButton = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button"}},
+		"a hypervisor that hangs is killed":                      {func(v *fakeVM) { v.obeysShutdown, v.hangs = false, true }, Stop{Grace: time.Millisecond}, []string{"shutdown", "power button", "kill"}},
+		"force cuts the power at once":                           {func(*fakeVM) {}, Stop{Force: true}, []string{"kill"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

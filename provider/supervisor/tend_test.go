@@ -132,12 +132,12 @@ func TestSleptIgnoresAdjustmentsOfTheClock(t *testing.T) {
 		wall, monotonic time.Duration
 		slept           bool
 	}{
-		"both clocks go alike":            {time.Second, time.Second, false},
-		"the time is adjusted a little":   {1100 * time.Millisecond, time.Second, false},
-		"a busy host looks late":          {20 * time.Second, 20 * time.Second, false},
-		"the lid was closed":              {8 * time.Hour, time.Second, true},
-		"the clock was set an hour back":  {-59 * time.Minute, time.Second, true},
-		"a nap shorter than the interval": {2 * time.Second, time.Second, true},
+		"both clocks advance equally":       {time.Second, time.Second, false},
+		"the time is adjusted a little":     {1100 * time.Millisecond, time.Second, false},
+		"a busy host checks late":           {20 * time.Second, 20 * time.Second, false},
+		"the host slept":                    {8 * time.Hour, time.Second, true},
+		"the clock was set an hour back":    {-59 * time.Minute, time.Second, true},
+		"a sleep shorter than the interval": {2 * time.Second, time.Second, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

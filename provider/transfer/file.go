@@ -75,8 +75,8 @@ func (f *FileSource) describe(ctx context.Context) (v1.Descriptor, error) {
 	return v1.Descriptor{Digest: f.digest, Size: size}, nil
 }
 
-// sizeOf is the size of the whole of which an answer is a part: what follows the slash
-// in Content-Range (RFC 9110 §14.4), or -1.
+// sizeOf returns the size of the whole file, of which res has a part: the number after the
+// slash in Content-Range (RFC 9110 §14.4), or -1.
 func sizeOf(res *http.Response) int64 {
 	_, text, _ := strings.Cut(res.Header.Get("Content-Range"), "/")
 	size, err := strconv.ParseInt(text, 10, 64)

@@ -32,8 +32,8 @@ func Request(ctx context.Context, c *http.Client, address, ranges string) (*http
 	return res, err
 }
 
-// OpenRange reads from an offset on what get asks for, where the server does ranges (RFC
-// 9110 §14), else from its beginning; at tells which.
+// OpenRange reads the file that get requests, from offset if the server supports ranges (RFC
+// 9110 §14), else from its beginning. It returns the offset at which the reader starts.
 func OpenRange(offset int64, get func(ranges string) (*http.Response, error)) (_ io.ReadCloser, at int64, err error) {
 	ranges := ""
 	if offset > 0 {

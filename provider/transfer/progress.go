@@ -1,6 +1,5 @@
-// Package transfer brings files and blobs to this host: resumed where the other side can,
-// verified by their digest, and reported on the way. Images and kernels both come through
-// it.
+// Package transfer downloads files and blobs. It resumes where the server supports that,
+// verifies digests and reports progress. Both images and kernels use it.
 package transfer
 
 import (

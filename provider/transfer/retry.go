@@ -97,7 +97,7 @@ func (p Policy) Watch(ctx context.Context) *Watchdog {
 	return w
 }
 
-// Context is what the transfer runs in.
+// Context returns the context in which the transfer must run.
 func (w *Watchdog) Context() context.Context { return w.ctx }
 
 // Explain prefers the watchdog's reason to the "context canceled" that it led to, and

@@ -22,7 +22,7 @@ func (e *UnknownImageError) Remedy() string {
 	return fmt.Sprintf(`repair it with "stead apply", or remove it with "stead rm %s"`, e.ID)
 }
 
-// UnusedImages lists the images that no machine was made from.
+// UnusedImages lists the images that no machine was created from.
 func (m *Meter) UnusedImages(ctx context.Context) ([]image.Entry, error) {
 	entries, err := m.Images.List(ctx)
 	if err != nil {

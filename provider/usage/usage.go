@@ -39,7 +39,7 @@ type Group struct {
 	Items       []Item
 }
 
-// Item is the disk usage of one image, disk, machine or the like.
+// Item is the disk usage of one thing, such as an image, a disk or a machine.
 type Item struct {
 	Name  string
 	Owner string   // a machine's project

@@ -158,7 +158,7 @@ func written(t *testing.T, text string) string {
 	return file
 }
 
-// apply is what the apply command does.
+// apply does what the apply command does.
 func apply(t *testing.T, h *memory, o Options, ao ApplyOptions) error {
 	t.Helper()
 	pr, unlock, err := LoadLocked(t.Context(), h.open, o)
@@ -190,11 +190,11 @@ func TestTheFirstMachineOfTheFileBecomesTheDefault(t *testing.T) {
 		want    string
 		fails   bool
 	}{
-		"of all machines":                      {want: "web"},
-		"of those that are targeted":           {target: []string{"db", "api"}, want: "db"},
-		"and not of the alphabet":              {target: []string{"api"}, want: "api"},
-		"of those that could be created":       {prepare: refuse("web"), want: "db", fails: true},
-		"unless there was a default before it": {prepare: func(m *memory) { existing(m, "old") }, want: "old"},
+		"the first of all machines":                   {want: "web"},
+		"the first of the targeted machines":          {target: []string{"db", "api"}, want: "db"},
+		"the order is the file's, not the alphabet's": {target: []string{"api"}, want: "api"},
+		"the first that was created":                  {prepare: refuse("web"), want: "db", fails: true},
+		"an existing default stays":                   {prepare: func(m *memory) { existing(m, "old") }, want: "old"},
 	}
 	for name, tt := range tests {
 		for _, saved := range []bool{false, true} {
@@ -221,7 +221,7 @@ func TestTheFirstMachineOfTheFileBecomesTheDefault(t *testing.T) {
 	}
 }
 
-// existing adds a machine that somebody has created by hand, the default one.
+// existing adds a default machine that belongs to no project.
 func existing(m *memory, id string) {
 	if err := m.Host.Create(context.Background(), machine.Spec{ID: id}); err != nil {
 		panic(err)
@@ -312,7 +312,7 @@ func TestALockedProjectIsNotLoaded(t *testing.T) {
 	}
 }
 
-func TestAWatchAppliesWhatIsSaved(t *testing.T) {
+func TestWatchAppliesSavedChanges(t *testing.T) {
 	h, file := newMemory(), written(t, `machine "dev" { image = "debian:12" }`)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -355,7 +355,7 @@ func (v *signalling) Outcome(p reconcile.Plan, _ reconcile.Outcome, _ error) {
 	}
 }
 
-func TestProblemsOfTheFileAreReportedBeforeThoseOfTheHost(t *testing.T) {
+func TestFileProblemsAreReportedBeforeHostProblems(t *testing.T) {
 	opened := false
 	open := func() (Host, error) {
 		opened = true

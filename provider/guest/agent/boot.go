@@ -36,7 +36,7 @@ const programPath = "/proc/self/exe"
 // stateDir is on the machine's own disk.
 const stateDir = "/var/lib/stead"
 
-// handover is what process 1 passes to the daemon.
+// handover holds the state that process 1 passes to the daemon.
 type handover struct {
 	Boot guest.Boot   `json:"boot"`
 	Init initsys.Init `json:"init"`

@@ -90,12 +90,12 @@ func TestDefaultShell(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"DSHELL of adduser":             {map[string]string{bash: "", zsh: "", "etc/adduser.conf": "DSHELL=/bin/zsh\n"}, "/bin/zsh"},
-		"adduser's own default is bash": {map[string]string{bash: "", sh: "", "etc/adduser.conf": "#DSHELL=/bin/bash\n", "etc/default/useradd": "SHELL=/bin/sh\n"}, "/bin/bash"},
-		"SHELL of useradd":              {map[string]string{bash: "", sh: "", "etc/default/useradd": "# x\nSHELL=\"/bin/sh\"\n"}, "/bin/sh"},
-		"ignores a missing shell":       {map[string]string{bash: "", "etc/default/useradd": "SHELL=/bin/fish\n"}, "/bin/bash"},
-		"neither: bash":                 {map[string]string{bash: "", sh: ""}, "/bin/bash"},
-		"neither, no bash: sh":          {map[string]string{sh: ""}, "/bin/sh"},
+		"DSHELL of adduser":                   {map[string]string{bash: "", zsh: "", "etc/adduser.conf": "DSHELL=/bin/zsh\n"}, "/bin/zsh"},
+		"adduser's own default is bash":       {map[string]string{bash: "", sh: "", "etc/adduser.conf": "#DSHELL=/bin/bash\n", "etc/default/useradd": "SHELL=/bin/sh\n"}, "/bin/bash"},
+		"SHELL of useradd":                    {map[string]string{bash: "", sh: "", "etc/default/useradd": "# x\nSHELL=\"/bin/sh\"\n"}, "/bin/sh"},
+		"ignores a missing shell":             {map[string]string{bash: "", "etc/default/useradd": "SHELL=/bin/fish\n"}, "/bin/bash"},
+		"without either, bash":                {map[string]string{bash: "", sh: ""}, "/bin/bash"},
+		"without either and without bash, sh": {map[string]string{sh: ""}, "/bin/sh"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestWriteAccount(t *testing.T) {
 func TestHome(t *testing.T) {
 	skel := map[string]string{"etc/skel/.bashrc": "rc", "etc/skel/.config/x": "y", "home/": ""}
 	me := account.User{Name: "alice", UID: os.Getuid(), GID: os.Getgid(), Home: "/home/alice"}
-	t.Run("a new one is filled from skel", func(t *testing.T) {
+	t.Run("a new home is filled from skel", func(t *testing.T) {
 		root := tree(t, skel)
 		if err := os.Symlink(".bashrc", filepath.Join(root, "etc/skel/link")); err != nil {
 			t.Fatal(err)
@@ -159,7 +159,7 @@ func TestHome(t *testing.T) {
 			}
 		}
 	})
-	t.Run("one with files is not touched", func(t *testing.T) {
+	t.Run("a home with files stays as it is", func(t *testing.T) {
 		root := tree(t, map[string]string{"etc/skel/.bashrc": "rc", "home/alice/.bashrc": "mine"})
 		if err := ensureHome(root, me); err != nil {
 			t.Fatal(err)
@@ -184,7 +184,7 @@ func TestHome(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a mounted home is not touched", func(t *testing.T) {
+	t.Run("a mounted home stays as it is", func(t *testing.T) {
 		if os.Getuid() != 0 {
 			t.Skip("needs root to mount; CI also runs the tests as root")
 		}
@@ -294,7 +294,7 @@ func TestUnitsThatCannotWorkAreMasked(t *testing.T) {
 	}
 }
 
-func TestOthersRun(t *testing.T) {
+func TestOtherProcessesRun(t *testing.T) {
 	tests := map[string]struct {
 		files map[string]string
 		want  bool

@@ -39,7 +39,7 @@ type control struct {
 	shutdown  func(ctx context.Context, reboot bool) error
 }
 
-// services is what the control API needs of initsys.Services.
+// services is the part of initsys.Services that the control API uses.
 type services interface {
 	Apply(ctx context.Context, want []string) ([]guest.ServiceState, error)
 }

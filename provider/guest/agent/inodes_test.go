@@ -98,7 +98,7 @@ func each(seconds int, change func(*kernel)) map[int]func(*kernel) {
 	return at
 }
 
-func TestInodesAreDroppedAboveTheLimitIfThatHelps(t *testing.T) {
+func TestInodesAreDroppedAboveTheLimitWithBackoff(t *testing.T) {
 	tests := map[string]struct {
 		at    map[int]func(*kernel)
 		err   error // of drops
@@ -109,7 +109,7 @@ func TestInodesAreDroppedAboveTheLimitIfThatHelps(t *testing.T) {
 		"a walk through a tree":         {at: each(8, finds(600)), drops: []int{2, 4, 6, 8}},
 		"files that stay open":          {at: each(1, holds(2000)), drops: []int{1, 61, 121}},
 		"files just below the limit":    {at: map[int]func(*kernel){0: holds(990), 1: finds(100), 4: finds(100), 6: finds(100)}, drops: []int{2, 62}},
-		"open files, and slow finds":    {at: map[int]func(*kernel){0: holds(2000), 9: finds(500), 19: finds(1)}, drops: []int{1, 20, 80, 140}},
+		"open files, and a slow walk":   {at: map[int]func(*kernel){0: holds(2000), 9: finds(500), 19: finds(1)}, drops: []int{1, 20, 80, 140}},
 		"open files that are closed":    {at: map[int]func(*kernel){0: holds(2000), 9: func(k *kernel) { k.inUse = 0 }}, drops: []int{1, 61}},
 		"a kernel that refuses":         {at: each(1, finds(2000)), err: errors.New("no"), drops: []int{1, 61, 121}},
 		"a walk while files stay open":  {at: map[int]func(*kernel){0: holds(900), 1: finds(100), 2: finds(100), 3: finds(100)}, drops: []int{3}},

@@ -57,7 +57,7 @@ func maskUnits(root string) error {
 }
 
 func unitsToMask(root string) []string {
-	// The console is only a log, so nobody can answer a log-in prompt there.
+	// The console is only a log: a log-in prompt there would have no reader.
 	units := []string{"console-getty.service"}
 	for _, path := range []string{"bin/kmod", "usr/bin/kmod"} {
 		if _, err := os.Stat(filepath.Join(root, path)); err == nil {

@@ -28,7 +28,7 @@ const (
 	endMark    = " ]---"
 )
 
-// Log is what one boot adds to a machine's console log. The zero value is no log.
+// Log is the part of a machine's console log that one boot writes. The zero value is no log.
 type Log struct {
 	path  string
 	start int64

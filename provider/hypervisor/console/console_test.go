@@ -23,7 +23,7 @@ func TestPanicsAreReadFromTheConsole(t *testing.T) {
 		halted       bool
 	}{
 		"a quiet boot":                             {text: "login: "},
-		"nothing at all":                           {},
+		"an empty log":                             {},
 		"a kernel that resets":                     {text: panicText, panicked: true},
 		"a kernel that halts":                      {text: panicText + endText, panicked: true, halted: true},
 		"a halt printed in part":                   {text: panicText + endText[:60], panicked: true},

@@ -18,7 +18,7 @@ const (
 	accelTCG  = "tcg"
 )
 
-// platform is what differs between the supported architectures.
+// platform holds the differences between the supported architectures.
 type platform struct {
 	binary  string
 	install string

@@ -20,7 +20,7 @@ func (e *MissingToolError) Unwrap() error { return e.Err }
 
 // Remedy says what to install.
 func (e *MissingToolError) Remedy() string {
-	return fmt.Sprintf("install QEMU (on Debian: %s)", e.Install)
+	return fmt.Sprintf("install QEMU (on Debian: %q)", e.Install)
 }
 
 // PermissionError reports a /dev/kvm that this user may not open. The driver does not fall

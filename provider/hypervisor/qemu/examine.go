@@ -58,7 +58,7 @@ func (d *Driver) examineBinary(ctx context.Context) doctor.Finding {
 	case err != nil || !ok:
 		return doctor.Finding{
 			Topic: topic, Verdict: doctor.Bad, Detail: fmt.Sprintf("%s --version printed %q, not QEMU's version (%v)", path, firstLine(errors.New(string(out))), err),
-			Remedy: "reinstall QEMU: " + platforms[runtime.GOARCH].install,
+			Remedy: fmt.Sprintf("reinstall QEMU (on Debian: %q)", platforms[runtime.GOARCH].install),
 		}
 	case version.before(oldest):
 		return doctor.Finding{
@@ -100,7 +100,7 @@ func (d *Driver) examineKVM(ctx context.Context) doctor.Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		f.Remedy = "enable virtualization in the host's firmware (or nested virtualization, if the host is a virtual machine)"
 	default:
-		f.Remedy = "if this host is a virtual machine, enable nested virtualization for it; stead tests KVM again after a restart of the host"
+		f.Remedy = "enable nested virtualization for this host if it is a virtual machine; stead tests KVM again after the host restarts"
 	}
 	return f
 }

@@ -45,11 +45,11 @@ func TestExamineReportsOnQEMU(t *testing.T) {
 		verdict        doctor.Verdict
 		detail, remedy string
 	}{
-		"Debian's":   {says: current, detail: "7.2.22, "},
-		"newer":      {says: "QEMU emulator version 10.0.2", detail: "10.0.2, "},
-		"too old":    {"QEMU emulator version 6.2.0 (Debian)", doctor.Bad, "version 6.2.0, which is too old", "QEMU 7.2 or newer"},
-		"just older": {"QEMU emulator version 7.1.94", doctor.Bad, "too old", "7.2"},
-		"another":    {"hello", doctor.Bad, `printed "hello"`, "reinstall QEMU"},
+		"Debian's":        {says: current, detail: "7.2.22, "},
+		"newer":           {says: "QEMU emulator version 10.0.2", detail: "10.0.2, "},
+		"too old":         {"QEMU emulator version 6.2.0 (Debian)", doctor.Bad, "version 6.2.0, which is too old", "QEMU 7.2 or newer"},
+		"just older":      {"QEMU emulator version 7.1.94", doctor.Bad, "too old", "7.2"},
+		"another program": {"hello", doctor.Bad, `printed "hello"`, "reinstall QEMU"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

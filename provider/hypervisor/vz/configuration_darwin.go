@@ -37,7 +37,7 @@ func (b *builder) configuration(c hypervisor.Config) (*vz.VirtualMachineConfigur
 	}
 	ok, err := conf.Validate()
 	if err == nil && !ok {
-		err = errors.New("the framework rejects it without a reason")
+		err = errors.New("the framework gave no reason")
 	}
 	if err != nil {
 		return nil, refused("check the machine", err)

@@ -8,7 +8,7 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
-// entitlement is what macOS requires of a program that runs virtual machines.
+// entitlement is the entitlement that macOS requires of a program that runs virtual machines.
 const entitlement = "com.apple.security.virtualization"
 
 const (

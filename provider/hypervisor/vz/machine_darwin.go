@@ -74,7 +74,7 @@ func (m *machine) powerButton() error {
 // stop implements instance.
 func (m *machine) stop() error {
 	if !m.vm.CanStop() {
-		return errors.New("the machine cannot be stopped while it starts or stops")
+		return errors.New("cannot stop the machine while it starts or stops")
 	}
 	return refused("stop the machine", m.vm.Stop())
 }

@@ -168,7 +168,7 @@ func TestDamagedIdentityIsNotReplaced(t *testing.T) {
 	}
 }
 
-func TestNoPathMeansNoIdentity(t *testing.T) {
+func TestIdentityWithoutAPathIsNotStored(t *testing.T) {
 	data, err := readIdentity("")
 	if err := errors.Join(err, keepIdentity("", []byte("x"))); data != nil || err != nil {
 		t.Errorf("readIdentity = %q, %v", data, err)

@@ -112,7 +112,7 @@ func TestIoctlsDoNotReachTheHost(t *testing.T) {
 }
 
 // readOnlyFS must handle every method that go-fuse adds to its interface.
-func TestReadOnlyShareRefusesAllMethodsButHarmlessOnes(t *testing.T) {
+func TestReadOnlyShareOverridesEveryMethodThatWrites(t *testing.T) {
 	harmless := "String SetDebug Lookup Forget GetAttr Readlink Access GetXAttr ListXAttr Open Read Lseek GetLk SetLk SetLkw " +
 		"Release Ioctl Flush Fsync OpenDir ReadDir ReadDirPlus ReleaseDir FsyncDir StatFs Statx Init OnUnmount"
 	refused := reflect.ValueOf(&readOnlyFS{})

@@ -47,7 +47,7 @@ func mapMemory(payload []byte, fds []int) (*memory, error) {
 		err := r.mapFile(fds[i], binary.LittleEndian.Uint64(e[8:]), binary.LittleEndian.Uint64(e[24:]))
 		if err != nil {
 			m.release()
-			return nil, fmt.Errorf("mapping guest memory at %#x: %w", r.guest, err)
+			return nil, fmt.Errorf("map guest memory at %#x: %w", r.guest, err)
 		}
 		m.regions = append(m.regions, r)
 	}

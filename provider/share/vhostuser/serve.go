@@ -41,8 +41,8 @@ type Device struct {
 
 // Request is one request of the guest.
 type Request struct {
-	// In is what the driver wrote, Out is the space for the answer. Both are in guest memory,
-	// which the guest may change at any time, and are valid until Done.
+	// In is the request that the driver wrote, Out is the space for the answer. Both are in
+	// guest memory, which the guest may change at any time, and are valid until Done.
 	In, Out [][]byte
 
 	ring *ring

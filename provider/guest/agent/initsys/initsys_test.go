@@ -72,7 +72,7 @@ func TestDetect(t *testing.T) {
 			map[string]string{"sbin/init": "x", "sbin/telinit": "x", "etc/inittab": "", "sbin/openrc": "x"},
 			Init{OpenRC, SysVinit, "/sbin/init"},
 		},
-		"an init of its own":           {map[string]string{"sbin/init": "x"}, Init{Unknown, Unknown, "/sbin/init"}},
+		"an unknown init":              {map[string]string{"sbin/init": "x"}, Init{Unknown, Unknown, "/sbin/init"}},
 		"none":                         {map[string]string{"bin/sh": "x"}, Init{Kind: Agent, PID1: Agent}},
 		"a dead link":                  {map[string]string{"sbin/init": "-> nowhere"}, Init{Kind: Agent, PID1: Agent}},
 		"OpenRC without any init":      {map[string]string{"sbin/openrc": "x"}, Init{Kind: Agent, PID1: Agent}},

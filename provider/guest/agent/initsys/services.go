@@ -23,7 +23,7 @@ import (
 // ErrNoServices is returned if the init has no services that can be enabled.
 var ErrNoServices = errors.New("services need an image with systemd or OpenRC")
 
-// manager is what Services needs of an init. Each method acts on one service and returns
+// manager is the part of an init that Services uses. Each method acts on one service and returns
 // the init's own message as the error.
 type manager interface {
 	// ready returns once the init accepts commands.

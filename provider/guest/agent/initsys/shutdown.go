@@ -23,7 +23,7 @@ const (
 )
 
 // Shutdown asks the init to power off or reboot the machine, and does not wait for it.
-// stopSignal is the image's. It is used only for an unknown init: it is often meant for the
+// stopSignal is the image's. It is used only for an unknown init: it is often for the
 // program that a container would run, or (SIGRTMIN+3) halts without powering off.
 func (i Init) Shutdown(ctx context.Context, reboot bool, stopSignal string) error {
 	var sig syscall.Signal

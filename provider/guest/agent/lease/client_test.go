@@ -89,12 +89,12 @@ func TestRenew(t *testing.T) {
 		anyone bool
 		want   error
 	}{
-		"its server grants":                   {kind: dhcpv4.MessageTypeAck, server: 1},
-		"its server refuses":                  {kind: dhcpv4.MessageTypeNak, server: 1, want: ErrRefused},
-		"another server is ignored":           {kind: dhcpv4.MessageTypeNak, server: 9, want: nclient4.ErrNoResponse},
-		"another server grants, with anyone":  {kind: dhcpv4.MessageTypeAck, server: 9, anyone: true},
-		"another server refuses, with anyone": {kind: dhcpv4.MessageTypeNak, server: 9, anyone: true, want: ErrRefused},
-		"an offer is ignored":                 {kind: dhcpv4.MessageTypeOffer, server: 1, anyone: true, want: nclient4.ErrNoResponse},
+		"its server grants":                       {kind: dhcpv4.MessageTypeAck, server: 1},
+		"its server refuses":                      {kind: dhcpv4.MessageTypeNak, server: 1, want: ErrRefused},
+		"another server is ignored":               {kind: dhcpv4.MessageTypeNak, server: 9, want: nclient4.ErrNoResponse},
+		"another server grants, while rebinding":  {kind: dhcpv4.MessageTypeAck, server: 9, anyone: true},
+		"another server refuses, while rebinding": {kind: dhcpv4.MessageTypeNak, server: 9, anyone: true, want: ErrRefused},
+		"an offer is ignored":                     {kind: dhcpv4.MessageTypeOffer, server: 1, anyone: true, want: nclient4.ErrNoResponse},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -69,12 +69,12 @@ func TestParse(t *testing.T) {
 		"times out of order are ignored": {
 			[]dhcpv4.Modifier{with(dhcpv4.OptRenewTimeValue(50 * time.Minute)), with(dhcpv4.OptRebindingTimeValue(20 * time.Minute))}, plain,
 		},
-		"a time after the end is ignored":     {[]dhcpv4.Modifier{with(dhcpv4.OptRebindingTimeValue(2 * time.Hour))}, plain},
-		"an infinite lease never ends":        {[]dhcpv4.Modifier{dhcpv4.WithLeaseTime(1<<32 - 1)}, timed(Forever, Forever, Forever)},
-		"a lease of 0 seconds gets a minimum": {[]dhcpv4.Modifier{dhcpv4.WithLeaseTime(0)}, timed(5*time.Second, 8750*time.Millisecond, 10*time.Second)},
-		"a lease without a time is an hour's": {[]dhcpv4.Modifier{dhcpv4.WithoutOption(dhcpv4.OptionIPAddressLeaseTime)}, plain},
-		"a network of one address":            {[]dhcpv4.Modifier{dhcpv4.WithNetmask(net.CIDRMask(32, 32))}, prefix(32)},
-		"without a mask, the class's default": {[]dhcpv4.Modifier{dhcpv4.WithoutOption(dhcpv4.OptionSubnetMask)}, prefix(24)},
+		"a time after the end is ignored":      {[]dhcpv4.Modifier{with(dhcpv4.OptRebindingTimeValue(2 * time.Hour))}, plain},
+		"an infinite lease never ends":         {[]dhcpv4.Modifier{dhcpv4.WithLeaseTime(1<<32 - 1)}, timed(Forever, Forever, Forever)},
+		"a lease of 0 seconds gets a minimum":  {[]dhcpv4.Modifier{dhcpv4.WithLeaseTime(0)}, timed(5*time.Second, 8750*time.Millisecond, 10*time.Second)},
+		"a lease without a time lasts an hour": {[]dhcpv4.Modifier{dhcpv4.WithoutOption(dhcpv4.OptionIPAddressLeaseTime)}, plain},
+		"a network of one address":             {[]dhcpv4.Modifier{dhcpv4.WithNetmask(net.CIDRMask(32, 32))}, prefix(32)},
+		"without a mask, the class's default":  {[]dhcpv4.Modifier{dhcpv4.WithoutOption(dhcpv4.OptionSubnetMask)}, prefix(24)},
 		"invalid options are ignored": {[]dhcpv4.Modifier{
 			with(dhcpv4.OptRouter(net.IPv4zero)), with(dhcpv4.OptDNS(net.IPv4bcast, net.IPv4(224, 0, 0, 1))),
 			generic(dhcpv4.OptionInterfaceMTU, 0, 20),
@@ -97,7 +97,7 @@ func TestParseRefusesAnUnusableAddress(t *testing.T) {
 		"multicast address":  ack(dhcpv4.WithYourIP(net.IPv4(224, 1, 1, 1))),
 		"loopback":           ack(dhcpv4.WithYourIP(net.IPv4(127, 0, 0, 1))),
 		"a mask with a hole": ack(generic(dhcpv4.OptionSubnetMask, 255, 0, 255, 0)),
-		"a mask of nothing":  ack(generic(dhcpv4.OptionSubnetMask, 0, 0, 0, 0)),
+		"an empty mask":      ack(generic(dhcpv4.OptionSubnetMask, 0, 0, 0, 0)),
 	} {
 		if l, err := Parse(m); err == nil {
 			t.Errorf("%s: %+v", name, l)

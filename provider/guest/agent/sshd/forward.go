@@ -73,7 +73,7 @@ type agentSocket struct {
 
 // listenAgent creates the socket of a session. Each connection to it opens a channel to the
 // client. The channel carries extra, the payload of the client's request: empty from an
-// ordinary client; a proxy uses it to identify which of its clients is meant.
+// ordinary client; a proxy identifies one of its clients with it.
 func listenAgent(conn ssh.Conn, id identity, extra []byte) (*agentSocket, error) {
 	dir, err := os.MkdirTemp("", "stead-ssh-")
 	if err != nil {

@@ -87,7 +87,7 @@ func TestBigBinaryStreams(t *testing.T) {
 	}
 }
 
-func TestEndOfStdinReachesTheCommandAlone(t *testing.T) {
+func TestEndOfStdinLeavesStdoutOpen(t *testing.T) {
 	c := newMachine(t).connect(t)
 	s := session(t, c)
 	stdin, err1 := s.StdinPipe()

@@ -1,4 +1,4 @@
-// Package portmuxtest provides a port of a machine to tests.
+// Package portmuxtest provides tests with the port of a machine.
 package portmuxtest
 
 import (

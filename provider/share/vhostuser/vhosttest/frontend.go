@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package vhosttest is a front-end for tests of package vhostuser, with guest memory and a
+// Package vhosttest provides a front-end for tests of package vhostuser, with guest memory and a
 // driver that fills the rings. It needs neither QEMU nor a kernel. A test may put invalid
 // data into a ring.
 package vhosttest
@@ -46,7 +46,7 @@ const (
 )
 
 // GuestBase is the guest physical address of the memory. UserBase is the address at which the
-// front-end claims to have mapped it. The two are easy to tell apart.
+// front-end claims to have mapped it. The two are easy to distinguish.
 const (
 	GuestBase = 0x1_0000_0000
 	UserBase  = 0x7f00_0000_0000

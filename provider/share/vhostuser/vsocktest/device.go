@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package vsocktest is the host's end of a vsock device, for tests of servers in a guest.
+// Package vsocktest implements the host's end of a vsock device, for tests of servers in a guest.
 //
 // Hypervisors that offer vsock do not run in CI, and the kernel's own host end needs a
 // device that most hosts do not let ordinary users open. So this package implements
