@@ -95,7 +95,7 @@ func (c *Change) prevented() bool {
 // a [*PreventedError] for each disk that must not be lost.
 func Destroy(s Situation) (Plan, error) {
 	targets := s.targets(s.dependents)
-	var plan Plan
+	plan := Plan{Teardown: true}
 	var errs []error
 	for _, m := range sorted(s.Have, func(m machine.Machine) string { return m.ID }) {
 		if !s.ours(&m) || m.State == machine.Absent || targets != nil && !targets[m.ID] {

@@ -84,6 +84,7 @@ type Plan struct {
 	Drift   []Drift // changes made outside of the project file, sorted by ID
 
 	DriftOnly bool // the plan only accepts Drift; see [Accept]
+	Teardown  bool // the plan deletes machines whatever the file says; see [Destroy]
 }
 
 // OnlyDrift returns the plan without changes, to be accepted with [Accept].

@@ -191,7 +191,10 @@ func summary(p Plan) string {
 		return "No machine is changed. Applying this plan accepts these changes as the new baseline."
 	}
 	if p.Empty() {
-		if p.pending() {
+		switch {
+		case p.Teardown:
+			return "No machines to delete."
+		case p.pending():
 			return "No changes, except for settings that need a restart."
 		}
 		return "No changes. Machines match machines.hcl."
