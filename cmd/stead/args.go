@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -48,20 +49,47 @@ func arguments(n int) string {
 func showHelp(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 && args[0] != "help" {
-			return &unknownCommandError{command: cmd.CommandPath(), word: args[0]}
+			e := &unknownCommandError{command: cmd.CommandPath(), word: args[0]}
+			for _, s := range cmd.SuggestionsFor(args[0]) {
+				e.meant = append(e.meant, fmt.Sprintf("%q", e.command+" "+s))
+			}
+			return e
 		}
 		return nil
 	}
+	cmd.SuggestionsMinimumDistance = 2 // in edits; cobra's own default
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
 }
 
-type unknownCommandError struct{ command, word string }
+// flagError reports an unknown flag or a value that a flag does not take.
+type flagError struct {
+	command string
+	err     error
+}
+
+func newFlagError(cmd *cobra.Command, err error) error {
+	return &flagError{command: cmd.CommandPath(), err: err}
+}
+
+func (e *flagError) Error() string { return e.err.Error() }
+func (e *flagError) Unwrap() error { return e.err }
+func (e *flagError) Remedy() string {
+	return fmt.Sprintf(`run "%s --help" to list its flags`, e.command)
+}
+
+type unknownCommandError struct {
+	command, word string
+	meant         []string // similar commands, quoted
+}
 
 func (e *unknownCommandError) Error() string {
 	return fmt.Sprintf("unknown command %q for %q", e.word, e.command)
 }
 
 func (e *unknownCommandError) Remedy() string {
+	if len(e.meant) > 0 {
+		return "did you mean " + strings.Join(e.meant, " or ") + "?"
+	}
 	return fmt.Sprintf(`run "%s --help" to list its commands`, e.command)
 }

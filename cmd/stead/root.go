@@ -14,6 +14,7 @@ func newRootCmd(a *app) *cobra.Command {
 			"# run a command there, in this directory\nstead run make test",
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { a.command = cmd.CommandPath() },
 	}
+	root.SetFlagErrorFunc(newFlagError)
 	root.PersistentFlags().BoolVar(&a.debug, "debug", false, "log what stead does to standard error")
 	cobra.EnableCommandSorting = false // the order below is the order of use
 	root.AddGroup(
@@ -30,7 +31,7 @@ func newRootCmd(a *app) *cobra.Command {
 	root.SetCompletionCommandGroupID("host")
 	root.AddCommand(newSuperviseCmd(a))
 	root.AddCommand(systemCommands(a)...)
-	return root
+	return showHelp(root)
 }
 
 func group(root *cobra.Command, id string, commands ...*cobra.Command) {

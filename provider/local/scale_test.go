@@ -32,7 +32,7 @@ func TestBenchScale(t *testing.T) {
 	if os.Getenv("STEAD_BENCH") == "" {
 		t.Skip("STEAD_BENCH is not set; make bench sets it")
 	}
-	exe, err := filepath.Abs(filepath.Join("..", "bin", "stead"))
+	exe, err := filepath.Abs(filepath.Join("..", "..", "bin", "stead"))
 	if err != nil {
 		t.Fatal(err)
 	}
