@@ -14,9 +14,9 @@ type notApprovedError struct{ asked bool }
 
 func (e *notApprovedError) Error() string {
 	if e.asked {
-		return "not approved; nothing was changed"
+		return "not approved. Nothing was changed"
 	}
-	return "cannot ask for approval: standard input is not a terminal; nothing was changed"
+	return "cannot ask for approval: standard input is not a terminal. Nothing was changed"
 }
 
 func (e *notApprovedError) Remedy() string {
