@@ -57,24 +57,10 @@ func recordFile(root string, i int) string { return fmt.Sprintf("%s/many/record-
 func writeUntilCrash(t *testing.T, root string, records []string) []string {
 	t.Helper()
 	crashed := make(chan error, 1)
-	crash := func() {
-		f, err := os.Open(root)
-		if err != nil {
-			crashed <- err
-			return
-		}
-		defer f.Close()
-		how := uint32(withoutFlushes)
-		if _, _, e := unix.Syscall(unix.SYS_IOCTL, f.Fd(), shutdown, uintptr(unsafe.Pointer(&how))); e != 0 {
-			crashed <- e
-			return
-		}
-		crashed <- nil
-	}
 	begin, last := len(records), 3+rand.IntN(40)
 	for i := 0; ; i++ {
 		if i == last {
-			go crash()
+			go func() { crashed <- crash(root) }()
 		}
 		record := strings.Repeat(fmt.Sprintf("record %d ", begin+i), 1+rand.IntN(5000))
 		if err := writeSynced(recordFile(root, len(records)), record); err != nil {
@@ -87,6 +73,21 @@ func writeUntilCrash(t *testing.T, root string, records []string) []string {
 		t.Fatalf("EXT4_IOC_SHUTDOWN: %v", err)
 	}
 	return records
+}
+
+// crash shuts the mounted file system down. It leaves no file open, so that the file system
+// can be unmounted.
+func crash(root string) error {
+	f, err := os.Open(root)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	how := uint32(withoutFlushes)
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, f.Fd(), shutdown, uintptr(unsafe.Pointer(&how))); e != 0 {
+		return e
+	}
+	return nil
 }
 
 // writeSynced writes a file under a temporary name, syncs and renames it, as careful
