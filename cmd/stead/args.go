@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -60,6 +62,15 @@ func showHelp(cmd *cobra.Command) *cobra.Command {
 	cmd.SuggestionsMinimumDistance = 2 // in edits; cobra's own default
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
+}
+
+// parseLimit reads a flag that limits a wait, such as 5m.
+func parseLimit(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err == nil && d < 0 {
+		err = errors.New("must not be negative")
+	}
+	return d, err
 }
 
 // flagError reports an unknown flag or a value that a flag does not take.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,16 +44,11 @@ func (a *app) lockFlag(cmd *cobra.Command) {
 	cmd.Flags().Func("lock-timeout",
 		"how long to wait for a command that holds the lock, such as 5m; 0s fails at once (default: no limit)",
 		func(text string) error {
-			d, err := time.ParseDuration(text)
-			switch {
-			case err != nil:
-				return err
-			case d < 0:
-				return errors.New("must not be negative")
-			case d == 0:
+			d, err := parseLimit(text)
+			if err == nil && d == 0 {
 				d = lock.NoWait
 			}
 			a.lockTimeout = d
-			return nil
+			return err
 		})
 }

@@ -90,7 +90,11 @@ func newShellCmd(a *app) *cobra.Command {
 }
 
 func (o *runOptions) addTimeout(f *pflag.FlagSet) {
-	f.DurationVar(&o.timeout, "timeout", 0, "give up if a running machine does not answer within this time (default: no limit)")
+	f.Func("timeout", "give up if a running machine does not answer within this time, such as 30s (default: no limit)",
+		func(text string) (err error) {
+			o.timeout, err = parseLimit(text)
+			return err
+		})
 }
 
 func (a *app) runInside(ctx context.Context, o runOptions, args []string) error {
