@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stead-vm/stead/provider/bundle/bundletest"
 	"github.com/stead-vm/stead/provider/ext4"
 	"github.com/stead-vm/stead/provider/lock"
 
@@ -76,52 +77,17 @@ func newImporter(t *testing.T) store {
 	return store{&Importer{Bundles: bundles, Version: "test", Platform: check}, disk}
 }
 
-// precious is written to disks to recognize them.
-const precious = "precious"
-
-// mark writes precious to a disk, where its file system is empty.
-func mark(t *testing.T, disk string) {
-	t.Helper()
-	f, err := os.OpenFile(disk, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteAt([]byte(precious), 63*size.MiB); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // checkImported checks that a machine is complete and has the marked disk, and returns it.
 func checkImported(t *testing.T, p store, id string) machine.Machine {
 	t.Helper()
 	b := p.Bundles.Bundle(id)
 	r, err := p.Bundles.Identify(id)
 	settings, settingsErr := b.Settings()
-	data, diskErr := os.ReadFile(b.Path(bundle.DiskFile))
-	if err := errors.Join(err, settingsErr, diskErr); err != nil {
+	if err := errors.Join(err, settingsErr); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(data, []byte(precious)) {
-		t.Error("the disk is not a copy of the original")
-	}
+	bundletest.CheckMarked(t, b.Path(bundle.DiskFile))
 	return machine.Machine{Spec: r.Spec(settings), Created: r.CreatedDate}
-}
-
-// files returns the names in machines/, without locks.
-func files(t *testing.T, p store) string {
-	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(p.Bundles.Home(), "machines"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".lock") {
-			names = append(names, e.Name())
-		}
-	}
-	return strings.Join(names, " ")
 }
 
 // newAppleBundle makes a directory with the bundle "ubuntu" with the given files and a marked disk.
@@ -140,7 +106,7 @@ func newAppleBundle(t *testing.T, p store, files map[string]string) Import {
 	if err := bundle.CloneFile(t.Context(), filepath.Join(dir, bundle.DiskFile), p.disk); err != nil {
 		t.Fatal(err)
 	}
-	mark(t, filepath.Join(dir, bundle.DiskFile))
+	bundletest.Mark(t, filepath.Join(dir, bundle.DiskFile))
 	return o
 }
 
@@ -215,7 +181,7 @@ func TestImport(t *testing.T) {
 			if id, err := p.Bundles.Default(); id != "ubuntu" || err != nil {
 				t.Errorf("the default machine is %q, %v", id, err)
 			}
-			if left := files(t, p); left != "ubuntu" {
+			if left := bundletest.Names(t, p.Bundles); left != "ubuntu" {
 				t.Errorf("files are %s", left)
 			}
 			var exists *machine.ExistsError
@@ -314,14 +280,14 @@ func TestImportFails(t *testing.T) {
 			p := newImporter(t)
 			o := newAppleBundle(t, p, appleFiles())
 			tt.spoil(t, p, &o, filepath.Join(o.Dir, "ubuntu"))
-			before := files(t, p)
+			before := bundletest.Names(t, p.Bundles)
 			o.Force = true // applies only to disks in use
 			for what, err := range map[string]error{"Check": p.Check(t.Context(), o), "Import": p.Import(t.Context(), o)} {
 				if err == nil || !strings.Contains(err.Error(), tt.says) {
 					t.Errorf("%s: %v, want an error with %q", what, err, tt.says)
 				}
 			}
-			if left := files(t, p); left != before {
+			if left := bundletest.Names(t, p.Bundles); left != before {
 				t.Errorf("files changed from %s to %s", before, left)
 			}
 		})
@@ -361,7 +327,7 @@ func TestDiskInUseNeedsForce(t *testing.T) {
 			if err := p.Import(t.Context(), o); !errors.As(err, &refused) || !strings.Contains(refused.Remedy(), "--force") {
 				t.Fatalf("Import = %v", err)
 			}
-			if left := files(t, p); left != "" {
+			if left := bundletest.Names(t, p.Bundles); left != "" {
 				t.Errorf("left behind: %s", left)
 			}
 			o.Force = true
@@ -397,7 +363,7 @@ func TestInterruptedImportLeavesNothing(t *testing.T) {
 	if err := p.Import(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if left := files(t, p); left != "" {
+	if left := bundletest.Names(t, p.Bundles); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stead-vm/stead/provider/boot"
+	"github.com/stead-vm/stead/provider/bundle/bundletest"
 	"github.com/stead-vm/stead/provider/lock"
 
 	"github.com/stead-vm/stead/provider/bundle"
@@ -110,22 +111,6 @@ func tiny(t *testing.T, tag string) machine.Spec {
 	return s
 }
 
-// files returns the names in machines/, without locks.
-func files(t *testing.T, p *Provider) string {
-	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(p.Bundles.Home(), "machines"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".lock") {
-			names = append(names, e.Name())
-		}
-	}
-	return strings.Join(names, " ")
-}
-
 func TestCreate(t *testing.T) {
 	p := newProvider(t)
 	want := tiny(t, "1")
@@ -174,7 +159,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 			if err := p.Create(t.Context(), s, nil); err == nil {
 				t.Error("no error")
 			}
-			if left := files(t, p); left != "" {
+			if left := bundletest.Names(t, p.Bundles); left != "" {
 				t.Errorf("left behind: %s", left)
 			}
 		})
@@ -204,7 +189,7 @@ func TestReplace(t *testing.T) {
 	if m, err := p.Machines.Get(t.Context(), "dev"); err != nil || m.Digest == old.Digest {
 		t.Errorf("after the replacement: %+v, %v", m, err)
 	}
-	if left := files(t, p); left != "dev" {
+	if left := bundletest.Names(t, p.Bundles); left != "dev" {
 		t.Errorf("files are %s", left)
 	}
 }
@@ -238,15 +223,7 @@ func TestRepairKeepsTheDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := p.Bundles.Bundle("dev")
-			mark := []byte("precious")
-			disk, err := os.OpenFile(b.Path(bundle.DiskFile), os.O_RDWR, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := disk.WriteAt(mark, 63*size.MiB); err != nil {
-				t.Fatal(err)
-			}
-			disk.Close()
+			bundletest.Mark(t, b.Path(bundle.DiskFile))
 			if err := os.WriteFile(b.Path(broken), []byte("{"), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -263,10 +240,7 @@ func TestRepairKeepsTheDisk(t *testing.T) {
 			if m, err := p.Machines.Get(t.Context(), "dev"); err != nil || m.State != machine.Stopped {
 				t.Errorf("after the repair: %+v, %v", m, err)
 			}
-			data, err := os.ReadFile(b.Path(bundle.DiskFile))
-			if err != nil || string(data[63*size.MiB:63*size.MiB+int64(len(mark))]) != string(mark) {
-				t.Error("the disk was replaced")
-			}
+			bundletest.CheckMarked(t, b.Path(bundle.DiskFile))
 		})
 	}
 }
@@ -306,7 +280,7 @@ func TestLeftoversAreSweptUnlessLocked(t *testing.T) {
 	if err := p.Delete(t.Context(), "dev", nil); err != nil {
 		t.Fatal(err)
 	}
-	if left := files(t, p); left != ".new-busy.3" {
+	if left := bundletest.Names(t, p.Bundles); left != ".new-busy.3" {
 		t.Errorf("left: %s", left)
 	}
 }

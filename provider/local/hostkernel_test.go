@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stead-vm/stead/provider/boot"
+	"github.com/stead-vm/stead/provider/bundle/bundletest"
 	"github.com/stead-vm/stead/provider/usage"
 
 	"github.com/stead-vm/stead/provider/transfer"
@@ -141,7 +142,7 @@ func TestDefaultKernelWithoutKVMIsRefusedFirst(t *testing.T) {
 	nested.Virtualization = true
 	refused(t, p.Check(t.Context(), nested))
 	refused(t, p.Create(t.Context(), nested, nil))
-	if left := files(t, p); left != "" || pub.asked.Load() != 0 {
+	if left := bundletest.Names(t, p.Bundles); left != "" || pub.asked.Load() != 0 {
 		t.Errorf("left are %q, after %d requests", left, pub.asked.Load())
 	}
 	nested.Kernel = filepath.Join(t.TempDir(), "Image")

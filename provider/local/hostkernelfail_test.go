@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stead-vm/stead/provider/bundle/bundletest"
 	"github.com/stead-vm/stead/provider/space"
 	"github.com/stead-vm/stead/provider/transfer"
 
@@ -38,7 +39,7 @@ func TestFailedKernelFetch(t *testing.T) {
 		if !errors.As(err, &failed) || !strings.Contains(remedy(t, err), "127.0.0.1:1") || !strings.Contains(remedy(t, err), "kernel = ") {
 			t.Errorf("Create = %v", err)
 		}
-		if left := files(t, p); left != "" {
+		if left := bundletest.Names(t, p.Bundles); left != "" {
 			t.Errorf("left are %s", left)
 		}
 	})
@@ -100,8 +101,8 @@ func TestKernelFetchOnAFullDisk(t *testing.T) {
 		t.Fatalf("Create = %v", err)
 	}
 	entries, err := os.ReadDir(p.kernelsDir())
-	if err != nil || len(entries) != 1 || files(t, p) != "" { // the lock
-		t.Errorf("left are %v, %v, machines %q", entries, err, files(t, p))
+	if err != nil || len(entries) != 1 || bundletest.Names(t, p.Bundles) != "" { // the lock
+		t.Errorf("left are %v, %v, machines %q", entries, err, bundletest.Names(t, p.Bundles))
 	}
 	if out, err := exec.Command("mount", "-o", "remount,size=1m", p.kernelsDir()).CombinedOutput(); err != nil {
 		t.Fatalf("%s", out)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/bundle/bundletest"
 
 	"github.com/stead-vm/stead/provider/machine"
 )
@@ -75,7 +76,7 @@ func TestChangedMachineIsLeftAlone(t *testing.T) {
 				if now, err := p.Machines.Get(t.Context(), s.ID); err != nil || *now.Identity() != *found.Identity() || now.State != machine.Stopped {
 					t.Errorf("afterwards, the machine is %+v, %v", now, err)
 				}
-				if left := files(t, p); left != s.ID {
+				if left := bundletest.Names(t, p.Bundles); left != s.ID {
 					t.Errorf("files are %s", left)
 				}
 			})
@@ -111,7 +112,7 @@ func TestRemovedMachineIsReported(t *testing.T) {
 			t.Errorf("%s gave %v", call, err)
 		}
 	}
-	if left := files(t, p); left != "" {
+	if left := bundletest.Names(t, p.Bundles); left != "" {
 		t.Errorf("files are %s", left)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stead-vm/stead/provider/bundle/bundletest"
 	"github.com/stead-vm/stead/provider/lock"
 
 	"github.com/stead-vm/stead/provider/bundle"
@@ -112,7 +113,7 @@ func TestPruneRemovesLeftoversUnlessLocked(t *testing.T) {
 			t.Errorf("pruned %+v, %v", pruned, err)
 		}
 	}
-	if left := files(t, p); left != ".new-busy.1" {
+	if left := bundletest.Names(t, p.Bundles); left != ".new-busy.1" {
 		t.Errorf("left: %s", left)
 	}
 }
@@ -230,7 +231,7 @@ func TestCreateOnAFullDiskLeavesNothing(t *testing.T) {
 	if err := p.Create(t.Context(), s, nil); !errors.As(err, &full) || full.Dir != p.Bundles.Home() {
 		t.Fatalf("got %v", err)
 	}
-	if left := files(t, p); left != "" {
+	if left := bundletest.Names(t, p.Bundles); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
 	if out, err := exec.Command("mount", "-o", "remount,size=8m", filepath.Join(p.Bundles.Home(), "machines")).CombinedOutput(); err != nil {

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/bundle/bundletest"
 	"github.com/stead-vm/stead/provider/machine"
-	"github.com/stead-vm/stead/provider/size"
 
 	"github.com/gofrs/flock"
 )
@@ -20,22 +20,8 @@ func withMarkedDev(t *testing.T) *Provider {
 	if err := p.Create(t.Context(), tiny(t, "1"), nil); err != nil {
 		t.Fatal(err)
 	}
-	mark(t, p.Bundles.Bundle("dev").Path(bundle.DiskFile))
+	bundletest.Mark(t, p.Bundles.Bundle("dev").Path(bundle.DiskFile))
 	return p
-}
-
-const precious = "precious"
-
-func mark(t *testing.T, disk string) {
-	t.Helper()
-	f, err := os.OpenFile(disk, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteAt([]byte(precious), 63*size.MiB); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // checkMarkedDisk checks that a machine is stopped and has the marked disk.
@@ -45,15 +31,7 @@ func checkMarkedDisk(t *testing.T, p *Provider, id string) machine.Machine {
 	if err != nil || m.State != machine.Stopped || m.ID != id {
 		t.Fatalf("machine %s is %v (%s), %v", id, m.State, m.Problem, err)
 	}
-	f, err := os.Open(p.Bundles.Bundle(id).Path(bundle.DiskFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	got := make([]byte, len(precious))
-	if _, err := f.ReadAt(got, 63*size.MiB); err != nil || string(got) != precious {
-		t.Fatalf("the disk of %s has the mark %q, %v", id, got, err)
-	}
+	bundletest.CheckMarked(t, p.Bundles.Bundle(id).Path(bundle.DiskFile))
 	return m
 }
 
@@ -82,7 +60,7 @@ func TestMove(t *testing.T) {
 			t.Errorf("the record is %+v, %v", r, err)
 		}
 	}
-	if left := files(t, p); left != "box" {
+	if left := bundletest.Names(t, p.Bundles); left != "box" {
 		t.Errorf("files are %s", left)
 	}
 }
@@ -173,7 +151,7 @@ func TestMoveFails(t *testing.T) {
 	if err := p.Move(t.Context(), "dev", "box", nil); !errors.As(err, &running) || running.Remedy() == "" {
 		t.Errorf("of a running machine: %v", err)
 	}
-	if left := files(t, p); left != "dev other" {
+	if left := bundletest.Names(t, p.Bundles); left != "dev other" {
 		t.Errorf("files are %s", left)
 	}
 }
