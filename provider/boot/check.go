@@ -52,7 +52,7 @@ func checkNested(s machine.Settings, cpu processor, caps hypervisor.Capabilities
 		return nil
 	case cpu.arch != caps.Archs[0]:
 		return &NoVirtualizationError{
-			Why:    fmt.Sprintf("the machine is for %s, which this host emulates without /dev/kvm", cpu.arch),
+			Why:    fmt.Sprintf("the machine is for %s, which is emulated without virtualization", cpu.arch),
 			Advice: "set virtualization = false, or use an image for linux/" + caps.Archs[0],
 		}
 	case !caps.Nested:
