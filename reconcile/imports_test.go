@@ -60,7 +60,7 @@ var rules = []rule{
 	{
 		from:    []string{"provider/..."},
 		reach:   []string{"config/...", "reconcile/...", "cmd/..."},
-		because: "a provider does to one machine what it is told",
+		because: "a provider knows machines, but no project file and no plan",
 	},
 	{
 		from:    values,
@@ -106,7 +106,10 @@ var rules = []rule{
 		because: "one place chooses a driver; all others use the interface",
 	},
 	{
-		imports: []string{"reconcile/reconciletest", "provider/share/vhostuser/vhosttest", "provider/share/vhostuser/vsocktest"},
+		imports: []string{
+			"reconcile/reconciletest", "provider/bundle/bundletest", "provider/guest/portmux/portmuxtest",
+			"provider/share/vhostuser/vhosttest", "provider/share/vhostuser/vsocktest",
+		},
 		because: "it is for tests",
 	},
 	{
