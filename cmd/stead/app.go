@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/stead-vm/stead/provider/fault"
 	"github.com/stead-vm/stead/provider/local"
 )
 
@@ -80,7 +81,7 @@ func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
 		return
 	}
 	fmt.Fprintf(w, "%s %v\n", style.err("Error:"), err)
-	for _, hint := range remedies(err) {
+	for _, hint := range fault.Remedies(err) {
 		fmt.Fprintf(w, "%s %s\n", style.hint("Hint:"), hint)
 	}
 }
@@ -92,34 +93,6 @@ func (a *app) interrupted(err error) bool {
 	}
 	cause := a.cause()
 	return errors.Is(err, context.Canceled) || cause != nil && errors.Is(err, cause)
-}
-
-// remedies returns the hints of an error and those joined in it, each once.
-func remedies(err error) []string {
-	var found []string
-	seen := map[string]bool{}
-	var walk func(error)
-	walk = func(err error) {
-		if r, ok := err.(interface{ Remedy() string }); ok { //nolint:errorlint // walks the tree itself
-			if text := r.Remedy(); text != "" && !seen[text] {
-				seen[text] = true
-				found = append(found, text)
-			}
-			return
-		}
-		switch u := err.(type) { //nolint:errorlint // as above
-		case interface{ Unwrap() error }:
-			if inner := u.Unwrap(); inner != nil {
-				walk(inner)
-			}
-		case interface{ Unwrap() []error }:
-			for _, inner := range u.Unwrap() {
-				walk(inner)
-			}
-		}
-	}
-	walk(err)
-	return found
 }
 
 // host returns this computer as the project commands want it.

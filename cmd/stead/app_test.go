@@ -9,12 +9,6 @@ import (
 	"github.com/stead-vm/stead/provider/poll"
 )
 
-// adviceError has a remedy.
-type adviceError struct{ remedy string }
-
-func (e *adviceError) Error() string  { return "failed" }
-func (e *adviceError) Remedy() string { return e.remedy }
-
 func TestInterruptDiffersFromFailure(t *testing.T) {
 	interrupt := errors.New("interrupt signal received")
 	a := &app{cause: func() error { return interrupt }}
@@ -36,15 +30,5 @@ func TestInterruptDiffersFromFailure(t *testing.T) {
 		if got := a.interrupted(tt.err); got != tt.want {
 			t.Errorf("%s: interrupted = %v", name, got)
 		}
-	}
-}
-
-func TestEachHintIsPrintedOnce(t *testing.T) {
-	once := &adviceError{"free space"}
-	err := errors.Join(fmt.Errorf("a: %w", once), fmt.Errorf("b: %w", &adviceError{"free space"}),
-		&poll.EndedError{Cause: errors.New("timed out"), Last: &adviceError{"wait"}}, &adviceError{""})
-	got := remedies(err)
-	if len(got) != 2 || got[0] != "free space" || got[1] != "wait" {
-		t.Errorf("hints: %q", got)
 	}
 }

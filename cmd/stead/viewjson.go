@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stead-vm/stead/provider/fault"
 	"github.com/stead-vm/stead/provider/transfer"
 
 	"github.com/stead-vm/stead/reconcile"
@@ -116,7 +117,7 @@ func (v *jsonView) Event(e reconcile.Event) {
 	case reconcile.Done:
 		line.Type = "apply_done"
 	case reconcile.Failed:
-		line.Type, line.Error, line.Hints = "apply_failed", e.Err.Error(), remedies(e.Err)
+		line.Type, line.Error, line.Hints = "apply_failed", e.Err.Error(), fault.Remedies(e.Err)
 	}
 	v.print(line)
 }
@@ -137,7 +138,7 @@ func (v *jsonView) Outcome(p reconcile.Plan, did reconcile.Outcome, err error) {
 	}
 	if err != nil {
 		e.NotBegun = did.NotBegun(p)
-		e.Error, e.Hints = err.Error(), remedies(err)
+		e.Error, e.Hints = err.Error(), fault.Remedies(err)
 	}
 	v.print(e)
 }

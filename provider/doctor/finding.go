@@ -4,8 +4,9 @@
 package doctor
 
 import (
-	"errors"
 	"fmt"
+
+	"github.com/stead-vm/stead/provider/fault"
 )
 
 // Verdict rates a [Finding] by its effect on machines.
@@ -36,12 +37,7 @@ type Finding struct {
 
 // Problem returns a finding for a failed check, with the remedy of err, if it has one.
 func Problem(topic string, v Verdict, err error) Finding {
-	f := Finding{Topic: topic, Verdict: v, Detail: err.Error()}
-	var r interface{ Remedy() string }
-	if errors.As(err, &r) {
-		f.Remedy = r.Remedy()
-	}
-	return f
+	return Finding{Topic: topic, Verdict: v, Detail: err.Error(), Remedy: fault.Remedy(err)}
 }
 
 // Worst returns the worst verdict of the findings.

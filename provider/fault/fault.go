@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -25,26 +26,52 @@ type Cause struct {
 	Fields map[string]json.RawMessage `json:"fields,omitempty"`
 }
 
-// ToWire prepares err for the other side. The remedy is that of the outermost error that
-// has one.
+// ToWire prepares err for the other side.
 func ToWire(err error) Wire {
-	w := Wire{Message: err.Error()}
-	walk(err, func(err error) {
-		if r, ok := err.(interface{ Remedy() string }); ok && w.Remedy == "" { //nolint:errorlint // walks the tree itself
-			w.Remedy = r.Remedy()
-		}
-		if e, ok := err.(*Error); ok { //nolint:errorlint // as above
+	w := Wire{Message: err.Error(), Remedy: Remedy(err)}
+	walk(err, func(err error) (deeper bool) {
+		if e, ok := err.(*Error); ok { //nolint:errorlint // walks the tree itself
 			w.Types = append(w.Types, e.wire.Types...) // passed on as they came
 		} else if t, ok := typed(err); ok {
 			w.Types = append(w.Types, t)
 		}
+		return true
 	})
 	return w
 }
 
-// walk visits the errors of a tree, outermost first.
-func walk(err error, visit func(error)) {
-	visit(err)
+// Remedies returns what to do about err, and about the errors joined in it, each text once.
+// An error says it with a method Remedy() string. A text that is not empty
+// hides those of the errors that it wraps.
+func Remedies(err error) []string {
+	var found []string
+	walk(err, func(err error) (deeper bool) {
+		r, ok := err.(interface{ Remedy() string }) //nolint:errorlint // walks the tree itself
+		if !ok || r.Remedy() == "" {
+			return true
+		}
+		if !slices.Contains(found, r.Remedy()) {
+			found = append(found, r.Remedy())
+		}
+		return false
+	})
+	return found
+}
+
+// Remedy returns the first of [Remedies], or "" if there is none.
+func Remedy(err error) string {
+	if all := Remedies(err); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
+// walk visits the errors of a tree, outermost first. visit reports whether to visit those
+// that err wraps, too.
+func walk(err error, visit func(error) (deeper bool)) {
+	if !visit(err) {
+		return
+	}
 	switch u := err.(type) { //nolint:errorlint // walks the tree itself
 	case interface{ Unwrap() error }:
 		if inner := u.Unwrap(); inner != nil {

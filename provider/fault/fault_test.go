@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stead-vm/stead/provider/fault"
+	"github.com/stead-vm/stead/provider/poll"
 )
 
 // DiskError is a typed error as the program has them.
@@ -67,6 +69,38 @@ func TestAnErrorKeepsTextTypeAndRemedy(t *testing.T) {
 		}
 		if len(disk.All) != 2 || disk.All[1].Error() != "file already closed" {
 			t.Errorf("after %d hops the errors inside are %v", hops, disk.All)
+		}
+	}
+}
+
+// adviceError is an error with a remedy, which may be empty.
+type adviceError struct {
+	text  string
+	inner error
+}
+
+func (e *adviceError) Error() string  { return "advice" }
+func (e *adviceError) Unwrap() error  { return e.inner }
+func (e *adviceError) Remedy() string { return e.text }
+
+func TestRemedies(t *testing.T) {
+	space := &adviceError{text: "free space"}
+	for name, tt := range map[string]struct {
+		err  error
+		want []string
+	}{
+		"none":                      {errors.New("plain"), nil},
+		"each text once":            {errors.Join(fmt.Errorf("a: %w", space), &adviceError{text: "free space"}), []string{"free space"}},
+		"of all joined errors":      {errors.Join(space, &poll.EndedError{Cause: errors.New("timed out"), Last: &adviceError{text: "wait"}}, &adviceError{}), []string{"free space", "wait"}},
+		"the outer hides the inner": {&adviceError{"retry", space}, []string{"retry"}},
+		"an empty one hides none":   {&adviceError{"", space}, []string{"free space"}},
+	} {
+		got := fault.Remedies(tt.err)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: remedies are %q, want %q", name, got, tt.want)
+		}
+		if first := fault.Remedy(tt.err); len(tt.want) == 0 && first != "" || len(tt.want) > 0 && first != tt.want[0] {
+			t.Errorf("%s: the first remedy is %q, want %q", name, first, tt.want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/fault"
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/provider/poll"
@@ -43,9 +44,8 @@ func (e *StartError) Unwrap() error { return e.Err }
 
 // Remedy returns the remedy of the cause, or says where to look.
 func (e *StartError) Remedy() string {
-	var r interface{ Remedy() string }
-	if errors.As(e.Err, &r) && r.Remedy() != "" {
-		return r.Remedy()
+	if remedy := fault.Remedy(e.Err); remedy != "" {
+		return remedy
 	}
 	return fmt.Sprintf(`run "stead logs %s" to read its console, or "stead logs --supervisor %s" to read its supervisor's log`, e.ID, e.ID)
 }

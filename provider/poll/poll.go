@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/stead-vm/stead/provider/fault"
 )
 
 // Loop says how often something is tried and for how long.
@@ -67,13 +69,7 @@ func (e *EndedError) Unwrap() error { return e.Cause }
 func (e *EndedError) Is(target error) bool { return errors.Is(e.Last, target) }
 
 // Remedy returns what the last failure says to do about it; may be empty.
-func (e *EndedError) Remedy() string {
-	var r interface{ Remedy() string }
-	if errors.As(e.Last, &r) {
-		return r.Remedy()
-	}
-	return ""
-}
+func (e *EndedError) Remedy() string { return fault.Remedy(e.Last) }
 
 // As finds target in the last failure.
 func (e *EndedError) As(target any) bool { return errors.As(e.Last, target) }
