@@ -33,6 +33,7 @@ var parts = []string{
 	"provider/image/...", "provider/ext4/...", "provider/kernel/...", "provider/hypervisor/...", "provider/share/...",
 	"provider/supervisor/...", "provider/guest/...", "provider/build/...", "provider/transfer/...", "provider/durable",
 	"provider/space", "provider/size", "provider/platform", "provider/poll", "provider/fault", "provider/doctor",
+	"provider/logfile",
 }
 
 // domain are the packages that know what a machine is.

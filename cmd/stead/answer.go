@@ -73,7 +73,7 @@ func (a *app) lastHeard(ctx context.Context, id string) string {
 	case err != nil:
 		return "its supervisor does not answer either"
 	case st.State != supervisor.StateRunning:
-		return "it is " + st.State
+		return "it is " + st.Description()
 	case st.Heard.IsZero():
 		return "it has not answered since it booted"
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"io"
-	"os"
-	"time"
 
 	"github.com/stead-vm/stead/provider/bundle"
 	"github.com/stead-vm/stead/provider/local"
+	"github.com/stead-vm/stead/provider/logfile"
 
 	"github.com/spf13/cobra"
 )
@@ -29,33 +27,10 @@ func newLogsCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(ctx, a.out, b.Path(which), follow)
+			return logfile.Copy(ctx, a.out, b.Path(which), follow)
 		}),
 	}
 	cmd.Flags().BoolVar(&supervisor, "supervisor", false, "show the log of its supervisor instead")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "keep printing as the log grows")
 	return cmd
-}
-
-// show copies the file to w and, with follow, what is added until ctx ends. A machine that
-// never ran has no log.
-func show(ctx context.Context, w io.Writer, path string, follow bool) error {
-	f, err := os.Open(path)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for {
-		if _, err := io.Copy(w, f); err != nil || !follow {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }

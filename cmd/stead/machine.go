@@ -38,7 +38,7 @@ func (a *app) startOne(ctx context.Context, p *local.Provider, id string) error 
 	if err != nil {
 		return err
 	}
-	if m.State != machine.Running {
+	if !m.Active() {
 		if err := a.warnOfSpeed(ctx, p, m.Platform); err != nil {
 			return err
 		}

@@ -240,7 +240,10 @@ func (a *app) dial(ctx context.Context, sup *supervisor.Client, id string, timeo
 	client, err := sup.SSH(ctx)
 	if err == nil {
 		var st supervisor.Status
-		if st, err = sup.Status(ctx, supervisor.WaitReady); err == nil && st.State == supervisor.StateRunning {
+		if st, err = sup.Status(ctx, supervisor.WaitReady); err == nil && st.Up() {
+			if st.State == supervisor.StatePaused {
+				fmt.Fprintf(a.err, "Machine %s is paused: %s. Press Ctrl-C to give up.\n", id, st.Problem)
+			}
 			return client, nil
 		}
 		client.Close()

@@ -114,12 +114,11 @@ func (l *Loader) Prepare(ctx context.Context, b bundle.Bundle, runDir string) (s
 		Config: hypervisor.Config{
 			Name: r.Configuration.ID, Arch: cpu.arch, Rosetta: cpu.rosetta, Identity: b.Path(bundle.IdentityFile), CPUs: s.CPUs, Memory: s.Memory,
 			Kernel: k.Path, Initrd: initrd,
-			Disks:      []hypervisor.Disk{{Path: b.Path(bundle.DiskFile), Serial: guest.RootSerial}},
-			Shares:     shares,
-			Network:    &hypervisor.Network{MAC: macFor(b.Dir)},
-			ConsoleLog: b.Path(bundle.ConsoleLog),
-			Nested:     s.Virtualization,
-			RunDir:     runDir,
+			Disks:   []hypervisor.Disk{{Path: b.Path(bundle.DiskFile), Serial: guest.RootSerial}},
+			Shares:  shares,
+			Network: &hypervisor.Network{MAC: macFor(b.Dir)},
+			Nested:  s.Virtualization,
+			RunDir:  runDir,
 		},
 		Services: s.Services,
 	}

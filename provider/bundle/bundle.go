@@ -32,6 +32,7 @@ const (
 	SupervisorLog  = "supervisor.log"   // log of the supervisor
 
 	bootedFile     = "booted.json"     // boot-config.json at the last boot
+	endedFile      = "ended.json"      // why the last run ended, unless it was an orderly end
 	supervisorLock = "supervisor.lock" // locked as long as the supervisor lives
 )
 
@@ -123,9 +124,11 @@ func (b Bundle) GrowDisk(size int64) error {
 	return os.Truncate(b.Path(DiskFile), size)
 }
 
-// EndRun removes the files that exist only while the machine runs.
-func (b Bundle) EndRun() error {
-	return errors.Join(removeIfExists(b.Path(InitrdFile)), removeIfExists(b.Path(bootedFile)))
+// EndRun removes the files that exist only while the machine runs, and records why it ended:
+// err is nil after an orderly end.
+func (b Bundle) EndRun(err error) error {
+	recorded := b.recordEnd(err)
+	return errors.Join(recorded, removeIfExists(b.Path(InitrdFile)), removeIfExists(b.Path(bootedFile)))
 }
 
 func removeIfExists(path string) error {

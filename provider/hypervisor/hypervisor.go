@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -41,21 +42,23 @@ type Network struct {
 
 // Config is everything a machine boots with.
 type Config struct {
-	Name       string // for messages and process lists
-	Arch       string // of the kernel, as Go spells it; empty: the host's
-	Rosetta    bool   // the guest can mount Apple's Rosetta under the tag guest.RosettaTag
-	Identity   string // file that holds the hypervisor's identifier of this machine; created if missing
-	CPUs       int
-	Memory     int64 // bytes
-	Kernel     string
-	Initrd     string
-	Cmdline    string // the driver adds what its own hardware needs (console, timer quirks)
-	Disks      []Disk
-	Shares     []Share
-	Network    *Network // nil: no network
-	ConsoleLog string   // appended to
-	Nested     bool     // the guest gets /dev/kvm
-	RunDir     string   // short path for sockets; must exist with mode 0700; the caller removes it
+	Name     string // for messages and process lists
+	Arch     string // of the kernel, as Go spells it; empty: the host's
+	Rosetta  bool   // the guest can mount Apple's Rosetta under the tag guest.RosettaTag
+	Identity string // file that holds the hypervisor's identifier of this machine; created if missing
+	CPUs     int
+	Memory   int64 // bytes
+	Kernel   string
+	Initrd   string
+	Cmdline  string // the driver adds what its own hardware needs (console, timer quirks)
+	Disks    []Disk
+	Shares   []Share
+	Network  *Network // nil: no network
+	// Console takes what the guest prints. Its Write may block, and then the guest's console
+	// waits. nil: nobody reads it.
+	Console io.Writer
+	Nested  bool   // the guest gets /dev/kvm
+	RunDir  string // short path for sockets; must exist with mode 0700; the caller removes it
 }
 
 // Capabilities describes what the driver can do on this host.
@@ -120,6 +123,11 @@ type VM interface {
 	Done() <-chan struct{}
 	// Exit returns how the machine ended. Call it after Done is closed.
 	Exit() Exit
+	// Paused returns why the hypervisor has stopped the guest's processors, a [DiskError], or
+	// nil while they run.
+	Paused() error
+	// Resume lets the processors of a paused machine run again. The guest repeats what failed.
+	Resume(ctx context.Context) error
 	// PID returns the process that runs the machine, or 0 if that is the caller's own.
 	PID() int
 }
@@ -146,5 +154,19 @@ func (r Reason) String() string {
 // Exit is how a machine ended.
 type Exit struct {
 	Reason Reason
-	Err    error // set when Reason is Crashed
+	Err    error    // set when Reason is Crashed
+	Last   []string // the last lines that the guest printed
 }
+
+// LastLines is how many lines an [Exit] has at most.
+const LastLines = 10
+
+// DiskError reports a machine that is paused because the host cannot write to one of its disks.
+// Nothing is lost: the write is repeated when the machine is resumed.
+type DiskError struct {
+	Path   string // of the disk's file
+	Full   bool   // the host's disk is full
+	Reason string // as the host's system says it
+}
+
+func (e *DiskError) Error() string { return fmt.Sprintf("cannot write %s: %s", e.Path, e.Reason) }

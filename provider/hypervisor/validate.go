@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,11 +96,6 @@ func checkFiles(c Config) error {
 	}
 	if c.Network != nil && len(c.Network.MAC) != 6 {
 		errs = append(errs, fmt.Errorf("MAC address %q must be 6 bytes long", c.Network.MAC))
-	}
-	if c.ConsoleLog != "" {
-		if _, err := os.Stat(filepath.Dir(c.ConsoleLog)); err != nil {
-			errs = append(errs, fmt.Errorf("console log: %w", err))
-		}
 	}
 	if strings.ContainsRune(c.Cmdline, 0) || len(c.Cmdline) > maxCmdline {
 		errs = append(errs, fmt.Errorf("kernel command line is longer than %d bytes or contains NUL", maxCmdline))

@@ -90,11 +90,10 @@ func examineState(home string) doctor.Finding {
 	if err != nil {
 		return problem(err)
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(home, &fs); err != nil {
-		return problem(&os.PathError{Op: "statfs", Path: home, Err: err})
+	free, err := space.Free(home)
+	if err != nil {
+		return problem(err)
 	}
-	free := int64(fs.Bavail) * int64(fs.Bsize)
 	f := doctor.Finding{Topic: topic, Detail: fmt.Sprintf("%s, %s free, disks are copied (its file system cannot clone)", home, size.Measured(free))}
 	if shares {
 		f.Detail = fmt.Sprintf("%s, %s free, disks are cloned", home, size.Measured(free))

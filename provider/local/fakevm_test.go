@@ -105,6 +105,9 @@ func (v *fakeVM) Addr() net.Addr { return &net.UnixAddr{Name: "agent"} }
 
 func (v *fakeVM) PowerButton(context.Context) error { return errors.New("it has no power button") }
 
+func (v *fakeVM) Paused() error                { return nil }
+func (v *fakeVM) Resume(context.Context) error { return nil }
+
 func (v *fakeVM) Kill(context.Context) error {
 	v.end(hypervisor.Killed)
 	return nil

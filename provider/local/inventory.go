@@ -85,6 +85,8 @@ func (i *Inventory) observe(ctx context.Context, id string) machine.Machine {
 	}
 	if alive {
 		i.observeRunning(ctx, b, &m)
+	} else {
+		m.Problem = b.Ended()
 	}
 	return m
 }
@@ -112,10 +114,12 @@ func (i *Inventory) observeRunning(ctx context.Context, b bundle.Bundle, m *mach
 	if err != nil {
 		return // it is just starting or ending
 	}
-	m.Started, m.Address = st.Started, st.Address
+	m.Started, m.Address, m.Problem = st.Started, st.Address, st.Problem
 	switch st.State {
 	case supervisor.StateRunning:
 		m.State = machine.Running
+	case supervisor.StatePaused:
+		m.State = machine.Paused
 	case supervisor.StateStopping:
 		m.State = machine.Stopping
 	}

@@ -115,11 +115,16 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id strin
 			return nil
 		}
 		st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitReady)
-		if err == nil && st.State != supervisor.StateRunning {
-			err = errors.New("the machine is " + st.State)
+		switch {
+		case err != nil:
+			return err
+		case st.State == supervisor.StatePaused:
+			return poll.Final(&StartError{ID: id, Err: errors.New("the machine is " + st.Description())})
+		case st.State != supervisor.StateRunning:
+			return errors.New("the machine is " + st.Description())
 		}
-		running = err == nil
-		return err
+		running = true
+		return nil
 	})
 	return running, endedBy(ctx, err, "its supervisor did not end")
 }
@@ -249,7 +254,7 @@ func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 func (p *Provider) WaitServices(ctx context.Context, id string) error {
 	st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitServices)
 	if err == nil && st.State != supervisor.StateRunning {
-		err = &StartError{ID: id, Err: errors.New("the machine is " + st.State)}
+		err = &StartError{ID: id, Err: errors.New("the machine is " + st.Description())}
 	}
 	if err != nil {
 		return err

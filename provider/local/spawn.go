@@ -15,7 +15,9 @@ import (
 // spawnSupervisor starts the supervisor in a session of its own, detached from the terminal and
 // logging to the bundle. Its report comes through the returned pipe.
 func (p *Provider) spawnSupervisor(b bundle.Bundle, id string) (io.ReadCloser, *exec.Cmd, error) {
-	logFile, err := os.OpenFile(b.Path(bundle.SupervisorLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	logPath := b.Path(bundle.SupervisorLog)
+	// For what it cannot log: a crash before it has opened its log, and messages of macOS.
+	logFile, err := os.OpenFile(logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, nil, space.Explain(err, b.Dir)
 	}
@@ -25,7 +27,7 @@ func (p *Provider) spawnSupervisor(b bundle.Bundle, id string) (io.ReadCloser, *
 		return nil, nil, err
 	}
 	defer w.Close()
-	cmd := exec.Command(p.opts.Exe, "supervise", id)
+	cmd := exec.Command(p.opts.Exe, "supervise", "--log", logPath, id)
 	cmd.Env = append(os.Environ(), "STEAD_HOME="+p.Bundles.Home(), "STEAD_ACCEL="+p.opts.Accel)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = logFile, logFile

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stead-vm/stead/provider/bundle"
 	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/logfile"
+	"github.com/stead-vm/stead/provider/space"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
@@ -69,15 +71,20 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 		p.log.Warn("cannot stop the machine when you log out", "err", err)
 	}
 	defer release()
+	screen, err := logfile.Open(b.Path(bundle.ConsoleLog), nil)
+	if err != nil {
+		return errors.Join(space.Explain(err, b.Dir), os.RemoveAll(runDir))
+	}
 	err = supervisor.Run(ctx, supervisor.Options{
 		RunDir:  runDir,
+		Console: screen,
 		Driver:  p.Loader.Driver,
 		Prepare: func(ctx context.Context) (supervisor.Boot, error) { return p.Loader.Prepare(ctx, b, runDir) },
 		Ready:   ready,
 		Settled: func(services []string) { p.noteServices(b, services) },
 		Log:     p.log,
 	})
-	return errors.Join(err, os.RemoveAll(runDir), b.EndRun())
+	return errors.Join(err, screen.Close(), os.RemoveAll(runDir), b.EndRun(err))
 }
 
 // noteServices records the services that the guest has applied, which later plans compare.

@@ -105,13 +105,14 @@ const (
 	Booting               // a supervisor runs, but the agent has not answered yet
 	Running               // the agent has answered
 	Stopping              // its supervisor is shutting it down
+	Paused                // its hypervisor has stopped its processors; Machine.Problem says why
 	Broken                // its files cannot be read; Machine.Problem says why
 	numStates
 )
 
 func (s State) String() string {
 	if s < numStates {
-		return [...]string{"absent", "stopped", "booting", "running", "stopping", "broken"}[s]
+		return [...]string{"absent", "stopped", "booting", "running", "stopping", "paused", "broken"}[s]
 	}
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
@@ -120,11 +121,11 @@ func (s State) String() string {
 type Machine struct {
 	Spec
 	State     State
-	Problem   string    // for Broken: why
-	Booted    *Settings // the settings it was booted with; nil unless Booting or Running
+	Problem   string    // why it is Broken or Paused, cannot boot, or did not end in good order; may have several lines
+	Booted    *Settings // the settings it was booted with; nil unless Active
 	Created   time.Time
 	OwnerGone bool      // the owner's file does not exist any more
-	Started   time.Time // zero unless Booting or Running
+	Started   time.Time // zero unless it is Active
 	Address   string    // IP, empty unless known
 	DiskSize  int64     // bytes; current size of the disk, which may be less than Disk until the next start; 0: unknown
 	DiskUsed  int64     // bytes that the disk occupies on the host
@@ -133,5 +134,5 @@ type Machine struct {
 
 // Active reports whether the machine has a process.
 func (m *Machine) Active() bool {
-	return m.State == Running || m.State == Booting || m.State == Stopping
+	return m.State == Running || m.State == Booting || m.State == Stopping || m.State == Paused
 }

@@ -14,6 +14,7 @@ import (
 const (
 	StateBooting  = "booting"
 	StateRunning  = "running"
+	StatePaused   = "paused" // by the hypervisor; Status.Problem says why
 	StateStopping = "stopping"
 	StateStopped  = "stopped"
 )
@@ -27,6 +28,7 @@ const (
 // Status is the answer to GET /v1/status.
 type Status struct {
 	State           string               `json:"state"`
+	Problem         string               `json:"problem,omitempty"` // why the machine is paused, or boots again and again
 	Started         time.Time            `json:"started"`           // of this boot
 	Ready           time.Time            `json:"ready,omitzero"`    // when this boot became ready
 	Reboots         int                  `json:"reboots"`           // by the guest, since the supervisor started
@@ -38,12 +40,26 @@ type Status struct {
 	ServicesSettled bool                 `json:"servicesSettled"`
 }
 
+// Up reports whether the guest has become ready, and the machine has neither ended nor begun
+// to stop.
+func (st Status) Up() bool {
+	return st.State == StateRunning || st.State == StatePaused && !st.Ready.IsZero()
+}
+
+// Description is the state, with what is wrong if something is.
+func (st Status) Description() string {
+	if st.Problem == "" {
+		return st.State
+	}
+	return st.State + ": " + st.Problem
+}
+
 func (st Status) satisfies(condition string) bool {
 	switch condition {
 	case WaitReady:
-		return st.State != StateBooting
+		return st.State != StateBooting && (st.State != StatePaused || st.Up())
 	case WaitServices:
-		return st.State == StateStopped || st.State == StateRunning && st.ServicesSettled
+		return st.State == StateStopped || st.State == StatePaused && st.Up() || st.State == StateRunning && st.ServicesSettled
 	}
 	return true
 }
@@ -103,7 +119,7 @@ func (s *supervisor) handler() http.Handler {
 		}
 		// Wait until the list of this boot has been applied.
 		if st := s.await(r.Context(), WaitServices); st.State != StateRunning {
-			jsonhttp.Fail(w, http.StatusConflict, errors.New("the machine is "+st.State))
+			jsonhttp.Fail(w, http.StatusConflict, errors.New("the machine is "+st.Description()))
 			return
 		}
 		s.mu.Lock()

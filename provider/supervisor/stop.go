@@ -30,7 +30,10 @@ type Stop struct {
 // power, each with its timeout. It returns when the machine has ended.
 func (s *supervisor) stop(ctx context.Context, how Stop) {
 	s.mu.Lock()
-	s.stopping = true
+	if !s.stopping {
+		s.stopping = true
+		close(s.stopped)
+	}
 	vm, client := s.vm, s.client
 	s.mu.Unlock()
 	if vm == nil {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/hypervisor"
+	"github.com/stead-vm/stead/provider/space"
 )
 
 // Sockets in the run directory: the API (HTTP with JSON) and SSH into the machine.
@@ -55,12 +57,14 @@ type Options struct {
 	Prepare func(context.Context) (Boot, error) // called before each boot, including reboots by the guest
 	Ready   func()                              // called once, when the first boot is ready
 	Settled func(services []string)             // called with the services that did not fail, after each attempt
+	Console io.Writer                           // takes what the guest prints, over all boots; default: nobody
 	Log     *slog.Logger                        // default: discard
 }
 
 // Run boots the machine and returns when it has ended: nil after an orderly end, or an
-// error if it did not become ready or crashed. If the guest reboots, Run boots the
-// machine again. If ctx ends, Run stops the machine gracefully.
+// error if it did not become ready or crashed, an [EndError] if the guest ended by itself. If
+// the guest reboots, Run boots the machine again, unless the guest only resets. If ctx ends,
+// Run stops the machine gracefully.
 func Run(ctx context.Context, o Options) error {
 	s := newSupervisor(o)
 	api, err := listen(filepath.Join(o.RunDir, apiSocket))
@@ -91,10 +95,13 @@ func ignoreClosed(err error) error {
 }
 
 type supervisor struct {
-	opts  Options
-	log   *slog.Logger
-	proxy proxy
-	clock clock
+	opts   Options
+	log    *slog.Logger
+	proxy  proxy
+	clock  clock
+	look   time.Duration // see pauseLook
+	free   func(dir string) (int64, error)
+	resets resets
 
 	services sync.Mutex // held while a list of services is applied
 	want     []string   // the last such list
@@ -106,10 +113,12 @@ type supervisor struct {
 	vm       hypervisor.VM // nil before the first start
 	client   *guest.Client
 	stopping bool
+	stopped  chan struct{} // closed when stopping is set
 }
 
 func newSupervisor(o Options) *supervisor {
-	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), clock: hostClock(), changed: make(chan struct{})}
+	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), clock: hostClock(), changed: make(chan struct{}), stopped: make(chan struct{})}
+	s.look, s.free, s.resets = pauseLook, space.Free, resets{pause: firstPause}
 	s.proxy = proxy{dial: s.dialSSH, lost: make(chan struct{}, 1), patience: 5 * time.Second}
 	return s
 }
@@ -122,14 +131,40 @@ func (s *supervisor) run(ctx context.Context) error {
 			return err
 		}
 		s.log.Info("machine ended", "reason", exit.Reason, "err", exit.Err)
-		s.mu.Lock()
-		again := exit.Reason == hypervisor.Rebooted && !s.stopping && ctx.Err() == nil
-		s.mu.Unlock()
-		if !again {
-			return exit.Err
+		if exit.Reason != hypervisor.Rebooted || s.isStopping() || ctx.Err() != nil {
+			if exit.Err == nil {
+				return nil
+			}
+			return &EndError{exit.Err, exit.Last}
 		}
-		s.update(func(st *Status) { st.Reboots++ })
+		if err := s.beforeReboot(ctx, exit); err != nil {
+			return err
+		}
 	}
+}
+
+// beforeReboot waits before the next boot of a guest that has reset itself. It returns an
+// error if the guest does nothing else.
+func (s *supervisor) beforeReboot(ctx context.Context, exit hypervisor.Exit) error {
+	pause, again := s.resets.add(s.snapshot().Ready, time.Now())
+	if !again {
+		return s.resets.err(exit.Last)
+	}
+	s.update(func(st *Status) {
+		*st = Status{State: StateBooting, PID: st.PID, Started: time.Now(), Reboots: st.Reboots + 1}
+		if pause > 0 {
+			st.Problem = fmt.Sprintf("the guest reset %d times in a row; it boots again in %v", s.resets.count, pause)
+		}
+	})
+	if pause > 0 {
+		s.log.Warn("the guest reset too early", "times", s.resets.count, "pause", pause)
+	}
+	select {
+	case <-time.After(pause):
+	case <-s.stopped:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // bootOnce boots the machine and returns when it has ended.
@@ -141,6 +176,7 @@ func (s *supervisor) bootOnce(ctx context.Context) (hypervisor.Exit, error) {
 	if err != nil {
 		return hypervisor.Exit{}, err
 	}
+	boot.Config.Console = s.opts.Console
 	vm, err := s.opts.Driver.Start(ctx, boot.Config)
 	if err != nil {
 		return hypervisor.Exit{}, err
@@ -164,13 +200,17 @@ func (s *supervisor) bootOnce(ctx context.Context) (hypervisor.Exit, error) {
 		<-vm.Done()
 		gone()
 	}()
+	var pauses sync.WaitGroup
+	pauses.Go(func() { s.watchPause(alive, vm) })
 	tendErr := s.tend(alive, client, boot)
 	if tendErr != nil && alive.Err() == nil {
 		_ = vm.Kill(context.WithoutCancel(ctx))
 		<-vm.Done()
+		pauses.Wait()
 		return hypervisor.Exit{}, tendErr
 	}
 	<-vm.Done()
+	pauses.Wait()
 	s.mu.Lock()
 	s.vm = nil
 	s.mu.Unlock()

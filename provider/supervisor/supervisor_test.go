@@ -34,6 +34,7 @@ type fakeVM struct {
 	time  time.Time
 	done  chan struct{}
 	exit  hypervisor.Exit
+	pause error
 }
 
 func (v *fakeVM) Dial(ctx context.Context, _ uint32) (net.Conn, error) {
@@ -55,6 +56,25 @@ func (v *fakeVM) PowerButton(ctx context.Context) error {
 func (v *fakeVM) Kill(context.Context) error {
 	v.hear("kill")
 	v.end(hypervisor.Exit{Reason: hypervisor.Killed})
+	return nil
+}
+
+func (v *fakeVM) Paused() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.pause
+}
+
+// setPaused pauses the machine for this reason.
+func (v *fakeVM) setPaused(why error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.pause = why
+}
+
+func (v *fakeVM) Resume(context.Context) error {
+	v.hear("resume")
+	v.setPaused(nil)
 	return nil
 }
 

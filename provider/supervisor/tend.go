@@ -38,6 +38,9 @@ func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot
 			return nil
 		}
 		s.log.Info("the guest rebooted")
+		if _, again := s.resets.add(s.snapshot().Ready, time.Now()); !again {
+			return s.resets.err(nil)
+		}
 		s.update(func(st *Status) {
 			*st = Status{State: StateBooting, PID: os.Getpid(), VMPID: st.VMPID, Started: time.Now(), Reboots: st.Reboots + 1}
 		})
@@ -98,7 +101,9 @@ func (s *supervisor) keepClock(ctx context.Context, client *guest.Client, bootID
 			s.log.Info("the host was asleep")
 			client.Close() // its connections may be dead
 		}
-		if woke || due || now.monotonic-beaten.monotonic >= beatInterval {
+		if s.snapshot().State == StatePaused {
+			due = true // its clock stands still; it cannot answer either
+		} else if woke || due || now.monotonic-beaten.monotonic >= beatInterval {
 			due, beaten = false, now
 			if s.beat(ctx, client, bootID) {
 				return true

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -154,10 +155,11 @@ func (d *Driver) probe(ctx context.Context, kernelPath string, initramfs []byte)
 		return err
 	}
 	defer os.RemoveAll(dir)
+	var printed lifeSign
 	c := hypervisor.Config{
 		Name: "probe", CPUs: 1, Memory: probeMemory, RunDir: dir,
 		Kernel: kernelPath, Initrd: filepath.Join(dir, "initrd"),
-		ConsoleLog: filepath.Join(dir, "console.log"), Cmdline: "ignore_loglevel",
+		Console: &printed, Cmdline: "ignore_loglevel",
 	}
 	if err := os.WriteFile(c.Initrd, initramfs, 0o600); err != nil {
 		return err
@@ -165,7 +167,7 @@ func (d *Driver) probe(ctx context.Context, kernelPath string, initramfs []byte)
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	defer time.AfterFunc(d.signOfLife, func() {
-		if info, err := os.Stat(c.ConsoleLog); err != nil || info.Size() == 0 {
+		if !printed.Load() {
 			giveUp(fmt.Errorf("a test guest printed nothing within %v", d.signOfLife))
 		}
 	}).Stop()
@@ -177,6 +179,14 @@ func (d *Driver) probe(ctx context.Context, kernelPath string, initramfs []byte)
 		return err
 	}
 	return askHello(ctx, giveUp, m)
+}
+
+// lifeSign is set by what a guest prints.
+type lifeSign struct{ atomic.Bool }
+
+func (s *lifeSign) Write(p []byte) (int, error) {
+	s.Store(true)
+	return len(p), nil
 }
 
 // askHello waits for the agent's answer, then kills the machine.

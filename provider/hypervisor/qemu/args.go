@@ -60,6 +60,7 @@ type hardware struct {
 	accel    string
 	monitor  int
 	agent    int
+	console  int
 	packets  int   // of Config.Network.Packets, if that is set
 	shares   []int // in the order of Config.Shares
 }
@@ -81,10 +82,8 @@ func arguments(h hardware) []string {
 
 	a.add("-chardev", "socket,id=monitor,fd="+strconv.Itoa(h.monitor))
 	a.add("-mon", "chardev=monitor,mode=control")
-	if h.ConsoleLog != "" {
-		a.add("-chardev", "file,id=console,append=on,path="+escape(h.ConsoleLog))
-		a.add("-serial", "chardev:console")
-	}
+	a.add("-chardev", "socket,id=console,fd="+strconv.Itoa(h.console))
+	a.add("-serial", "chardev:console")
 	a.device("virtio-serial-pci", "max_ports=2")
 	a.add("-chardev", "socket,id=agent,fd="+strconv.Itoa(h.agent))
 	a.add("-device", "virtserialport,chardev=agent,name="+guest.AgentPortName)
@@ -149,19 +148,23 @@ func (a *args) memory(h hardware) {
 	a.add("-machine", machine...)
 }
 
+// diskName is the name of a machine's i-th disk in QEMU.
+func diskName(i int) string { return fmt.Sprintf("disk%d", i) }
+
 // disks uses the host's page cache and honours the guest's flushes: what the guest has
 // synced is on the host's disk. Blocks that the guest discards are freed in the host's
-// file.
+// file. If the host cannot write, the machine is paused: most guests would take an error for
+// the end of their disk, although a full disk or quota passes.
 func (a *args) disks(disks []hypervisor.Disk) {
 	for i, d := range disks {
-		id := fmt.Sprintf("disk%d", i)
+		id := diskName(i)
 		readOnly := "off"
 		if d.ReadOnly {
 			readOnly = "on"
 		}
 		a.add("-drive", "if=none", "id="+id, "format=raw", "cache=writeback", "discard=unmap",
 			"read-only="+readOnly, "file="+escape(d.Path))
-		properties := []string{"drive=" + id}
+		properties := []string{"drive=" + id, "werror=stop"}
 		if d.Serial != "" {
 			properties = append(properties, "serial="+escape(d.Serial))
 		}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,9 +30,28 @@ const vmTimeout = 5 * time.Minute
 
 // lab is the fixture of the tests with real machines.
 type lab struct {
-	driver *Driver
-	kernel kernel.Kernel
-	config hypervisor.Config // of a machine with every device; copy it
+	driver  *Driver
+	kernel  kernel.Kernel
+	config  hypervisor.Config // of a machine with every device; copy it
+	console *screen           // of its machines
+}
+
+// screen keeps what guests print.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 // newLab creates a lab whose machines run testdata/init, or skips the test.
@@ -47,7 +67,7 @@ func newLab(t *testing.T) lab {
 	if err != nil {
 		t.Skipf("needs a kernel package, which CI installs: %v", err)
 	}
-	l := lab{kernel: k}
+	l := lab{kernel: k, console: &screen{}}
 	dir := t.TempDir()
 	l.driver, err = New(Options{CacheDir: filepath.Join(dir, "cache"), Accel: accelTCG, ShareCommand: shareCommand})
 	if err != nil {
@@ -55,12 +75,12 @@ func newLab(t *testing.T) lab {
 	}
 	l.config = hypervisor.Config{
 		Name: "lab", CPUs: 2, Memory: 512 << 20, Kernel: k.Path,
-		Initrd:     filepath.Join(dir, "initrd"),
-		Disks:      []hypervisor.Disk{{Path: filepath.Join(dir, "disk"), Serial: guest.RootSerial}},
-		Shares:     []hypervisor.Share{{Tag: "files", Path: filepath.Join(dir, "files")}},
-		Network:    &hypervisor.Network{MAC: net.HardwareAddr{0x52, 0x54, 0, 0x11, 0x22, 0x33}},
-		ConsoleLog: filepath.Join(dir, "console.log"),
-		RunDir:     dir,
+		Initrd:  filepath.Join(dir, "initrd"),
+		Disks:   []hypervisor.Disk{{Path: filepath.Join(dir, "disk"), Serial: guest.RootSerial}},
+		Shares:  []hypervisor.Share{{Tag: "files", Path: filepath.Join(dir, "files")}},
+		Network: &hypervisor.Network{MAC: net.HardwareAddr{0x52, 0x54, 0, 0x11, 0x22, 0x33}},
+		Console: l.console,
+		RunDir:  dir,
 	}
 	err = errors.Join(
 		os.WriteFile(l.config.Initrd, initramfs(t, k), 0o600),
@@ -123,8 +143,7 @@ func (l lab) boot(t *testing.T, c hypervisor.Config) machine {
 			t.Error(err)
 		}
 		if t.Failed() {
-			text, _ := os.ReadFile(c.ConsoleLog)
-			t.Logf("console:\n%s", text)
+			t.Logf("console:\n%s", c.Console)
 		}
 	})
 	m.get("/v1/status")

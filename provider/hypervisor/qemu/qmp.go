@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -154,19 +153,15 @@ func (m *monitor) send(command string, answer chan<- qmpMessage) error {
 	return nil
 }
 
-// shutdownReason returns the reason in a SHUTDOWN event, or "" for any other event.
-func shutdownReason(e qmpEvent) (string, error) {
-	if e.Name != "SHUTDOWN" {
-		return "", nil
-	}
-	var data struct {
-		Reason string `json:"reason"`
-	}
-	if err := json.Unmarshal(e.Data, &data); err != nil {
-		return "", err
-	}
-	if data.Reason == "" {
-		return "", errors.New("SHUTDOWN without a reason")
-	}
-	return data.Reason, nil
+// data returns the fields of the event, none if they cannot be read.
+func (e qmpEvent) data() map[string]any {
+	var fields map[string]any
+	_ = json.Unmarshal(e.Data, &fields)
+	return fields
+}
+
+// text returns a field that is a text, else "".
+func text(field any) string {
+	s, _ := field.(string)
+	return s
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/provider/hypervisor"
 )
 
 const greeting = `{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}` + "\r\n"
@@ -123,22 +125,45 @@ func TestMonitorFailsWhenItsConnectionEnds(t *testing.T) {
 	})
 }
 
-func TestShutdownReason(t *testing.T) {
+func TestEventsChangeTheState(t *testing.T) {
+	event := func(name, data string) qmpEvent { return qmpEvent{name, []byte(data)} }
+	full := event("BLOCK_IO_ERROR", `{"device": "disk0", "operation": "write", "action": "stop", "nospace": true, "reason": "No space left on device"}`)
+	quota := event("BLOCK_IO_ERROR", `{"device": "disk0", "operation": "write", "action": "stop", "nospace": false, "reason": "Disk quota exceeded"}`)
 	tests := map[string]struct {
-		event  qmpEvent
-		reason string
-		fails  bool
+		events   []qmpEvent
+		shutdown string
+		paused   string // the error
+		full     bool
 	}{
-		"reset":        {event: qmpEvent{"SHUTDOWN", []byte(`{"guest": true, "reason": "guest-reset"}`)}, reason: "guest-reset"},
-		"other events": {event: qmpEvent{Name: "STOP"}},
-		"no reason":    {event: qmpEvent{"SHUTDOWN", []byte(`{}`)}, fails: true},
-		"no data":      {event: qmpEvent{Name: "SHUTDOWN"}, fails: true},
+		"a reset":                            {events: []qmpEvent{event("SHUTDOWN", `{"guest": true, "reason": "guest-reset"}`)}, shutdown: "guest-reset"},
+		"only the first reason counts":       {events: []qmpEvent{event("SHUTDOWN", `{"reason": "guest-reset"}`), event("SHUTDOWN", `{"reason": "host-signal"}`)}, shutdown: "guest-reset"},
+		"a shutdown without a reason":        {events: []qmpEvent{event("SHUTDOWN", `{}`)}},
+		"a shutdown without data":            {events: []qmpEvent{{Name: "SHUTDOWN"}}},
+		"a reason that is no text":           {events: []qmpEvent{event("SHUTDOWN", `{"reason": {"a": 1}}`)}},
+		"a full disk":                        {events: []qmpEvent{full, {Name: "STOP"}}, paused: "cannot write /m/rootfs.ext4: No space left on device", full: true},
+		"a full disk, then room":             {events: []qmpEvent{full, {Name: "STOP"}, {Name: "RESUME"}}},
+		"a full disk, resumed, full again":   {events: []qmpEvent{full, {Name: "RESUME"}, full}, paused: "cannot write /m/rootfs.ext4: No space left on device", full: true},
+		"a full quota":                       {events: []qmpEvent{quota, {Name: "STOP"}}, paused: "cannot write /m/rootfs.ext4: Disk quota exceeded"},
+		"a full disk that is not ours":       {events: []qmpEvent{event("BLOCK_IO_ERROR", `{"device": "other", "action": "stop"}`)}, paused: "cannot write other: "},
+		"an error that the guest is told of": {events: []qmpEvent{event("BLOCK_IO_ERROR", `{"device": "disk0", "action": "report"}`)}},
+		"other events":                       {events: []qmpEvent{{Name: "STOP"}, event("POWERDOWN", `{"reason": "x"}`)}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			reason, err := shutdownReason(tt.event)
-			if reason != tt.reason || (err != nil) != tt.fails {
-				t.Errorf("shutdownReason = %q, %v", reason, err)
+			v := &vm{disks: []hypervisor.Disk{{Path: "/m/rootfs.ext4"}}}
+			for _, e := range tt.events {
+				v.onEvent(e)
+			}
+			shutdown, paused := "", ""
+			if reason := v.shutdown.Load(); reason != nil {
+				shutdown = *reason
+			}
+			var failed *hypervisor.DiskError
+			if errors.As(v.Paused(), &failed) {
+				paused = failed.Error()
+			}
+			if shutdown != tt.shutdown || paused != tt.paused || failed != nil && failed.Full != tt.full {
+				t.Errorf("shutdown %q, paused %q (%+v), want %q and %q", shutdown, paused, failed, tt.shutdown, tt.paused)
 			}
 		})
 	}
@@ -148,7 +173,7 @@ func FuzzMonitor(f *testing.F) {
 	f.Add([]byte(greeting + `{"return": {}, "id": 1}`))
 	f.Add([]byte(`{"event": "SHUTDOWN", "data": {"reason": "guest-reset"}}` + "\n"))
 	f.Fuzz(func(_ *testing.T, lines []byte) {
-		m := newMonitor(readOnly{bytes.NewReader(lines)}, func(e qmpEvent) { _, _ = shutdownReason(e) })
+		m := newMonitor(readOnly{bytes.NewReader(lines)}, new(vm).onEvent)
 		_ = m.handshake(context.Background())
 		<-m.done
 	})

@@ -22,9 +22,13 @@ type vm struct {
 	monitor *monitor
 	agent   *portmux.Dialer
 	shares  []*shareServer
-	console console.Log
+	disks   []hypervisor.Disk
+	console *console.Console
 
+	over     context.Context    // done when QEMU has ended
+	finish   context.CancelFunc // of over
 	killed   atomic.Bool
+	paused   atomic.Pointer[error]  // why QEMU has stopped the processors
 	fault    atomic.Pointer[error]  // why the driver ended the machine
 	shutdown atomic.Pointer[string] // the reason of QEMU's SHUTDOWN event
 
@@ -37,11 +41,8 @@ var _ hypervisor.VM = (*vm)(nil)
 // startVM starts the file servers, then QEMU, and returns when QEMU answers. All devices
 // exist then and the processors run.
 func startVM(ctx context.Context, binary string, h hardware, o Options) (_ *vm, err error) {
-	log, err := console.Open(h.ConsoleLog)
-	if err != nil {
-		return nil, err
-	}
-	v := &vm{console: log, done: make(chan struct{})}
+	v := &vm{console: console.New(h.Console), disks: h.Disks, done: make(chan struct{})}
+	v.over, v.finish = context.WithCancel(context.Background())
 	var inherited inheritance
 	defer func() {
 		inherited.close() // QEMU has its own copies
@@ -79,6 +80,15 @@ func (v *vm) connect(ctx context.Context, h *hardware, inherited *inheritance, c
 	if n := h.Network; n != nil && n.Packets != nil {
 		h.packets = inherited.add(n.Packets)
 	}
+	printed, theirs, err := socketPair()
+	if err != nil {
+		return err
+	}
+	h.console = inherited.add(theirs)
+	go func() {
+		v.console.Copy(v.over, printed)
+		printed.Close()
+	}()
 	qmp, theirs, err := socketPair()
 	if err != nil {
 		return err
@@ -126,13 +136,35 @@ func (v *vm) release(grace time.Duration) {
 		v.monitor.conn.Close()
 		<-v.monitor.done
 	}
+	v.finish()
 	stopShares(v.shares, grace)
 }
 
 func (v *vm) onEvent(e qmpEvent) {
-	if reason, err := shutdownReason(e); err == nil && reason != "" {
-		v.shutdown.CompareAndSwap(nil, &reason)
+	switch e.Name {
+	case "SHUTDOWN":
+		if reason := text(e.data()["reason"]); reason != "" {
+			v.shutdown.CompareAndSwap(nil, &reason)
+		}
+	case "BLOCK_IO_ERROR":
+		if data := e.data(); data["action"] == "stop" {
+			full, _ := data["nospace"].(bool)
+			var failed error = &hypervisor.DiskError{Path: v.diskPath(text(data["device"])), Full: full, Reason: text(data["reason"])}
+			v.paused.Store(&failed)
+		}
+	case "RESUME":
+		v.paused.Store(nil)
 	}
+}
+
+// diskPath returns the file of a drive, whose name in QEMU is diskName.
+func (v *vm) diskPath(device string) string {
+	for i, d := range v.disks {
+		if device == diskName(i) {
+			return d.Path
+		}
+	}
+	return device
 }
 
 // watch waits for the end of QEMU, then closes done.
@@ -143,7 +175,9 @@ func (v *vm) watch() {
 	<-v.process.done
 	<-v.monitor.done // its last event may say why
 	v.release(shareLeave)
+	<-v.console.Ended() // its last lines may say why
 	v.exit = v.reason()
+	v.exit.Last = v.console.Last(hypervisor.LastLines)
 	close(v.done)
 }
 
@@ -198,6 +232,17 @@ func (v *vm) Dial(ctx context.Context, port uint32) (net.Conn, error) { return v
 func (v *vm) PowerButton(ctx context.Context) error {
 	return v.monitor.execute(ctx, "system_powerdown")
 }
+
+// Paused implements [hypervisor.VM].
+func (v *vm) Paused() error {
+	if why := v.paused.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+// Resume implements [hypervisor.VM].
+func (v *vm) Resume(ctx context.Context) error { return v.monitor.execute(ctx, "cont") }
 
 // Kill implements [hypervisor.VM].
 func (v *vm) Kill(ctx context.Context) error {

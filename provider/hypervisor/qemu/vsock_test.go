@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +89,7 @@ func (m vsockMachine) wake(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		if text, _ := os.ReadFile(m.console); bytes.Contains(text, []byte("lease renewed")) {
+		if strings.Contains(m.console.String(), "lease renewed") {
 			return
 		}
 		select {

@@ -39,7 +39,7 @@ type vsockMachine struct {
 	client    *guest.Client
 	clientKey ssh.Signer
 	hostKey   ssh.PublicKey
-	console   string
+	console   fmt.Stringer
 }
 
 // bootVsock boots the real agent on a disk that holds only testdata/sh. spoil may change
@@ -57,7 +57,7 @@ func (l lab) bootVsock(t *testing.T, more guest.Boot, spoil func(initramfs []byt
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := vsockMachine{t: t, console: l.config.ConsoleLog}
+	m := vsockMachine{t: t, console: l.console}
 	var err1, err2 error
 	m.clientKey, err1 = client.Signer()
 	m.hostKey, err2 = host.PublicKey()
@@ -91,8 +91,7 @@ func (m *vsockMachine) start(l lab) {
 	m.vm = vm
 	m.t.Cleanup(func() {
 		if m.t.Failed() {
-			text, _ := os.ReadFile(m.console)
-			m.t.Logf("console:\n%s", text)
+			m.t.Logf("console:\n%s", m.console)
 		}
 		if err := vm.Kill(context.Background()); err != nil {
 			m.t.Error(err)

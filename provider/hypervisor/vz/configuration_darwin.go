@@ -13,7 +13,10 @@ import (
 // builder creates the framework's configuration of a machine. It keeps a reference to
 // every part until the framework has copied the whole: vz's wrappers release what they
 // wrap when they are garbage-collected, which may be in the middle of a call.
-type builder struct{ parts []any }
+type builder struct {
+	serial *serial
+	parts  []any
+}
 
 func (b *builder) keep(part any) { b.parts = append(b.parts, part) }
 

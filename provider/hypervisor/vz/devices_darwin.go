@@ -38,17 +38,14 @@ func (b *builder) network(conf *vz.VirtualMachineConfiguration, c hypervisor.Con
 	return nil
 }
 
-// console adds a console that appends to the log.
-func (b *builder) console(conf *vz.VirtualMachineConfiguration, c hypervisor.Config) error {
-	if c.ConsoleLog == "" {
-		return nil
-	}
-	file, err := vz.NewFileSerialPortAttachment(c.ConsoleLog, true)
+// console adds the console. vz does not duplicate descriptors: the machine keeps the files open.
+func (b *builder) console(conf *vz.VirtualMachineConfiguration, _ hypervisor.Config) error {
+	ends, err := vz.NewFileHandleSerialPortAttachment(b.serial.input, b.serial.output)
 	if err != nil {
-		return refused("open the console log", err)
+		return refused("attach the console", err)
 	}
-	b.keep(file)
-	port, err := vz.NewVirtioConsoleDeviceSerialPortConfiguration(file)
+	b.keep(ends)
+	port, err := vz.NewVirtioConsoleDeviceSerialPortConfiguration(ends)
 	if err != nil {
 		return refused("attach the console", err)
 	}

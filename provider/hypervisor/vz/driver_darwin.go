@@ -129,11 +129,12 @@ func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (_ hypervisor.V
 	if err := errors.Join(context.Cause(ctx), d.Validate(ctx, c)); err != nil {
 		return nil, err
 	}
-	log, err := console.Open(c.ConsoleLog)
-	if err != nil {
+	if m.serial, err = newSerial(); err != nil {
 		return nil, err
 	}
-	if m.vm, err = d.make(c); err != nil {
+	screen := console.New(c.Console)
+	go m.serial.copyTo(screen)
+	if m.vm, err = d.make(c, m.serial); err != nil {
 		return nil, err
 	}
 	if err := m.vm.Start(); err != nil {
@@ -143,12 +144,12 @@ func (d *Driver) Start(ctx context.Context, c hypervisor.Config) (_ hypervisor.V
 		return nil, err
 	}
 	d.log.Debug("machine started", "machine", c.Name)
-	return newVM(m, log, defaultPace), nil
+	return newVM(m, screen, defaultPace), nil
 }
 
 // make creates the framework's machine and adds it to made.
-func (d *Driver) make(c hypervisor.Config) (*vz.VirtualMachine, error) {
-	var b builder
+func (d *Driver) make(c hypervisor.Config, s *serial) (*vz.VirtualMachine, error) {
+	b := builder{serial: s}
 	conf, err := b.configuration(c)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ var defaultPace = pace{retry: 5 * time.Millisecond, patience: time.Second, look:
 type machine struct {
 	vm      *vz.VirtualMachine
 	agent   *vz.VirtioSocketDevice
+	serial  *serial
 	packets *os.File // of the network card, or nil; the framework uses this very descriptor
 }
 
@@ -83,5 +84,8 @@ func (m *machine) stop() error {
 func (m *machine) release() {
 	if m.packets != nil {
 		m.packets.Close()
+	}
+	if m.serial != nil {
+		m.serial.close()
 	}
 }

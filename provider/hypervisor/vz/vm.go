@@ -55,17 +55,21 @@ type vm struct {
 
 var _ hypervisor.VM = (*vm)(nil)
 
-// newVM returns the VM of a started instance and watches it.
-func newVM(i instance, log console.Log, p pace) *vm {
+// newVM returns the VM of a started instance and watches it. Something copies to screen until
+// the instance is released.
+func newVM(i instance, screen *console.Console, p pace) *vm {
 	v := &vm{instance: i, pace: p, done: make(chan struct{})}
 	go func() {
-		v.exit = v.reason(i.wait())
+		ended := i.wait()
 		i.release()
+		<-screen.Ended() // release has closed it
+		v.exit = v.reason(ended)
+		v.exit.Last = screen.Last(hypervisor.LastLines)
 		close(v.done)
 	}()
 	// The framework does not notice that a kernel has halted after a panic (panic=0). The
 	// machine would keep its memory, and its supervisor would wait forever.
-	go log.Watch(v.done, p.look, func(halted error) {
+	go screen.Watch(v.done, p.look, func(halted error) {
 		v.fault.CompareAndSwap(nil, &halted)
 		v.cut()
 	})
@@ -147,6 +151,13 @@ func (v *vm) attempt(ctx context.Context, port uint32) (net.Conn, error) {
 
 // PowerButton implements [hypervisor.VM].
 func (v *vm) PowerButton(context.Context) error { return v.instance.powerButton() }
+
+// Paused implements [hypervisor.VM]. The framework never pauses a machine by itself: on a full
+// disk, it reports an error to the guest.
+func (v *vm) Paused() error { return nil }
+
+// Resume implements [hypervisor.VM].
+func (v *vm) Resume(context.Context) error { return nil }
 
 // Kill implements [hypervisor.VM].
 func (v *vm) Kill(ctx context.Context) error {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +20,7 @@ type standIn struct {
 	dial     func() (net.Conn, error)
 	busy     atomic.Int32 // how often stop fails
 	released atomic.Bool
+	wire     *serial // of the console; may be nil
 }
 
 func newStandIn() *standIn { return &standIn{ended: make(chan error, 1)} }
@@ -29,7 +28,13 @@ func newStandIn() *standIn { return &standIn{ended: make(chan error, 1)} }
 func (s *standIn) wait() error                      { return <-s.ended }
 func (s *standIn) connect(uint32) (net.Conn, error) { return s.dial() }
 func (s *standIn) powerButton() error               { s.end(nil); return nil }
-func (s *standIn) release()                         { s.released.Store(true) }
+
+func (s *standIn) release() {
+	s.released.Store(true)
+	if s.wire != nil {
+		s.wire.close()
+	}
+}
 
 func (s *standIn) end(err error) {
 	select {
@@ -52,14 +57,21 @@ var hurry = pace{retry: time.Millisecond, patience: 20 * time.Millisecond, look:
 var steady = pace{retry: time.Millisecond, patience: time.Hour, look: time.Millisecond}
 
 // run watches s until the test ends.
-func run(t *testing.T, s *standIn, log console.Log) *vm {
+func run(t *testing.T, s *standIn, screen *console.Console) *vm {
 	t.Helper()
-	return runAt(t, hurry, s, log)
+	return runAt(t, hurry, s, screen)
 }
 
-func runAt(t *testing.T, p pace, s *standIn, log console.Log) *vm {
+// nothing is the console of a guest that prints nothing.
+func nothing() *console.Console {
+	c := console.New(nil)
+	c.Copy(context.Background(), strings.NewReader(""))
+	return c
+}
+
+func runAt(t *testing.T, p pace, s *standIn, screen *console.Console) *vm {
 	t.Helper()
-	v := newVM(s, log, p)
+	v := newVM(s, screen, p)
 	t.Cleanup(func() {
 		s.end(nil)
 		<-v.Done()
@@ -70,16 +82,16 @@ func runAt(t *testing.T, p pace, s *standIn, log console.Log) *vm {
 func TestExitReasons(t *testing.T) {
 	internal := &InternalError{}
 	tests := map[string]struct {
-		end    func(*testing.T, *vm, *standIn, string)
+		end    func(*testing.T, *vm, *standIn, *serial)
 		reason hypervisor.Reason
 		words  string // of Exit.Err
 	}{
 		"power off": {
-			end:    func(_ *testing.T, _ *vm, s *standIn, _ string) { s.end(nil) },
+			end:    func(_ *testing.T, _ *vm, s *standIn, _ *serial) { s.end(nil) },
 			reason: hypervisor.PoweredOff,
 		},
 		"the power button": {
-			end: func(t *testing.T, v *vm, _ *standIn, _ string) {
+			end: func(t *testing.T, v *vm, _ *standIn, _ *serial) {
 				if err := v.PowerButton(t.Context()); err != nil {
 					t.Error(err)
 				}
@@ -87,7 +99,7 @@ func TestExitReasons(t *testing.T) {
 			reason: hypervisor.PoweredOff,
 		},
 		"power cut": {
-			end: func(t *testing.T, v *vm, _ *standIn, _ string) {
+			end: func(t *testing.T, v *vm, _ *standIn, _ *serial) {
 				if err := v.Kill(t.Context()); err != nil {
 					t.Error(err)
 				}
@@ -95,14 +107,14 @@ func TestExitReasons(t *testing.T) {
 			reason: hypervisor.Killed,
 		},
 		"a failure of the framework": {
-			end:    func(_ *testing.T, _ *vm, s *standIn, _ string) { s.end(internal) },
+			end:    func(_ *testing.T, _ *vm, s *standIn, _ *serial) { s.end(internal) },
 			reason: hypervisor.Crashed,
 			words:  "an internal error",
 		},
 		"a kernel that panics and halts": {
-			end: func(t *testing.T, _ *vm, _ *standIn, log string) {
+			end: func(t *testing.T, _ *vm, _ *standIn, wire *serial) {
 				text := "Kernel panic - not syncing: VFS: no root\n---[ end Kernel panic - not syncing: VFS: no root ]---\n"
-				if err := os.WriteFile(log, []byte(text), 0o600); err != nil {
+				if _, err := wire.output.WriteString(text); err != nil {
 					t.Error(err)
 				}
 			},
@@ -112,14 +124,16 @@ func TestExitReasons(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "console.log")
-			log, err := console.Open(path)
+			wire, err := newSerial()
 			if err != nil {
 				t.Fatal(err)
 			}
+			screen := console.New(nil)
+			go wire.copyTo(screen)
 			s := newStandIn()
-			v := run(t, s, log)
-			tt.end(t, v, s, path)
+			s.wire = wire
+			v := run(t, s, screen)
+			tt.end(t, v, s, wire)
 			<-v.Done()
 			exit := v.Exit()
 			if exit.Reason != tt.reason {
@@ -141,7 +155,7 @@ func TestExitReasons(t *testing.T) {
 func TestKillTriesUntilTheMachineCanBeStopped(t *testing.T) {
 	s := newStandIn()
 	s.busy.Store(3)
-	v := run(t, s, console.Log{})
+	v := run(t, s, nothing())
 	for range 2 {
 		if err := v.Kill(t.Context()); err != nil {
 			t.Errorf("Kill = %v", err)
@@ -155,7 +169,7 @@ func TestKillTriesUntilTheMachineCanBeStopped(t *testing.T) {
 func TestKillSaysWhyItTookTooLong(t *testing.T) {
 	s := newStandIn()
 	s.busy.Store(1 << 30)
-	v := run(t, s, console.Log{})
+	v := run(t, s, nothing())
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
@@ -180,7 +194,7 @@ func TestDialWaitsUntilTheGuestListens(t *testing.T) {
 		}
 		return hostEnd, nil
 	}
-	conn, err := runAt(t, steady, s, console.Log{}).Dial(t.Context(), 80)
+	conn, err := runAt(t, steady, s, nothing()).Dial(t.Context(), 80)
 	if err != nil || conn != hostEnd {
 		t.Errorf("Dial = %v, %v, want the connection", conn, err)
 	}
@@ -202,7 +216,7 @@ func TestDialRetriesAfterALostAttempt(t *testing.T) {
 		}
 		return hostEnd, nil
 	}
-	conn, err := run(t, s, console.Log{}).Dial(t.Context(), 80)
+	conn, err := run(t, s, nothing()).Dial(t.Context(), 80)
 	if err != nil || conn != hostEnd {
 		t.Fatalf("Dial = %v, %v, want the second attempt's connection", conn, err)
 	}
@@ -215,7 +229,7 @@ func TestDialRetriesAfterALostAttempt(t *testing.T) {
 func TestDialEndsWithItsContextOrTheMachine(t *testing.T) {
 	s := newStandIn()
 	s.dial = func() (net.Conn, error) { return nil, errors.New("connection reset by peer") }
-	v := run(t, s, console.Log{})
+	v := run(t, s, nothing())
 
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -233,7 +247,7 @@ func TestDialEndsWithItsContextOrTheMachine(t *testing.T) {
 func TestDialDoesNotCallAnInstanceThatHasEnded(t *testing.T) {
 	s := newStandIn()
 	s.dial = func() (net.Conn, error) { panic("called an instance that has ended") }
-	v := run(t, s, console.Log{})
+	v := run(t, s, nothing())
 	s.end(nil)
 	<-v.Done()
 	if conn, err := v.Dial(t.Context(), 80); conn != nil || !errors.Is(err, net.ErrClosed) {
@@ -246,7 +260,7 @@ func TestDialReturnsWhenTheMachineEnds(t *testing.T) {
 	forgotten := make(chan struct{})
 	defer close(forgotten)
 	s.dial = func() (net.Conn, error) { <-forgotten; return nil, errors.New("too late") }
-	v := runAt(t, steady, s, console.Log{})
+	v := runAt(t, steady, s, nothing())
 	time.AfterFunc(5*time.Millisecond, func() { s.end(nil) })
 	if conn, err := v.Dial(t.Context(), 80); conn != nil || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Dial = %v, %v, want no connection and that all are closed", conn, err)
