@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -98,8 +100,16 @@ func (d *decoder) textValue(f form, v cty.Value, at hcl.Range) (string, bool) {
 		d.add(at, "Invalid value", "%s must not be empty.%s", f.name, f.forExample())
 		return "", false
 	}
+	if i := strings.IndexFunc(v.AsString(), isHidden); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(v.AsString()[i:])
+		d.add(at, "Invalid value", "%s contains the invisible character %U, which would make plans unreadable. Remove it.", f.name, r)
+		return "", false
+	}
 	return v.AsString(), true
 }
+
+// isHidden reports whether a terminal would not show r, or obey it. Spaces can be seen.
+func isHidden(r rune) bool { return !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) }
 
 // oneOf reads a string that must be one of the options.
 func (d *decoder) oneOf(options []string, a argument) string {

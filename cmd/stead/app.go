@@ -18,7 +18,6 @@ import (
 	"github.com/charmbracelet/fang"
 	"github.com/charmbracelet/log"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/stead-vm/stead/provider/fault"
 	"github.com/stead-vm/stead/provider/local"
@@ -27,7 +26,7 @@ import (
 // app holds the streams and state that all commands share.
 type app struct {
 	in       *os.File
-	out, err io.Writer
+	out, err *printer
 
 	cause    func() error // why the program is to end; nil while it is not
 	debug    bool
@@ -54,8 +53,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 	a.cause = func() error { return context.Cause(ctx) }
 	root := newRootCmd(a)
 	root.SetArgs(args)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
+	root.SetOut(a.out.raw) // fang colours the help itself
+	root.SetErr(a.err.raw)
 	err := fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(a.printError), fang.WithoutManpage())
 	var exit exitError
 	switch {
@@ -70,12 +69,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 }
 
 // printError prints err and its hints. No other function prints errors.
-func (a *app) printError(w io.Writer, _ fang.Styles, err error) {
+func (a *app) printError(_ io.Writer, _ fang.Styles, err error) {
 	var exit exitError
 	if errors.As(err, &exit) {
 		return
 	}
-	style := styles(a.err) // w wraps it and hides that it is a terminal
+	w, style := a.err, styles(a.err)
 	if a.interrupted(err) {
 		fmt.Fprintln(w, style.err("Interrupted."))
 		return
@@ -148,12 +147,6 @@ func stateDir() (string, error) {
 		return "", fmt.Errorf("cannot find the state directory: %w; set STEAD_HOME", err)
 	}
 	return filepath.Join(dataDir(home), "stead"), nil
-}
-
-// isTerminal reports whether w is a terminal.
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // target returns the machine that a command is about: the named one, else the default,

@@ -22,7 +22,7 @@ func visible(cmd *cobra.Command) []*cobra.Command {
 }
 
 func TestHelpSaysWhatACommandDoes(t *testing.T) {
-	root := newRootCmd(&app{out: io.Discard, err: io.Discard, in: os.Stdin})
+	root := newRootCmd(&app{out: &printer{io.Discard}, err: &printer{io.Discard}, in: os.Stdin})
 	commands := visible(root)
 	if len(commands) < 25 {
 		t.Fatalf("only %d commands", len(commands))
@@ -52,7 +52,7 @@ func TestHelpSaysWhatACommandDoes(t *testing.T) {
 }
 
 func TestHelpListsDailyCommandsFirst(t *testing.T) {
-	root := newRootCmd(&app{out: io.Discard, err: io.Discard, in: os.Stdin})
+	root := newRootCmd(&app{out: &printer{io.Discard}, err: &printer{io.Discard}, in: os.Stdin})
 	var daily []string
 	for _, c := range root.Commands() {
 		if c.GroupID == root.Groups()[0].ID {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/stead-vm/stead/provider/bundle"
 	"github.com/stead-vm/stead/provider/local"
@@ -11,7 +12,7 @@ import (
 )
 
 func newLogsCmd(a *app) *cobra.Command {
-	var supervisor, follow bool
+	var supervisor, follow, raw bool
 	cmd := &cobra.Command{
 		Use:               "logs [NAME]",
 		Short:             "Show the boot console of a machine",
@@ -27,10 +28,15 @@ func newLogsCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return logfile.Copy(ctx, a.out, b.Path(which), follow)
+			if raw || !isTerminal(a.out) {
+				return logfile.Copy(ctx, a.out.raw, b.Path(which), follow)
+			}
+			filter := &logFilter{to: a.out}
+			return errors.Join(logfile.Copy(ctx, filter, b.Path(which), follow), filter.flush())
 		}),
 	}
 	cmd.Flags().BoolVar(&supervisor, "supervisor", false, "show the log of its supervisor instead")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "keep printing as the log grows")
+	cmd.Flags().BoolVar(&raw, "raw", false, "on a terminal, print escape sequences as they are")
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -24,6 +25,7 @@ type lsItem struct {
 	Memory      int64     `json:"memory"`   // bytes
 	DiskSize    int64     `json:"diskSize"` // bytes that it occupies
 	CreatedDate time.Time `json:"createdDate"`
+	Problem     string    `json:"problem,omitempty"`
 }
 
 func newLsCmd(a *app) *cobra.Command {
@@ -53,7 +55,7 @@ func newLsCmd(a *app) *cobra.Command {
 			case format == "json":
 				return listJSON(a.out, machines)
 			case format == "table":
-				return listTable(a.out, machines)
+				return errors.Join(listTable(a.out, machines), listProblems(a.out, machines))
 			}
 			return unknownFormat(format)
 		},
@@ -89,6 +91,16 @@ func listTable(w io.Writer, machines []machine.Machine) error {
 	return t.Flush()
 }
 
+// listProblems says what is wrong with which machine.
+func listProblems(w io.Writer, machines []machine.Machine) (err error) {
+	for _, m := range machines {
+		if m.Problem != "" && err == nil {
+			_, err = fmt.Fprintf(w, "\n%s: %s\n", m.ID, m.Problem)
+		}
+	}
+	return err
+}
+
 func dash(s string) string {
 	if s == "" {
 		return "-"
@@ -102,6 +114,7 @@ func listJSON(w io.Writer, machines []machine.Machine) error {
 		items = append(items, lsItem{
 			ID: m.ID, Status: m.State.String(), Default: m.Default, IPAddress: m.Address,
 			CPUs: m.CPUs, Memory: m.Memory, DiskSize: m.DiskUsed, CreatedDate: m.Created,
+			Problem: m.Problem,
 		})
 	}
 	return writeIndented(w, items)

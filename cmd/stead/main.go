@@ -19,6 +19,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first interrupt finishes or undoes the running step, the second ends at once.
 	context.AfterFunc(ctx, stop)
-	app := &app{out: os.Stdout, err: os.Stderr, in: os.Stdin, level: log.WarnLevel}
+	app := &app{out: &printer{os.Stdout}, err: &printer{os.Stderr}, in: os.Stdin, level: log.WarnLevel}
 	os.Exit(app.run(ctx, os.Args[1:]))
 }

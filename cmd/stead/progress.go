@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 // progress shows long operations: bars on a terminal, a line for each finished step
 // elsewhere.
 type progress struct {
-	w           io.Writer
+	w           *printer
 	bars        *mpb.Progress    // nil: lines
 	interrupted func(error) bool // reports whether an interrupt made something fail
 
@@ -31,7 +30,7 @@ type progress struct {
 func (a *app) newProgress() *progress {
 	p := &progress{w: a.err, interrupted: a.interrupted, open: map[string]*mpb.Bar{}, machines: map[string]*machineLine{}}
 	if isTerminal(p.w) {
-		p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(48))
+		p.bars = mpb.New(mpb.WithOutput(p.w.raw), mpb.WithWidth(48))
 	}
 	return p
 }
@@ -46,10 +45,10 @@ func (p *progress) event(name string) transfer.Progress {
 			return
 		}
 		key := name + " " + string(e.Action) + " " + e.ID
-		p.last.Store(key, e.Text)
+		p.last.Store(key, printable(e.Text))
 		bar := p.open[key]
 		if bar == nil {
-			bar = p.bar(key, name+": "+doing(e)+" ", e)
+			bar = p.bar(key, printable(name+": "+doing(e)+" "), e)
 			p.open[key] = bar
 		}
 		bar.SetTotal(e.Total, false)
@@ -115,7 +114,7 @@ type machineLine struct {
 func (w *machineLine) text(id string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprintf("%s: %s (%s)", id, w.step, took(w.since))
+	return printable(fmt.Sprintf("%s: %s (%s)", id, w.step, took(w.since)))
 }
 
 func took(since time.Time) time.Duration { return time.Since(since).Round(time.Second) }
@@ -171,7 +170,7 @@ func (p *progress) line(text string) {
 		fmt.Fprintln(p.w, text)
 		return
 	}
-	_, _ = p.bars.Write([]byte(text + "\n"))
+	_, _ = p.bars.Write([]byte(printable(text) + "\n"))
 }
 
 // wait ends the bars; what did not finish is taken away.

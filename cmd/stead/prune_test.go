@@ -9,7 +9,7 @@ import (
 
 func TestPruneMarksImagesFromFiles(t *testing.T) {
 	var out strings.Builder
-	a := &app{out: &out}
+	a := &app{out: &printer{&out}}
 	err := a.listUnused([]image.Entry{
 		{Image: image.Image{Reference: "docker.io/library/debian:12", Size: 3 << 20}},
 		{Image: image.Image{Reference: "local/build:0123456789abcdef", Size: 2 << 20}, Imported: true},

@@ -152,6 +152,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"vm-rss":          vmRSS,
 	"rss-fell":        rssFell,
 	"tmpfs":           tmpfs,
+	"disk-mount":      diskMount,
 	"cut":             cut,
 	"hold-project":    holdProject,
 	"power-cuts":      powerCuts,
@@ -288,6 +289,19 @@ func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(ts.Exec("mount", "-t", "tmpfs", "-o", "size="+args[1], "none", dir))
 	ts.Defer(func() { ts.Check(exec.Command("umount", dir).Run()) })
+}
+
+// diskMount (disk-mount DIR SIZE) mounts an ext4 disk of that size on the directory until the
+// script ends and its machines are stopped.
+func diskMount(ts *testscript.TestScript, _ bool, args []string) {
+	dir, disk := ts.MkAbs(args[0]), ts.MkAbs("disk")
+	ts.Check(ts.Exec("truncate", "-s", args[1], disk))
+	ts.Check(ts.Exec("mkfs.ext4", "-q", "-m", "0", disk))
+	ts.Check(ts.Exec("mount", "-o", "loop", disk, dir))
+	ts.Defer(func() {
+		killAll(ts.Getenv("STEAD_HOME"))
+		ts.Check(exec.Command("umount", dir).Run())
+	})
 }
 
 // condition evaluates [root], [kvm-forbidden], [builds] and [tool:NAME].

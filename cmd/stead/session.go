@@ -105,7 +105,7 @@ func (a *app) start(client *ssh.Client, s session, out *output, relay *signalRel
 			return nil, err
 		}
 	}
-	sess.Stdout, sess.Stderr = stream{out, a.out}, stream{out, a.err}
+	sess.Stdout, sess.Stderr = stream{out, a.out.raw}, stream{out, a.err.raw}
 	if s.tty {
 		if err := a.requestTerminal(sess); err != nil {
 			return nil, err

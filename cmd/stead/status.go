@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,12 @@ func newStatusCmd(a *app) *cobra.Command {
 	return cmd
 }
 
+// firstLine returns what comes before the lines that a guest printed.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
 // showStatus lists each machine that the project declares or owns.
 func (a *app) showStatus(pr *project.Project, plan reconcile.Plan) error {
 	fmt.Fprintf(a.out, "Project %s, %s\n\n", styles(a.out).bold(pr.Name), pr.File)
@@ -53,7 +60,7 @@ func (a *app) showStatus(pr *project.Project, plan reconcile.Plan) error {
 		if c.Action != reconcile.None {
 			pending = c.Action.String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.ID, m.State, pending, image, dash(m.Problem))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.ID, m.State, pending, image, dash(firstLine(m.Problem)))
 	}
 	if err := t.Flush(); err != nil {
 		return err

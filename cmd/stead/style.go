@@ -1,16 +1,14 @@
 package main
 
-import (
-	"io"
-	"os"
-)
+import "os"
 
-// palette colours text for a person; elsewhere it leaves text as it is.
+// palette colours text for a person; elsewhere it leaves text as it is. A [printer] turns its
+// marks into escape sequences.
 type palette bool
 
 // styles is the palette for what is written to w. NO_COLOR is the convention of
 // no-color.org.
-func styles(w io.Writer) palette {
+func styles(w *printer) palette {
 	return palette(isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb")
 }
 
@@ -18,7 +16,7 @@ func (p palette) paint(sgr, text string) string {
 	if !p || text == "" {
 		return text
 	}
-	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
+	return colourMark + sgr + "m" + text + colourMark + "0m"
 }
 
 func (p palette) err(text string) string    { return p.paint("1;31", text) }

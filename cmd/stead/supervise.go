@@ -49,7 +49,7 @@ func (a *app) openLogged(path string) (*local.Provider, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.err = w
+		a.err = &printer{w}
 	}
 	return a.open()
 }

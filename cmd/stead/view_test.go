@@ -84,7 +84,7 @@ func TestJSONLinesMatchTheirSchema(t *testing.T) {
 
 func TestOutcomeOfAnApply(t *testing.T) {
 	var out, progress bytes.Buffer
-	a := &app{out: &out, err: &progress, cause: func() error { return nil }}
+	a := &app{out: &printer{&out}, err: &printer{&progress}, cause: func() error { return nil }}
 	showApply(t, a.view(false))
 	for _, want := range []string{
 		"Changed outside of machines.hcl", "! machine.api  cpus 2 -> 8", "restart  cpus 8 -> 2",

@@ -150,9 +150,11 @@ func Read(r io.Reader) error {
 	return w.Err()
 }
 
-// From returns w as reported by an untrusted process, such as a guest: its
-// remedy names that process, on one line without control characters.
+// From returns w as reported by an untrusted process, such as a guest: the lines of its message
+// are indented, so that they cannot be taken for stead's, and its remedy names that process, on
+// one line without control characters.
 func (w Wire) From(who string) Wire {
+	w.Message = strings.ReplaceAll(w.Message, "\n", "\n  ")
 	if w.Remedy != "" {
 		w.Remedy = who + " says: " + strings.Map(func(r rune) rune {
 			if unicode.IsControl(r) {

@@ -102,7 +102,15 @@ type Status struct {
 	InitState string      `json:"initState,omitempty"` // systemd: starting, running, degraded, …; OpenRC: the runlevel
 	Fault     *fault.Wire `json:"fault,omitempty"`     // why the machine cannot become ready
 	Address   string      `json:"address,omitempty"`   // IP address of the network card
+	Disk      *Disk       `json:"disk,omitempty"`      // the root file system; nil if that is unknown
 	Hello     Hello       `json:"hello"`
+}
+
+// Disk is how much room a file system has, for users other than root.
+type Disk struct {
+	Size       int64  `json:"size"` // bytes
+	Free       int64  `json:"free"` // bytes
+	FreeInodes uint64 `json:"freeInodes"`
 }
 
 // Hello identifies the agent and its boot.

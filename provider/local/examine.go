@@ -16,6 +16,7 @@ import (
 	"github.com/stead-vm/stead/provider/doctor"
 	"github.com/stead-vm/stead/provider/host"
 	"github.com/stead-vm/stead/provider/kernel"
+	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/provider/size"
 	"github.com/stead-vm/stead/provider/space"
 )
@@ -33,6 +34,9 @@ func Examine(ctx context.Context, o Options) []doctor.Finding {
 	p, err := New(o)
 	switch {
 	case findings[1].Verdict == doctor.Bad: // the state directory is unusable, which explains the error
+		if err == nil { // but it can be read
+			findings = append(findings, p.examineMachines(ctx)...)
+		}
 	case err != nil:
 		findings = append(findings, doctor.Problem("hypervisor", doctor.Bad, err))
 	default:
@@ -49,10 +53,27 @@ func (p *Provider) examine(ctx context.Context) []doctor.Finding {
 		archs = caps.Archs
 	}
 	findings = append(findings, p.examineAgents(archs), p.examineKernel(archs[0]))
+	findings = append(findings, p.examineMachines(ctx)...)
 	if err := host.CheckPrivate(host.RunRoot(p.Bundles.Home())); err != nil && !errors.Is(err, os.ErrNotExist) {
 		f := doctor.Problem("run directory", doctor.Bad, err)
 		f.Remedy = "remove it: another user created it or opened its permissions"
 		findings = append(findings, f)
+	}
+	return findings
+}
+
+// examineMachines reports the machines that cannot run, or go on, as they are.
+func (p *Provider) examineMachines(ctx context.Context) (findings []doctor.Finding) {
+	machines, err := p.Machines.List(ctx)
+	if err != nil {
+		return []doctor.Finding{doctor.Problem("machines", doctor.Poor, err)}
+	}
+	for _, m := range machines {
+		if m.Problem != "" && m.State != machine.Stopped {
+			findings = append(findings, doctor.Finding{
+				Topic: "machine " + m.ID, Verdict: doctor.Poor, Detail: fmt.Sprintf("%s: %s", m.State, m.Problem),
+			})
+		}
 	}
 	return findings
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/stead-vm/stead/provider/guest"
 )
@@ -17,6 +18,7 @@ func (s *supervisor) applyServices(ctx context.Context, client *guest.Client, wa
 	defer cancel()
 	s.update(func(st *Status) { st.ServicesSettled = false })
 	states, err := client.ApplyServices(ctx, want)
+	states = believable(want, states)
 	if err != nil {
 		states = failedServices(want, err)
 	}
@@ -25,6 +27,19 @@ func (s *supervisor) applyServices(ctx context.Context, client *guest.Client, wa
 	}
 	s.update(func(st *Status) { st.Services, st.ServicesSettled = states, true })
 	return states
+}
+
+// believable returns what a guest may say: the states of wanted services, with errors whose lines
+// cannot be taken for stead's.
+func believable(want []string, states []guest.ServiceState) []guest.ServiceState {
+	known := []guest.ServiceState{}
+	for _, st := range states {
+		if slices.Contains(want, st.Name) && !slices.ContainsFunc(known, func(k guest.ServiceState) bool { return k.Name == st.Name }) {
+			st.Error = strings.ReplaceAll(strings.TrimSpace(st.Error), "\n", "\n  ")
+			known = append(known, st)
+		}
+	}
+	return known
 }
 
 // succeededServices returns the wanted services that did not fail.

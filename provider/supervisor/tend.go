@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 const (
@@ -62,7 +64,7 @@ func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bo
 		return "", err
 	}
 	s.update(func(st *Status) {
-		st.State, st.Ready, st.Address = StateRunning, time.Now(), found.Address
+		st.State, st.Ready, st.Address = StateRunning, time.Now(), ipAddress(found.Address)
 		st.Heard = st.Ready
 	})
 	debug.FreeOSMemory() // a boot needs much more memory than a running machine
@@ -166,6 +168,39 @@ func (s *supervisor) beat(ctx context.Context, client *guest.Client, bootID stri
 	if found.Hello.BootID != bootID {
 		return true
 	}
-	s.update(func(st *Status) { st.Address, st.Heard = found.Address, time.Now() })
+	s.update(func(st *Status) {
+		st.Address, st.Heard = ipAddress(found.Address), time.Now()
+		if st.State == StateRunning {
+			st.Problem = diskProblem(found.Disk)
+		}
+	})
 	return false
+}
+
+// ipAddress returns an address as a guest says it, or "" if it is none.
+func ipAddress(text string) string {
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return ""
+	}
+	return address.WithZone("").String()
+}
+
+// A machine's disk counts as full when it has less than this free, or less than this share of
+// a small one.
+const (
+	scarce      = 64 * size.MiB
+	scarceShare = 100
+)
+
+// diskProblem says what a guest's disk lacks, "" if nothing.
+func diskProblem(d *guest.Disk) string {
+	switch {
+	case d == nil:
+	case d.Free < min(scarce, d.Size/scarceShare):
+		return fmt.Sprintf("the machine's disk is full (%s of %s free)", size.Measured(max(0, d.Free)), size.Measured(d.Size))
+	case d.FreeInodes == 0:
+		return "the machine's disk has no room for more files (no free inodes)"
+	}
+	return ""
 }

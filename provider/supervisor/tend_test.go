@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
@@ -127,6 +129,29 @@ func TestAfterSleepTheGuestIsRedialledAndItsClockSet(t *testing.T) {
 	}
 }
 
+func TestFullDisksAreAProblem(t *testing.T) {
+	const mib, gib = 1 << 20, 1 << 30
+	tests := map[string]struct {
+		disk *guest.Disk
+		want string
+	}{
+		"an old agent":                   {nil, ""},
+		"room":                           {&guest.Disk{Size: 8 * gib, Free: gib, FreeInodes: 5}, ""},
+		"little room on a small disk":    {&guest.Disk{Size: 100 * mib, Free: 2 * mib, FreeInodes: 5}, ""},
+		"a full disk":                    {&guest.Disk{Size: 8 * gib, Free: 12 << 10, FreeInodes: 5}, "the machine's disk is full (12.0 KiB of 8.0 GiB free)"},
+		"a full disk, by its reserve":    {&guest.Disk{Size: 8 * gib, Free: -1, FreeInodes: 5}, "the machine's disk is full (0 B of 8.0 GiB free)"},
+		"no inodes":                      {&guest.Disk{Size: 8 * gib, Free: gib}, "the machine's disk has no room for more files (no free inodes)"},
+		"a disk that claims to be empty": {&guest.Disk{}, "the machine's disk has no room for more files (no free inodes)"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := diskProblem(tt.disk); got != tt.want {
+				t.Errorf("diskProblem = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestSleptIgnoresAdjustmentsOfTheClock(t *testing.T) {
 	tests := map[string]struct {
 		wall, monotonic time.Duration
@@ -169,4 +194,32 @@ func TestConnectionThatDidNotSurviveASleepIsReplaced(t *testing.T) {
 		t.Errorf("the dead connection is still used: %v", err)
 	}
 	p.reset()
+}
+
+func TestAddressesOfGuestsAreParsed(t *testing.T) {
+	tests := map[string]struct{ said, want string }{
+		"IPv4":               {"10.0.2.15", "10.0.2.15"},
+		"IPv6":               {"FD00::1", "fd00::1"},
+		"a zone":             {"fe80::1%\x1b[2J", "fe80::1"},
+		"nothing":            {"", ""},
+		"an escape sequence": {"\x1b[2J10.0.2.15", ""},
+		"a name":             {"localhost", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := ipAddress(tt.said); got != tt.want {
+				t.Errorf("ipAddress(%q) = %q, want %q", tt.said, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestGuestsOnlySpeakOfWantedServices(t *testing.T) {
+	said := []guest.ServiceState{
+		{Name: "db", Error: "failed\nmachine web: running\n"}, {Name: "\x1b[2Jother"}, {Name: "web", Active: true}, {Name: "db"},
+	}
+	want := []guest.ServiceState{{Name: "db", Error: "failed\n  machine web: running"}, {Name: "web", Active: true}}
+	if d := cmp.Diff(want, believable([]string{"db", "web", "cache"}, said)); d != "" {
+		t.Errorf("believable mismatch (-want +got):\n%s", d)
+	}
 }

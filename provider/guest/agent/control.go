@@ -104,6 +104,7 @@ func (c *control) getStatus(w http.ResponseWriter, r *http.Request) {
 	if c.initState != nil {
 		s.InitState = c.initState(r.Context())
 	}
+	s.Disk = rootDisk()
 	jsonhttp.Answer(w, s)
 }
 
@@ -151,6 +152,15 @@ func (c *control) postShutdown(w http.ResponseWriter, r *http.Request) {
 			c.log.Error("init did not accept the request to shut down", "err", err)
 		}
 	}()
+}
+
+// rootDisk returns how much room the root file system has, or nil if that is unknown.
+func rootDisk() *guest.Disk {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/", &fs); err != nil || fs.Blocks == 0 {
+		return nil
+	}
+	return &guest.Disk{Size: int64(fs.Blocks) * fs.Bsize, Free: int64(fs.Bavail) * fs.Bsize, FreeInodes: fs.Ffree}
 }
 
 func hello() guest.Hello {
