@@ -13,10 +13,15 @@ import (
 	"strings"
 
 	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // FileName is the name of a project file.
 const FileName = "machines.hcl"
+
+// maxFile bounds a project file, in bytes: thousands of machines.
+const maxFile = 4 * size.MiB
 
 // Project is one project file.
 type Project struct {
@@ -66,6 +71,11 @@ type Build struct {
 	Dockerfile string // absolute path
 	Target     string
 	Args       map[string]string
+
+	// The paths above with their symbolic links resolved, each only if it leads out of the
+	// directory of the project file. [Load] sets them; they are not arguments.
+	OutsideContext    string
+	OutsideDockerfile string
 }
 
 // Position is a line of a project file.
@@ -83,7 +93,7 @@ func Load(file string) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := os.ReadFile(path)
+	src, err := regular.ReadFile(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the project file: %w", err)
 	}
@@ -93,7 +103,31 @@ func Load(file string) (*Project, error) {
 	}
 	// An unknown home directory only matters if the file has "~/"; the decoder reports that.
 	home, _ := os.UserHomeDir()
-	return parse(src, place{shown: shorten(abs, file), dir: filepath.Dir(path), base: filepath.Base(path), home: home})
+	p, err := parse(src, place{shown: shorten(abs, file), dir: filepath.Dir(path), base: filepath.Base(path), home: home})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range p.Machines {
+		if m.Build != nil {
+			m.Build.OutsideContext = outside(p.Dir, m.Build.Context)
+			m.Build.OutsideDockerfile = outside(p.Dir, m.Build.Dockerfile)
+		}
+	}
+	return p, nil
+}
+
+// outside returns where path leads if that is not in dir, else "".
+func outside(dir, path string) string {
+	if path == "" {
+		return ""
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil { // else reading it reports why
+		path = real
+	}
+	if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
+		return ""
+	}
+	return path
 }
 
 // Path returns the canonical path of a project file, [Project.File], which is the same

@@ -166,6 +166,9 @@ func (s *Situation) compare(c *Change, w *Goal, have *machine.Machine) {
 	if c.Action.LosesDisk() {
 		c.DataLost = have.DiskUsed
 	}
+	if c.Action == Replace || c.Action == Repair { // which may build the image
+		c.Attrs = append(c.Attrs, outsideAttrs(&want)...)
+	}
 	c.Want, c.Have = &want, have
 }
 

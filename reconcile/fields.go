@@ -80,6 +80,32 @@ func createAttrs(s *machine.Spec) []AttrChange {
 		if text := f.text(s); !f.given && text != f.usual {
 			attrs = append(attrs, AttrChange{Name: f.name, New: text, List: f.list})
 		}
+		if f.name == "image" {
+			attrs = append(attrs, outsideAttrs(s)...)
+		}
+	}
+	return attrs
+}
+
+// Names of the attributes of a build that reads what is not the project's.
+const (
+	buildContext = "build context"
+	dockerfile   = "dockerfile"
+)
+
+// outsideAttrs names the sources of an image that are outside of the project's directory, where
+// a project that others wrote has no business without the user's approval.
+func outsideAttrs(s *machine.Spec) []AttrChange {
+	if s.Build == nil {
+		return nil
+	}
+	var attrs []AttrChange
+	for _, source := range []struct{ name, path string }{
+		{buildContext, s.Build.OutsideContext}, {dockerfile, s.Build.OutsideDockerfile},
+	} {
+		if source.path != "" {
+			attrs = append(attrs, AttrChange{Name: source.name, New: source.path + " (outside of the project's directory)"})
+		}
 	}
 	return attrs
 }

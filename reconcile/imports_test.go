@@ -33,7 +33,7 @@ var parts = []string{
 	"provider/image/...", "provider/ext4/...", "provider/kernel/...", "provider/hypervisor/...", "provider/share/...",
 	"provider/supervisor/...", "provider/guest/...", "provider/build/...", "provider/transfer/...", "provider/durable",
 	"provider/space", "provider/size", "provider/platform", "provider/poll", "provider/fault", "provider/doctor",
-	"provider/logfile",
+	"provider/logfile", "provider/regular",
 }
 
 // domain are the packages that know what a machine is.
@@ -49,13 +49,13 @@ var rules = []rule{
 	{
 		from:    []string{"config/..."},
 		reach:   append([]string{"provider/...", "reconcile/...", "cmd/...", "os/exec", "net/http"}, networkClients...),
-		allow:   []string{"provider/size", "provider/platform"},
+		allow:   []string{"provider/size", "provider/platform", "provider/regular"},
 		because: "reading a project file starts nothing and knows no machine",
 	},
 	{
 		from:    []string{"reconcile/..."},
 		reach:   append([]string{"provider/...", "cmd/...", "os/exec", "net/http"}, networkClients...),
-		allow:   values,
+		allow:   append([]string{"provider/regular"}, values...), // config reads files
 		because: "planning is pure; how a provider makes machines is behind its interface",
 	},
 	{

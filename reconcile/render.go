@@ -133,7 +133,7 @@ func (a AttrChange) plain() string {
 	switch {
 	case a.List:
 		return a.Name + " " + listDiff(elements(a.Old), elements(a.New))
-	case a.Name == "replacement":
+	case a.Name == "replacement", a.Name == buildContext, a.Name == dockerfile:
 		return a.Name + " " + a.New
 	}
 	return a.Name + " " + orDefault(a.Old) + " -> " + orDefault(a.New)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/stead-vm/stead/provider/host"
 	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -198,20 +199,21 @@ func (o runOptions) identity(env map[string]string) error {
 	return nil
 }
 
+// maxEnvFile bounds the file of --env-file, in bytes. Linux passes at most 6 MiB to a program.
+const maxEnvFile = 8 * size.MiB
+
 func readEnvFile(path string) ([]string, error) {
-	f, err := os.Open(path)
+	text, err := regular.ReadFile(path, maxEnvFile)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	var lines []string
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		if line := strings.TrimSpace(s.Text()); line != "" && !strings.HasPrefix(line, "#") {
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			lines = append(lines, line)
 		}
 	}
-	return lines, s.Err()
+	return lines, nil
 }
 
 // mappedDir returns the host's working directory if the machine mounts it, else "".

@@ -21,6 +21,12 @@ func diskOf(ts *testscript.TestScript, id string) string {
 	return filepath.Join(ts.Getenv("STEAD_HOME"), "machines", id, "rootfs.ext4")
 }
 
+// sparse (sparse FILE) makes a file of 1 TiB without data.
+func sparse(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	ts.Check(errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40)))
+}
+
 // fsck (fsck NAME) replays the journal of a stopped machine's disk and fails unless the file
 // system is clean then.
 func fsck(ts *testscript.TestScript, _ bool, args []string) {

@@ -24,7 +24,26 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"stead": main, "make-disk": makeDisk})
+	testscript.Main(m, map[string]func(){"stead": main, "make-disk": makeDisk, "within": within})
+}
+
+// within runs in a process of its own, started as "within SECONDS COMMAND...". It kills a command
+// that takes longer, so that a test of something that hung fails instead of hanging.
+func within() {
+	seconds, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds)*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[2], os.Args[3:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err = cmd.Run(); ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "it hangs")
+	}
+	if err != nil {
+		os.Exit(1)
+	}
 }
 
 // TestCommands tests the command line without running machines.
@@ -157,6 +176,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"hold-project":    holdProject,
 	"power-cuts":      powerCuts,
 	"disk-space":      diskSpace,
+	"sparse":          sparse,
 	"matches-schema":  matchesSchema,
 }
 

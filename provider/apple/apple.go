@@ -20,6 +20,7 @@ import (
 	"github.com/stead-vm/stead/provider/ext4"
 	"github.com/stead-vm/stead/provider/host"
 	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/regular"
 	"github.com/stead-vm/stead/provider/size"
 )
 
@@ -144,16 +145,13 @@ func appleDate(raw json.RawMessage) time.Time {
 }
 
 func (a *source) readDisk() error {
-	f, err := os.Open(a.Path(bundle.DiskFile))
+	f, err := regular.Open(a.Path(bundle.DiskFile))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if a.disk, err = f.Stat(); err != nil {
 		return err
-	}
-	if !a.disk.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", f.Name())
 	}
 	info, err := ext4.Inspect(f)
 	if err != nil {
@@ -171,7 +169,7 @@ func (a *source) readDisk() error {
 // busy returns why the disk may be in use by another program: it is locked, or its file system
 // was not unmounted.
 func (a *source) busy() error {
-	f, err := os.Open(a.Path(bundle.DiskFile))
+	f, err := regular.Open(a.Path(bundle.DiskFile))
 	if err != nil {
 		return err
 	}

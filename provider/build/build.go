@@ -7,9 +7,13 @@
 package build
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // Spec describes an image to build.
@@ -40,13 +44,23 @@ type SourceError struct {
 	Hint string // the remedy
 }
 
-func (e *SourceError) Error() string { return fmt.Sprintf("build: %s: %v", e.Path, e.Err) }
+func (e *SourceError) Error() string {
+	var special *regular.TypeError
+	var large *regular.SizeError
+	if errors.As(e.Err, &special) || errors.As(e.Err, &large) { // they name the path
+		return fmt.Sprintf("build: %v", e.Err)
+	}
+	return fmt.Sprintf("build: %s: %v", e.Path, e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *SourceError) Unwrap() error { return e.Err }
 
 // Remedy says what to change.
 func (e *SourceError) Remedy() string { return e.Hint }
+
+// maxText bounds a Dockerfile and an ignore file, in bytes.
+const maxText = 4 * size.MiB
 
 // dockerfile finds the Dockerfile and reads it.
 func (s Spec) dockerfile() (path string, text []byte, err error) {
@@ -55,7 +69,7 @@ func (s Spec) dockerfile() (path string, text []byte, err error) {
 		paths = s.defaults()
 	}
 	for _, path = range paths {
-		if text, err = os.ReadFile(path); err == nil {
+		if text, err = regular.ReadFile(path, maxText); err == nil {
 			return path, text, nil
 		}
 		if !os.IsNotExist(err) {

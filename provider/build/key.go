@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -20,6 +21,9 @@ import (
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // keyVersion changes whenever the input of keys changes.
@@ -94,17 +98,16 @@ const ignoreFile = ".dockerignore"
 func (s Spec) readIgnored(dockerfile string) (m *patternmatcher.PatternMatcher, path string, err error) {
 	var patterns []string
 	for _, path = range []string{dockerfile + ignoreFile, filepath.Join(s.Context, ignoreFile)} {
-		f, err := os.Open(path)
+		text, err := regular.ReadFile(path, maxText)
 		if errors.Is(err, fs.ErrNotExist) {
 			path = ""
 			continue
 		}
 		if err == nil {
-			patterns, err = ignorefile.ReadAll(f)
-			err = errors.Join(err, f.Close())
+			patterns, err = ignorefile.ReadAll(bytes.NewReader(text))
 		}
 		if err != nil {
-			return nil, "", &SourceError{Path: path, Err: err}
+			return nil, "", &SourceError{Path: path, Err: reason(err), Hint: "replace it with a file of patterns that is at most " + size.Measured(maxText) + " large"}
 		}
 		break
 	}
@@ -165,7 +168,7 @@ func skip(d fs.DirEntry) error {
 }
 
 // newFile describes a file without its content. It skips sockets, which images cannot
-// contain.
+// contain. As builders do, it takes a named pipe or device for what it is and does not read it.
 func newFile(path, rel string, d fs.DirEntry) (f file, ok bool, err error) {
 	info, err := d.Info()
 	if err != nil || info.Mode()&fs.ModeSocket != 0 {
@@ -210,7 +213,7 @@ func (s Spec) digest(ctx context.Context, files []file) error {
 }
 
 func digest(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -183,7 +184,21 @@ func TestErrorsOfSourcesNameThePath(t *testing.T) {
 		"no Dockerfile":              {func(t *testing.T, s *Spec) { must(t, os.Remove(s.Context+"/Dockerfile")) }, "/Dockerfile: no such file"},
 		"no Dockerfile of that name": {func(_ *testing.T, s *Spec) { s.Dockerfile = s.Context + "/D" }, "/D: no such file"},
 		"a bad pattern":              {func(t *testing.T, s *Spec) { write(t, s.Context, ".dockerignore", "[") }, "/.dockerignore: "},
-		"a directory as Dockerfile":  {func(_ *testing.T, s *Spec) { s.Dockerfile = s.Context }, ": is a directory"},
+		"a directory as Dockerfile":  {func(_ *testing.T, s *Spec) { s.Dockerfile = s.Context }, " is a directory, not a regular file"},
+		"a pipe as Dockerfile":       {replace("Dockerfile", fifo), "/Dockerfile is a named pipe, not a regular file"},
+		"a pipe as ignore file":      {replace(".dockerignore", fifo), "/.dockerignore is a named pipe, not a regular file"},
+		"a device as Dockerfile": {
+			replace("Dockerfile", func(path string) error { return os.Symlink("/dev/zero", path) }),
+			"/Dockerfile is a device, not a regular file",
+		},
+		"a huge Dockerfile": {
+			func(t *testing.T, s *Spec) { must(t, os.Truncate(s.Context+"/Dockerfile", 1<<40)) },
+			"/Dockerfile is too large: it has 1.0 TiB, and the limit is 4.0 MiB",
+		},
+		"a huge ignore file": {
+			replace(".dockerignore", func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40)) }),
+			"/.dockerignore is too large",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -195,6 +210,30 @@ func TestErrorsOfSourcesNameThePath(t *testing.T) {
 				t.Errorf("Key = %v, want a SourceError with %q and a remedy", err, tt.want)
 			}
 		})
+	}
+}
+
+// replace returns a damage that makes a file of the context anew.
+func replace(name string, by func(path string) error) func(*testing.T, *Spec) {
+	return func(t *testing.T, s *Spec) {
+		t.Helper()
+		path := filepath.Join(s.Context, name)
+		if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+			must(t, err)
+		}
+		must(t, by(path))
+	}
+}
+
+func fifo(path string) error { return syscall.Mkfifo(path, 0o600) }
+
+// A pipe in a context counts by its type: nothing is read from it.
+func TestAPipeInTheContextIsNotRead(t *testing.T) {
+	s := sources(t)
+	before := key(t, s)
+	must(t, fifo(filepath.Join(s.Context, "pipe")))
+	if key(t, s) == before {
+		t.Error("a pipe in the context does not change the key")
 	}
 }
 

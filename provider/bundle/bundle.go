@@ -17,6 +17,8 @@ import (
 
 	"github.com/stead-vm/stead/provider/durable"
 	"github.com/stead-vm/stead/provider/lock"
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 	"github.com/stead-vm/stead/provider/space"
 )
 
@@ -36,6 +38,9 @@ const (
 	supervisorLock = "supervisor.lock" // locked as long as the supervisor lives
 )
 
+// maxJSON bounds a file with JSON, in bytes. stead writes less than this, but a user may not.
+const maxJSON = 4 * size.MiB
+
 // Bundle is the directory of one machine.
 type Bundle struct{ Dir string }
 
@@ -50,7 +55,7 @@ func (b Bundle) Exists() bool {
 
 // ReadJSON decodes the file name of the bundle into v.
 func (b Bundle) ReadJSON(name string, v any) error {
-	data, err := os.ReadFile(b.Path(name))
+	data, err := regular.ReadFile(b.Path(name), maxJSON)
 	if err != nil {
 		return err
 	}
@@ -65,7 +70,7 @@ func (b Bundle) ReadJSON(name string, v any) error {
 // is removed if it is listed in clear.
 func (b Bundle) mergeJSON(name string, v any, clear ...string) error {
 	merged := map[string]json.RawMessage{}
-	if data, err := os.ReadFile(b.Path(name)); err == nil {
+	if data, err := regular.ReadFile(b.Path(name), maxJSON); err == nil {
 		if err := json.Unmarshal(data, &merged); err != nil {
 			return fmt.Errorf("%s: %w", b.Path(name), err)
 		}

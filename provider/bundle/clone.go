@@ -8,13 +8,14 @@ import (
 	"io"
 	"os"
 
+	"github.com/stead-vm/stead/provider/regular"
 	"github.com/stead-vm/stead/provider/size"
 )
 
 // CloneFile copies the sparse file src to the new file dst. If the file system can,
 // the copy shares src's blocks; otherwise data is copied and holes are kept.
 func CloneFile(ctx context.Context, dst, src string) error {
-	in, err := os.Open(src)
+	in, err := regular.Open(src)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/regular"
 	"github.com/stead-vm/stead/provider/space"
 )
 
@@ -106,7 +107,7 @@ func (m *appliedMachine) applied(o machine.Owner, id string) (machine.Baseline, 
 // read reads the note about one machine.
 func (n Notes) read(id string) (appliedMachine, error) {
 	path := n.path(id)
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadFile(path, maxJSON)
 	if err != nil {
 		return appliedMachine{}, err
 	}

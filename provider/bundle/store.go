@@ -12,6 +12,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/lock"
 	"github.com/stead-vm/stead/provider/machine"
+	"github.com/stead-vm/stead/provider/regular"
 	"github.com/stead-vm/stead/provider/space"
 )
 
@@ -111,7 +112,7 @@ type state struct {
 // Default returns the machine that commands without a machine name use, or "" if there is none.
 func (s *Store) Default() (string, error) {
 	path := filepath.Join(s.home, stateFile)
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadFile(path, maxJSON)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stead-vm/stead/provider/regular"
 	"github.com/stead-vm/stead/provider/size"
 )
 
@@ -104,7 +105,7 @@ func checkFiles(c Config) error {
 }
 
 func canOpen(path string, flag int) error {
-	f, err := os.OpenFile(path, flag, 0)
+	f, err := regular.OpenFile(path, flag)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/stead-vm/stead/provider/regular"
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
@@ -26,14 +27,11 @@ type files interface {
 type folder string
 
 func (f folder) open(name string) (io.ReadCloser, int64, error) {
-	file, err := os.Open(filepath.Join(string(f), filepath.FromSlash(name)))
+	file, err := regular.Open(filepath.Join(string(f), filepath.FromSlash(name)))
 	if err != nil {
 		return nil, 0, err
 	}
 	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", file.Name())
-	}
 	if err != nil {
 		return nil, 0, errors.Join(err, file.Close())
 	}
@@ -63,7 +61,7 @@ const maxLinks = 8
 // openTarball reads the headers of a tar file. It first unpacks a compressed one into a
 // file in tmp, which disappears when the tarball is closed.
 func openTarball(ctx context.Context, file, tmp string) (*tarFile, error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/regular"
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
@@ -114,7 +115,8 @@ func (s *Store) recognize(ctx context.Context, path string) (source, error) {
 	}
 	t, err := openTarball(ctx, path, s.tmpDir())
 	if err != nil {
-		if s.explain(err) != err || ctx.Err() != nil || errors.Is(err, fs.ErrPermission) {
+		var special *regular.TypeError
+		if s.explain(err) != err || ctx.Err() != nil || errors.Is(err, fs.ErrPermission) || errors.As(err, &special) {
 			return nil, err
 		}
 		return nil, &UnknownFormatError{File: path, Err: err}

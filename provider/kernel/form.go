@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 )
 
 // Form is the format of a kernel image. Boot loaders differ in the forms that they accept.
@@ -31,7 +30,7 @@ func (f Form) String() string {
 // FormOf returns the form of the kernel at path, or a [NotKernelError]. It only reads the
 // beginning of the file; [Open] reads more.
 func FormOf(path string) (Form, error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return 0, err
 	}

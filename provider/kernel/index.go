@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // tree is the index of a module tree, which depmod writes.
@@ -68,6 +70,9 @@ func (k Kernel) tree() (tree, error) {
 	return k.index.tree, k.index.err
 }
 
+// maxIndex bounds a file of a module tree's index, in bytes. A distribution's has 2 MiB.
+const maxIndex = 64 * size.MiB
+
 func readTree(dir string) (tree, error) {
 	t := tree{}
 	for _, index := range []struct {
@@ -80,7 +85,7 @@ func readTree(dir string) (tree, error) {
 		{file: "modules.softdep", optional: true, parse: func(r io.Reader) (err error) { t.before, err = parseSoftdep(r); return }},
 		{file: "modules.alias", optional: true, parse: func(r io.Reader) (err error) { t.aliases, err = parseAlias(r); return }},
 	} {
-		f, err := os.Open(filepath.Join(dir, index.file))
+		f, err := regular.OpenAtMost(filepath.Join(dir, index.file), maxIndex)
 		if index.optional && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

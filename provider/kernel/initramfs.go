@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,8 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // InitramfsOptions describes the initramfs of one boot.
@@ -105,9 +106,13 @@ func (a *archive) add(h *cpio.Header, data []byte) {
 	}
 }
 
+// maxModule bounds a module, packed and unpacked, in bytes. The largest of a distribution, for
+// graphics, has 30 MiB.
+const maxModule = 256 * size.MiB
+
 // readModule reads a module file and undoes the distribution's compression.
 func readModule(name string) ([]byte, error) {
-	raw, err := os.ReadFile(name)
+	raw, err := regular.ReadFile(name, maxModule)
 	if err != nil {
 		return nil, err
 	}
@@ -131,5 +136,9 @@ func readModule(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(r)
+	data, err := io.ReadAll(io.LimitReader(r, maxModule+1))
+	if err == nil && int64(len(data)) > maxModule {
+		err = fmt.Errorf("unpacked, it has more than %s", size.Measured(maxModule))
+	}
+	return data, err
 }

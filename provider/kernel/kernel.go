@@ -17,6 +17,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 )
 
 // Kernel is a kernel image and the modules that belong to it.
@@ -28,6 +31,13 @@ type Kernel struct {
 
 	index *lazyTree // of ModuleTree, shared by copies; nil: read at each use
 }
+
+// maxImage bounds a kernel image, in bytes: a distribution's vmlinux with all debug
+// information has less.
+const maxImage = 2 * size.GiB
+
+// openFile opens the file of an image, which may be of any kind.
+func openFile(path string) (*os.File, error) { return regular.OpenAtMost(path, maxImage) }
 
 // Open reads the header of the image at path and finds its module tree, beside the image or
 // in the host's usual directories. It supports bzImage, ELF vmlinux, and arm64's Image,
@@ -60,7 +70,7 @@ func openIn(root, path string) (Kernel, error) {
 }
 
 func readImage(path string) (header, error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return header{}, err
 	}
@@ -68,9 +78,6 @@ func readImage(path string) (header, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return header{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return header{}, errNotKernel
 	}
 	return parseHeader(io.NewSectionReader(f, 0, info.Size()))
 }
@@ -106,7 +113,7 @@ func moduleTree(root, path, release string) string {
 
 // Digest returns the SHA-256 of the image, in hexadecimal.
 func (k Kernel) Digest() (string, error) {
-	f, err := os.Open(k.Path)
+	f, err := openFile(k.Path)
 	if err != nil {
 		return "", fmt.Errorf("digest of kernel: %w", err)
 	}

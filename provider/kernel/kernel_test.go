@@ -6,10 +6,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/stead-vm/stead/provider/regular"
 )
 
 func TestOpenDetectsForms(t *testing.T) {
@@ -73,9 +76,35 @@ func TestOpenRejectsOtherFiles(t *testing.T) {
 		})
 	}
 	t.Run("a directory", func(t *testing.T) {
-		var notKernel *NotKernelError
-		if _, err := Open(t.TempDir()); !errors.As(err, &notKernel) {
-			t.Errorf("Open = %v, want a NotKernelError", err)
+		var special *regular.TypeError
+		if _, err := Open(t.TempDir()); !errors.As(err, &special) {
+			t.Errorf("Open = %v, want a TypeError", err)
+		}
+	})
+	t.Run("a named pipe", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "fifo")
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var special *regular.TypeError
+		if _, err := Open(path); !errors.As(err, &special) {
+			t.Errorf("Open = %v, want a TypeError", err)
+		}
+		if _, err := FormOf(path); !errors.As(err, &special) {
+			t.Errorf("FormOf = %v, want a TypeError", err)
+		}
+		if _, err := (Kernel{Path: path}).Digest(); !errors.As(err, &special) {
+			t.Errorf("Digest = %v, want a TypeError", err)
+		}
+	})
+	t.Run("a huge file", func(t *testing.T) {
+		path := filepath.Join(write(t, map[string]string{"image": string(bzImage("6.8.0", nil))}), "image")
+		if err := os.Truncate(path, 1<<40); err != nil {
+			t.Fatal(err)
+		}
+		var large *regular.SizeError
+		if _, err := Open(path); !errors.As(err, &large) {
+			t.Errorf("Open = %v, want a SizeError", err)
 		}
 	})
 	t.Run("a missing file", func(t *testing.T) {

@@ -17,6 +17,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
+
+	"github.com/stead-vm/stead/provider/regular"
 )
 
 // Offsets of the fields that locate the compressed vmlinux in a bzImage, from
@@ -57,7 +59,7 @@ func Unpack(path, dir string) (string, error) {
 	if os.Chtimes(cached, now, now) == nil {
 		return cached, nil
 	}
-	image, err := os.ReadFile(path)
+	image, err := regular.ReadFile(path, maxImage)
 	if err != nil {
 		return "", fmt.Errorf("unpack kernel: %w", err)
 	}

@@ -93,6 +93,11 @@ type Build struct {
 	Dockerfile string // absolute path; empty: the one in Context
 	Target     string // the stage to build; empty: the last one
 	Args       map[string]string
+
+	// The paths above with their links resolved, each only if it leads out of the directory of
+	// the project file. Plans name them.
+	OutsideContext    string
+	OutsideDockerfile string
 }
 
 // State is the current state of a machine.

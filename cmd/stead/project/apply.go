@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/google/renameio/v2"
 
 	"github.com/stead-vm/stead/config"
 	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/regular"
+	"github.com/stead-vm/stead/provider/size"
 	"github.com/stead-vm/stead/provider/transfer"
 	"github.com/stead-vm/stead/reconcile"
 )
@@ -168,9 +169,12 @@ func SavePlan(path string, s reconcile.Situation, plan reconcile.Plan) error {
 	return renameio.WriteFile(path, data, 0o600)
 }
 
+// maxSavedPlan bounds a saved plan, in bytes. It is larger than what made it.
+const maxSavedPlan = 64 * size.MiB
+
 // ApplySaved applies a saved plan, without asking for approval.
 func ApplySaved(ctx context.Context, open Opener, path string, o ApplyOptions) (*Project, error) {
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadFile(path, maxSavedPlan)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/stead-vm/stead/provider/regular"
 )
 
 // verdict holds which accelerator machines use, and why it is not KVM.
@@ -29,6 +31,9 @@ type verdicts struct {
 	Verdicts map[string]verdict `json:"verdicts"` // by verdictKey
 }
 
+// maxVerdicts bounds the cache's file, in bytes.
+const maxVerdicts = 1 << 20
+
 // openVerdicts reads the cache. It returns an empty one if the file is damaged or from
 // before a restart of the host.
 func openVerdicts(path string) (verdicts, error) {
@@ -37,7 +42,7 @@ func openVerdicts(path string) (verdicts, error) {
 		return verdicts{}, fmt.Errorf("read the host's boot ID: %w", err)
 	}
 	current := verdicts{path: path, BootID: strings.TrimSpace(string(bootID))}
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadFile(path, maxVerdicts)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return verdicts{}, err
 	}

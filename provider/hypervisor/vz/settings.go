@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/durable"
 	"github.com/stead-vm/stead/provider/kernel"
+	"github.com/stead-vm/stead/provider/regular"
 )
 
 const mebibyte = 1 << 20
@@ -84,13 +85,16 @@ func nestedWhy(nested bool) string {
 	return "Virtualization.framework offers nested virtualization on " + oldestForNested
 }
 
+// maxIdentity bounds an identifier, in bytes. The framework's has less than 100.
+const maxIdentity = 64 << 10
+
 // readIdentity returns the content of the file at path, or nil if there is no such file.
 // An empty file is damaged: vz would read beyond its end.
 func readIdentity(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadFile(path, maxIdentity)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, nil
