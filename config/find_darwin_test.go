@@ -1,0 +1,5 @@
+package config
+
+import "syscall"
+
+func (n node) Sys() any { return &syscall.Stat_t{Uid: n.uid, Dev: int32(n.dev)} }
