@@ -29,6 +29,7 @@ const (
 	ConfigFile     = "config.json"      // record
 	DiskFile       = "rootfs.ext4"      // disk
 	InitrdFile     = "initrd"           // initramfs while the machine runs; not in /tmp, which macOS empties
+	RunLink        = "run"              // link to the directory of its sockets while the machine runs
 	IdentityFile   = "machine-id"       // identifier for hypervisors that need one
 	ConsoleLog     = "console.log"      // output of kernel and init
 	SupervisorLog  = "supervisor.log"   // log of the supervisor

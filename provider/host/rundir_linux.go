@@ -1,5 +1,36 @@
 package host
 
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+)
+
 // socketsInState is false: systemd-tmpfiles keeps sockets in use when it cleans /tmp, and
 // the state directory may be on a file system without sockets.
 const socketsInState = false
+
+// lingerDir has a file for each user who lingers (systemd-logind, "loginctl enable-linger").
+const lingerDir = "/var/lib/systemd/linger"
+
+// lastingRunDir returns $XDG_RUNTIME_DIR if it outlives log-outs, else "". systemd-logind removes
+// it at the last log-out of a user who does not linger, but machines go on running: without
+// their sockets nobody could reach or stop them.
+func lastingRunDir() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return lasting(os.Getenv("XDG_RUNTIME_DIR"), u, lingerDir)
+}
+
+func lasting(dir string, u *user.User, lingering string) string {
+	if filepath.Clean(dir) != fmt.Sprintf("/run/user/%s", u.Uid) {
+		return "" // of something other than logind, with another lifetime
+	}
+	if _, err := os.Stat(filepath.Join(lingering, u.Username)); err != nil {
+		return ""
+	}
+	return dir
+}

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/stead-vm/stead/provider/bundle"
-	"github.com/stead-vm/stead/provider/host"
 	"github.com/stead-vm/stead/provider/image"
 	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/provider/size"
@@ -189,10 +188,10 @@ func (p *Provider) Delete(ctx context.Context, id string, expect *machine.Identi
 	if err := p.stop(ctx, id, StopOptions{}); err != nil {
 		return err
 	}
-	if err := p.Bundles.Delete(id); err != nil {
+	if err := runDir(p.Bundles, id).Remove(); err != nil { // while its record exists
 		return err
 	}
-	return os.RemoveAll(host.RunDir(p.Bundles.Home(), id))
+	return p.Bundles.Delete(id)
 }
 
 // Configure writes a machine's owner and the settings for its next start. It does not affect a

@@ -54,7 +54,7 @@ func (p *Provider) examine(ctx context.Context) []doctor.Finding {
 	}
 	findings = append(findings, p.examineAgents(archs), p.examineKernel(archs[0]))
 	findings = append(findings, p.examineMachines(ctx)...)
-	if err := host.CheckPrivate(host.RunRoot(p.Bundles.Home())); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := host.CheckRunDirs(p.Bundles.Home()); err != nil {
 		f := doctor.Problem("run directory", doctor.Bad, err)
 		f.Remedy = "remove it: another user created it or opened its permissions"
 		findings = append(findings, f)

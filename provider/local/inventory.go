@@ -23,7 +23,12 @@ type Inventory struct{ bundles *bundle.Store }
 
 // Supervisor returns a client of the machine's supervisor, which may not run.
 func (i *Inventory) Supervisor(id string) *supervisor.Client {
-	return supervisor.NewClient(host.RunDir(i.bundles.Home(), id))
+	return supervisor.NewClient(runDir(i.bundles, id).Find)
+}
+
+// runDir describes the directory of a machine's sockets.
+func runDir(s *bundle.Store, id string) host.RunDir {
+	return host.RunDir{State: s.Home(), ID: id, Record: s.Bundle(id).Path(bundle.RunLink)}
 }
 
 // List returns every machine, sorted by name. A machine with an unreadable bundle is Broken,

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/stead-vm/stead/provider/host"
-
 	"github.com/gofrs/flock"
 
 	"github.com/stead-vm/stead/provider/guest/jsonhttp"
@@ -37,11 +35,11 @@ func TestStopRetriesASilentSupervisor(t *testing.T) {
 	p, alive := withSilentSupervisor(t)
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
-	dir, err := host.MakeRunDir(p.Bundles.Home(), "dev")
+	dir, err := runDir(p.Bundles, "dev").Make()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = runDir(p.Bundles, "dev").Remove() })
 	l, err := net.Listen("unix", filepath.Join(dir, "api.sock"))
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/stead-vm/stead/provider/bundle"
 	"github.com/stead-vm/stead/provider/host"
@@ -62,7 +61,8 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 	if err := checkStarter(started); err != nil {
 		return err
 	}
-	runDir, err := host.MakeRunDir(p.Bundles.Home(), id)
+	run := runDir(p.Bundles, id)
+	dir, err := run.Make()
 	if err != nil {
 		return err
 	}
@@ -73,18 +73,18 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 	defer release()
 	screen, err := logfile.Open(b.Path(bundle.ConsoleLog), nil)
 	if err != nil {
-		return errors.Join(space.Explain(err, b.Dir), os.RemoveAll(runDir))
+		return errors.Join(space.Explain(err, b.Dir), run.Remove())
 	}
 	err = supervisor.Run(ctx, supervisor.Options{
-		RunDir:  runDir,
+		RunDir:  dir,
 		Console: screen,
 		Driver:  p.Loader.Driver,
-		Prepare: func(ctx context.Context) (supervisor.Boot, error) { return p.Loader.Prepare(ctx, b, runDir) },
+		Prepare: func(ctx context.Context) (supervisor.Boot, error) { return p.Loader.Prepare(ctx, b, dir) },
 		Ready:   ready,
 		Settled: func(services []string) { p.noteServices(b, services) },
 		Log:     p.log,
 	})
-	return errors.Join(err, screen.Close(), os.RemoveAll(runDir), b.EndRun(err))
+	return errors.Join(err, screen.Close(), run.Remove(), b.EndRun(err))
 }
 
 // noteServices records the services that the guest has applied, which later plans compare.

@@ -16,18 +16,25 @@ import (
 
 // Client talks to the supervisor of one machine.
 type Client struct {
-	runDir string
+	runDir func() (string, error)
 	peer   jsonhttp.Peer
 }
 
-// NewClient returns a client of the supervisor whose sockets are in runDir. It does not
-// connect.
-func NewClient(runDir string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(runDir, apiSocket))
-	}
+// NewClient returns a client of the supervisor whose sockets are in the directory that runDir
+// returns. It does not connect. It calls runDir for each connection, as each start of the machine
+// can choose another directory.
+func NewClient(runDir func() (string, error)) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return dialIn(ctx, runDir, apiSocket) }
 	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
 	return &Client{runDir, jsonhttp.Peer{Name: "supervisor", HTTP: &http.Client{Transport: transport}}}
+}
+
+func dialIn(ctx context.Context, runDir func() (string, error), socket string) (net.Conn, error) {
+	dir, err := runDir()
+	if err != nil {
+		return nil, err
+	}
+	return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, socket))
 }
 
 // Status waits for a condition (WaitReady, WaitServices, or "" for none), then returns the
@@ -57,7 +64,7 @@ func (c *Client) ApplyServices(ctx context.Context, want []string) ([]guest.Serv
 // SSH opens an SSH connection to the machine. The supervisor shares its connection to the
 // guest, so no key exchange with the guest is needed.
 func (c *Client) SSH(ctx context.Context) (*ssh.Client, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(c.runDir, sshSocket))
+	conn, err := dialIn(ctx, c.runDir, sshSocket)
 	if err != nil {
 		return nil, err
 	}

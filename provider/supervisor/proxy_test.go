@@ -167,7 +167,7 @@ func startProxy(t *testing.T, g *guestSSH) *Client {
 		_ = p.close()
 		<-done
 	})
-	return NewClient(dir)
+	return NewClient(at(dir))
 }
 
 func connect(t *testing.T, c *Client) *ssh.Client {
@@ -307,7 +307,7 @@ func TestProxySaysWhenTheGuestCannotBeReached(t *testing.T) {
 	}}
 	go func() { _ = p.serve(l) }()
 	defer l.Close()
-	if s, err := connect(t, NewClient(dir)).NewSession(); err == nil {
+	if s, err := connect(t, NewClient(at(dir))).NewSession(); err == nil {
 		s.Close()
 		t.Error("a session without a guest succeeded")
 	}

@@ -219,7 +219,7 @@ func socketDir(t *testing.T) string {
 func startSupervisor(t *testing.T, d *fakeDriver, services ...string) *testSupervisor {
 	t.Helper()
 	dir := socketDir(t)
-	r := &testSupervisor{client: NewClient(dir), err: make(chan error, 1)}
+	r := &testSupervisor{client: NewClient(at(dir)), err: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
 	t.Cleanup(cancel)
@@ -288,8 +288,9 @@ func TestStopEscalates(t *testing.T) {
 
 func TestSocketsAreForTheirOwnerOnly(t *testing.T) {
 	r := startSupervisor(t, newDriver(t))
+	dir, _ := r.client.runDir()
 	for _, name := range []string{apiSocket, sshSocket} {
-		info, err := os.Stat(filepath.Join(r.client.runDir, name))
+		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)
 		}
@@ -381,4 +382,9 @@ func TestServicesAreAppliedAtBootAndOnDemand(t *testing.T) {
 	if len(r.settled) != 2 || !slices.Equal(r.settled[0], []string{"db"}) || !slices.Equal(r.settled[1], []string{"db"}) {
 		t.Errorf("taken services: %q", r.settled)
 	}
+}
+
+// at returns a run directory that is always the same.
+func at(dir string) func() (string, error) {
+	return func() (string, error) { return dir, nil }
 }

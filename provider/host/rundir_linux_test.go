@@ -1,0 +1,32 @@
+package host
+
+import (
+	"os"
+	"os/user"
+	"path/filepath"
+	"testing"
+)
+
+func TestOnlyALingeringUsersDirectoryLasts(t *testing.T) {
+	lingering := t.TempDir()
+	if err := os.WriteFile(filepath.Join(lingering, "ada"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ada, bob := &user.User{Username: "ada", Uid: "1000"}, &user.User{Username: "bob", Uid: "1001"}
+	tests := map[string]struct {
+		dir  string
+		user *user.User
+		want string
+	}{
+		"a user who lingers":            {"/run/user/1000", ada, "/run/user/1000"},
+		"a user who does not":           {"/run/user/1001", bob, ""},
+		"another user's, as after su":   {"/run/user/1001", ada, ""},
+		"a directory of something else": {"/tmp/xdg", ada, ""},
+		"no directory":                  {"", ada, ""},
+	}
+	for name, tt := range tests {
+		if got := lasting(tt.dir, tt.user, lingering); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
