@@ -83,7 +83,7 @@ $(LINT): .ci/tools/go.mod
 	cd .ci/tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 lint: $(LINT) agents darwin
-	$(LINT) run ./... ./.ci/darwin/...
+	$(LINT) run ./... ./.ci/darwin/... ./.ci/workflows
 
 # Every check of the macOS code that needs no Mac: see CONTRIBUTING.md.
 STUBBED := GOWORK=$(DARWIN)/go.work GOOS=darwin CGO_ENABLED=0
@@ -99,7 +99,7 @@ darwin: $(LINT) agents
 	$(GO) test -count=1 ./.ci/darwin
 
 unit: agents
-	$(GO) test -race -timeout 15m $(EXEC) ./...
+	$(GO) test -race -timeout 15m $(EXEC) ./... ./.ci/workflows
 
 vm: agents images
 	STEAD_TEST_VM=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -timeout 30m -parallel 2 -run TestMachines/$(RUN) ./cmd/stead
