@@ -53,6 +53,9 @@ func (s *Store) download(ctx context.Context, f transfer.File, src *transfer.Fil
 	} else if d, err = src.Descriptor(ctx); err != nil {
 		return "", err
 	}
+	if err := s.checkRoom(f.Name, []v1.Descriptor{d}); err != nil {
+		return "", err
+	}
 	return path, s.copyBlob(ctx, src, d, func(e transfer.Event) {
 		e.ID = f.Name
 		progress(e)

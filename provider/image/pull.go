@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/durable"
 	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/space"
 	"github.com/stead-vm/stead/provider/transfer"
 )
 
@@ -162,14 +165,13 @@ func (s *Store) loadComplete(ctx context.Context, r reference, img Image) (sourc
 // copy copies an image into the store under the given name. It copies the blobs first, so
 // that images in the index are always complete.
 func (s *Store) copy(ctx context.Context, f sourceImage, as string, imported bool, progress transfer.Progress) error {
+	blobs := distinct(append([]v1.Descriptor{f.manifest.Config}, f.manifest.Layers...))
+	if err := s.checkRoom("image "+as, blobs); err != nil {
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	seen := map[v1.Hash]bool{}
-	for _, d := range append([]v1.Descriptor{f.manifest.Config}, f.manifest.Layers...) {
-		if seen[d.Digest] {
-			continue
-		}
-		seen[d.Digest] = true
+	for _, d := range blobs {
 		g.Go(func() error { return s.copyBlob(gctx, f.src, d, progress) })
 	}
 	if err := g.Wait(); err != nil {
@@ -182,6 +184,43 @@ func (s *Store) copy(ctx context.Context, f sourceImage, as string, imported boo
 		return err
 	}
 	return s.record(ctx, f.desc, as, f.Platform, imported)
+}
+
+// distinct returns descs without those whose digest occurred before.
+func distinct(descs []v1.Descriptor) []v1.Descriptor {
+	seen := map[v1.Hash]bool{}
+	return slices.DeleteFunc(descs, func(d v1.Descriptor) bool {
+		before := seen[d.Digest]
+		seen[d.Digest] = true
+		return before
+	})
+}
+
+// checkRoom returns a [*space.NoRoomError] if the missing blobs do not fit on the disk. Their sizes
+// are what a manifest announces, which may be anything.
+func (s *Store) checkRoom(what string, blobs []v1.Descriptor) error {
+	free, err := space.Free(s.dir)
+	if err != nil {
+		return err
+	}
+	need := int64(0)
+	for _, d := range blobs {
+		if s.has(d) {
+			continue
+		}
+		rest := d.Size
+		if info, err := os.Stat(s.partPath(d.Digest)); err == nil { // of an interrupted pull
+			rest = max(0, rest-info.Size())
+		}
+		if need += rest; need < 0 {
+			need = math.MaxInt64
+			break
+		}
+	}
+	if need > free {
+		return &space.NoRoomError{What: what, Dir: s.dir, Need: need, Free: free}
+	}
+	return nil
 }
 
 // copyBlob copies one blob into the store. If another process is downloading it, copyBlob

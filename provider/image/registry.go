@@ -24,7 +24,8 @@ type registrySource struct {
 	full     string // the reference
 	ref      name.Reference
 	keychain authn.Keychain
-	plain    http.RoundTripper // without credentials
+	guard    *transfer.Guard
+	plain    http.RoundTripper // guard without credentials
 	retry    transfer.Policy
 
 	connecting sync.Mutex
@@ -39,16 +40,20 @@ func (s *Store) openRegistry(r reference) (source, error) {
 	if r.pin != "" {
 		ref = ref.Context().Digest(r.pin)
 	}
+	guard := transfer.NewGuard(s.transport)
 	return &registrySource{
 		full: r.String(), ref: ref, retry: s.retry, docs: map[v1.Hash][]byte{},
-		keychain: s.keychain, plain: transport.NewUserAgent(s.transport, "stead"),
+		keychain: s.keychain, guard: guard, plain: transport.NewUserAgent(guard, "stead"),
 	}, nil
 }
 
 func (s *registrySource) String() string { return s.full }
 
-// Close does nothing: the transport owns the connections.
-func (s *registrySource) Close() error { return nil }
+// Close closes idle connections.
+func (s *registrySource) Close() error {
+	s.guard.CloseIdleConnections()
+	return nil
+}
 
 // connect authenticates to the registry, once for all requests. The result sends
 // credentials there and nowhere else. It does not retry: that is up to policy, which also
@@ -94,6 +99,9 @@ func (s *registrySource) manifest(ctx context.Context, ref name.Reference) (v1.D
 	d, err := remote.Get(ref, remote.WithContext(dog.Context()), remote.WithTransport(rt))
 	if err != nil {
 		return v1.Descriptor{}, s.failed(dog.Explain(err))
+	}
+	if len(d.Manifest) > maxDocument {
+		return v1.Descriptor{}, s.failed(tooLarge(int64(len(d.Manifest))))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

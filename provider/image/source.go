@@ -194,7 +194,7 @@ func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byt
 	if d.Size > maxDocument {
 		return nil, &transfer.BlobError{
 			Digest: d.Digest.String(), Source: src.String(),
-			Err: fmt.Errorf("%d bytes is too large for a manifest or config", d.Size),
+			Err: tooLarge(d.Size),
 		}
 	}
 	var buf bytes.Buffer
@@ -208,6 +208,10 @@ func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byt
 		return copyVerified(&buf, rc, d, src)
 	})
 	return buf.Bytes(), err
+}
+
+func tooLarge(n int64) error {
+	return fmt.Errorf("%d bytes is too large for a manifest or config", n)
 }
 
 // copyVerified copies r to w. It fails unless the content has the size and digest of d.

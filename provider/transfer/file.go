@@ -37,7 +37,7 @@ func NewFileSource(f File, rt http.RoundTripper, retry Policy) (*FileSource, err
 	if err != nil {
 		return nil, fmt.Errorf("download of %s: %w", f.URL, err)
 	}
-	client := &http.Client{Transport: transport.NewUserAgent(rt, "stead"), CheckRedirect: CheckRedirect}
+	client := &http.Client{Transport: transport.NewUserAgent(NewGuard(rt), "stead"), CheckRedirect: CheckRedirect}
 	return &FileSource{url: f.URL, digest: h, client: client, retry: retry}, nil
 }
 

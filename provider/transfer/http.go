@@ -64,7 +64,8 @@ func beginsAt(res *http.Response, offset int64) bool {
 }
 
 // CheckRedirect lets a server send us to where its files are, but not into the network
-// that we are in, where a cloud's metadata service might answer.
+// that we are in, where a cloud's metadata service might answer. It only sees addresses; a
+// [Guard] sees what names mean.
 func CheckRedirect(q *http.Request, via []*http.Request) error {
 	const most = 10 // as net/http has it
 	if len(via) >= most {
@@ -74,8 +75,8 @@ func CheckRedirect(q *http.Request, via []*http.Request) error {
 	if err != nil || q.URL.Hostname() == via[0].URL.Hostname() {
 		return nil
 	}
-	if to = to.Unmap(); to.IsPrivate() || to.IsLoopback() || to.IsLinkLocalUnicast() || to.IsUnspecified() {
-		return fmt.Errorf("server redirects to %s, an address in a local network", to)
+	if isLocal(to) {
+		return refusedLocal(to)
 	}
 	return nil
 }

@@ -61,6 +61,10 @@ func classify(err error) error {
 		}
 		return err
 	}
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return err
+	}
 	var unknown *net.DNSError
 	if errors.As(err, &unknown) && unknown.IsNotFound {
 		return err
