@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Space is the disk space of files, in bytes.
@@ -42,15 +39,6 @@ func In(dir string) (s Space, files int, err error) {
 		return err
 	})
 	return s, files, err
-}
-
-// Free returns how many bytes this user can still write to the file system of path.
-func Free(path string) (int64, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(path, &fs); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: path, Err: err}
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize), nil
 }
 
 // FullError reports that the host's disk is full.
