@@ -51,6 +51,7 @@ type Machine struct {
 	Kernel         string // absolute path
 	Virtualization bool
 	HomeMount      string // "rw", "ro" or "none"
+	NoSSHAgent     bool   // ssh_agent = false: sessions cannot use the user's SSH agent
 	Services       []string
 	Stopped        bool     // state = "stopped": the machine exists but does not run
 	DependsOn      []string // names of machines that must run before this one starts

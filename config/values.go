@@ -127,17 +127,29 @@ func (d *decoder) platform(a argument) platform.Platform {
 	return p
 }
 
-// boolean reads true or false.
+// boolean reads true or false. It returns false for null and after a problem.
 func (d *decoder) boolean(a argument) bool {
+	b, ok := d.truth(a)
+	return ok && b
+}
+
+// refused reads true or false, and reports whether the value is false.
+func (d *decoder) refused(a argument) bool {
+	b, ok := d.truth(a)
+	return ok && !b
+}
+
+// truth reads true or false. The result ok is false for null and after a problem.
+func (d *decoder) truth(a argument) (b, ok bool) {
 	v, ok := d.value(a)
 	if !ok {
-		return false
+		return false, false
 	}
 	if b, err := convert.Convert(v, cty.Bool); err == nil {
-		return b.True()
+		return b.True(), true
 	}
 	d.invalidValue(a, v)
-	return false
+	return false, false
 }
 
 // cpus reads a number of processors.

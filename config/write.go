@@ -52,6 +52,7 @@ var machineValues = []struct {
 	{"kernel", func(m *Machine) cty.Value { return textOrNull(m.Kernel) }},
 	{"virtualization", func(m *Machine) cty.Value { return trueOrNull(m.Virtualization) }},
 	{"home_mount", func(m *Machine) cty.Value { return textOrNull(m.HomeMount) }},
+	{"ssh_agent", func(m *Machine) cty.Value { return falseIf(m.NoSSHAgent) }},
 	{"services", func(m *Machine) cty.Value { return listOrNull(m.Services) }},
 	{"state", func(m *Machine) cty.Value { return wordIf(m.Stopped, stateStopped) }},
 	{"depends_on", func(m *Machine) cty.Value { return listOrNull(m.DependsOn) }},
@@ -104,6 +105,13 @@ func trueOrNull(b bool) cty.Value {
 		return cty.NullVal(cty.Bool)
 	}
 	return cty.True
+}
+
+func falseIf(written bool) cty.Value {
+	if !written {
+		return cty.NullVal(cty.Bool)
+	}
+	return cty.False
 }
 
 func listOrNull(list []string) cty.Value {

@@ -18,7 +18,7 @@ var writtenMachines = []Declaration{
 		Comments: []string{"made by hand\non two lines", "} tricks ${x} \x1b[31m"},
 		Machine: Machine{
 			Name: "full", Platform: arm64, CPUs: 2, Memory: 1536 << 20, Disk: 2 << 40, Kernel: "/boot/vmlinuz ${x}",
-			Virtualization: true, HomeMount: "none", Services: []string{"b", "a"}, Stopped: true, DependsOn: []string{"bare"},
+			Virtualization: true, HomeMount: "none", NoSSHAgent: true, Services: []string{"b", "a"}, Stopped: true, DependsOn: []string{"bare"},
 			Build:     &Build{Context: "/src", Dockerfile: "/src/Dockerfile", Target: "dev", Args: map[string]string{"A": "1", "B": "\"${b}\"\n%{if}"}},
 			Lifecycle: Lifecycle{PreventDestroy: true, KeepImage: true},
 		},
@@ -77,6 +77,7 @@ func TestLoadReadsWhatWriteWrites(t *testing.T) {
 				Kernel:         rapid.SampledFrom([]string{"", "/k", "/with space/${k}"}).Draw(t, "kernel"),
 				Virtualization: rapid.Bool().Draw(t, "virtualization"),
 				HomeMount:      rapid.SampledFrom([]string{"", "rw", "ro", "none"}).Draw(t, "home"),
+				NoSSHAgent:     rapid.Bool().Draw(t, "agent"),
 				Services:       rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", `b\x2d`, "c@d"}), 0, 3, rapid.ID).Draw(t, "services"),
 				Stopped:        rapid.Bool().Draw(t, "stopped"),
 				Lifecycle:      Lifecycle{PreventDestroy: rapid.Bool().Draw(t, "prevent"), KeepImage: rapid.Bool().Draw(t, "keep")},

@@ -14,7 +14,7 @@ import (
 // project file cannot express. The machine must not be broken: its settings are unknown.
 func Declare(m machine.Machine, d Defaults) config.Declaration {
 	out := config.Declaration{Machine: config.Machine{
-		Name: m.ID, Image: m.Image, Kernel: m.Kernel, Virtualization: m.Virtualization, Services: m.Services,
+		Name: m.ID, Image: m.Image, Kernel: m.Kernel, Virtualization: m.Virtualization, NoSSHAgent: m.NoSSHAgent, Services: m.Services,
 		Stopped: !m.Active(), Lifecycle: config.Lifecycle{PreventDestroy: m.PreventDestroy},
 	}}
 	say := func(format string, args ...any) { out.Comments = append(out.Comments, fmt.Sprintf(format, args...)) }

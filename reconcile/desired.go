@@ -144,6 +144,7 @@ func (d *Defaults) settings(m config.Machine, have *machine.Machine) machine.Set
 		Kernel:         cmp.Or(m.Kernel, d.Settings.Kernel),
 		Virtualization: m.Virtualization || d.Settings.Virtualization,
 		HomeMount:      cmp.Or(machine.HomeMount(m.HomeMount), d.Settings.HomeMount),
+		NoSSHAgent:     m.NoSSHAgent || d.Settings.NoSSHAgent,
 		Services:       slices.Clone(m.Services),
 	}
 }

@@ -209,6 +209,7 @@ func (s *Situation) compareWhole(want *machine.Spec, wantStopped bool, have *mac
 		booted.Disk = have.Booted.Disk // the size in the file applies at the next start
 		if !wantStopped {
 			booted.Settings = *have.Booted
+			booted.NoSSHAgent = have.NoSSHAgent // sessions read the file
 		}
 		now = &booted
 	} else if have.DiskSize > 0 {

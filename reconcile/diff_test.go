@@ -86,6 +86,7 @@ func owner(o machine.Owner) func(*machine.Spec) { return func(s *machine.Spec) {
 func digest(d string) func(*machine.Spec) {
 	return func(s *machine.Spec) { s.Digest = "sha256:" + strings.Repeat(d, 64) }
 }
+func noAgent(s *machine.Spec)                 { s.NoSSHAgent = true }
 func user(u machine.User) func(*machine.Spec) { return func(s *machine.Spec) { s.User = u } }
 func forPlatform(p platform.Platform) func(*machine.Spec) {
 	return func(s *machine.Spec) { s.Platform = p }
@@ -154,6 +155,12 @@ func TestDiff(t *testing.T) {
 			"services + postgresql",
 		},
 
+		"another ssh_agent reconfigures a running machine": {
+			[]machine.Spec{spec("dev", noAgent)}, []machine.Machine{running(dev)}, Reconfigure, "ssh_agent true -> false",
+		},
+		"another ssh_agent needs no restart once it is written": {
+			[]machine.Spec{spec("dev", noAgent)}, []machine.Machine{set(running(dev), noAgent)}, None, "",
+		},
 		"other cpus restart a running machine": {
 			[]machine.Spec{spec("dev", cpus(4))}, []machine.Machine{running(dev)}, Restart, "cpus 2 -> 4",
 		},

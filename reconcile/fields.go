@@ -55,6 +55,10 @@ var fields = []field{
 	},
 	{name: "home_mount", class: boot, usual: "rw", text: func(s *machine.Spec) string { return string(s.HomeMount) }},
 	{
+		name: "ssh_agent", class: record, usual: "true",
+		text: func(s *machine.Spec) string { return strconv.FormatBool(!s.NoSSHAgent) },
+	},
+	{
 		name: "services", class: live, list: true,
 		text: func(s *machine.Spec) string { return strings.Join(s.Services, ", ") },
 	},

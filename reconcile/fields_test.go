@@ -47,7 +47,7 @@ func TestClassesOfFields(t *testing.T) {
 	want := map[string]class{
 		"file": record, "prevent_destroy": record, "image": record, "digest": identity, "platform": identity, "user": identity,
 		"cpus": boot, "memory": boot, "disk": boot, "kernel": boot, "virtualization": boot, "home_mount": boot,
-		"services": live,
+		"services": live, "ssh_agent": record,
 	}
 	got := map[string]class{}
 	for _, f := range fields {

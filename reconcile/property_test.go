@@ -27,6 +27,7 @@ func drawSettings(t *rapid.T) machine.Settings {
 		Disk:           rapid.SampledFrom([]int64{32 << 30, 64 << 30}).Draw(t, "disk"),
 		Kernel:         rapid.SampledFrom([]string{"", "/k"}).Draw(t, "kernel"),
 		Virtualization: rapid.Bool().Draw(t, "virtualization"),
+		NoSSHAgent:     rapid.Bool().Draw(t, "agent"),
 		HomeMount:      rapid.SampledFrom([]machine.HomeMount{machine.HomeReadWrite, machine.HomeReadOnly, machine.HomeNone}).Draw(t, "home"),
 		Services:       rapid.SampledFrom([][]string{nil, {"x"}, {"x", "y"}, {"y", "x"}}).Draw(t, "services"),
 	}

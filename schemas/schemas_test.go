@@ -38,7 +38,7 @@ func TestBootConfigSchema(t *testing.T) {
 	}{
 		"every key may be missing":    {`{}`, true},
 		"Apple's five keys":           {`{"cpus":4,"memory":"8gb","homeMount":"ro","virtualization":true,"kernelPath":"/k"}`, true},
-		"stead's keys":                {`{"disk":"64gb","services":["postgresql","getty@tty1.service"]}`, true},
+		"stead's keys":                {`{"disk":"64gb","sshAgent":false,"services":["postgresql","getty@tty1.service"]}`, true},
 		"unknown keys are ignored":    {`{"rosetta":true}`, true},
 		"memory in bytes as a string": {`{"memory":"1073741824"}`, true},
 		"memory in any case":          {`{"memory":"2GiB"}`, true},
@@ -47,6 +47,7 @@ func TestBootConfigSchema(t *testing.T) {
 		"zero processors":             {`{"cpus":0}`, false},
 		"half a processor":            {`{"cpus":1.5}`, false},
 		"an unknown homeMount":        {`{"homeMount":"rx"}`, false},
+		"an agent by name":            {`{"sshAgent":"yes"}`, false},
 		"a relative kernel":           {`{"kernelPath":"vmlinuz"}`, false},
 		"a service name with a path":  {`{"services":["../x"]}`, false},
 		"a duplicate service":         {`{"services":["a","a"]}`, false},
@@ -70,7 +71,7 @@ func TestBootConfigSchema(t *testing.T) {
 func TestBootConfigSchemaHasEverySetting(t *testing.T) {
 	keys := map[string]string{ // field of machine.Settings: key of the file
 		"CPUs": "cpus", "Memory": "memory", "HomeMount": "homeMount", "Virtualization": "virtualization",
-		"Kernel": "kernelPath", "Disk": "disk", "Services": "services",
+		"Kernel": "kernelPath", "Disk": "disk", "NoSSHAgent": "sshAgent", "Services": "services",
 	}
 	var fields []string
 	settings := reflect.TypeFor[machine.Settings]()

@@ -22,6 +22,7 @@ type createOptions struct {
 	platform, arch, os                    string
 	cpus                                  int
 	virtualization, setDefault, noBoot    bool
+	noAgent                               bool
 }
 
 func newCreateCmd(a *app) *cobra.Command {
@@ -46,6 +47,7 @@ func newCreateCmd(a *app) *cobra.Command {
 	f.StringVar(&o.disk, "disk", "", "size of the disk; only used blocks take space on the host (default: 64G)")
 	f.StringVar(&o.homeMount, "home-mount", "", "how to mount your home directory: rw, ro or none (default: rw)")
 	f.BoolVar(&o.virtualization, "virtualization", false, "provide /dev/kvm in the machine")
+	f.BoolVar(&o.noAgent, "no-agent", false, "never let the machine's sessions use your SSH agent")
 	f.StringVar(&o.kernel, "kernel", "", "kernel to boot (default: the host's default kernel)")
 	f.StringVar(&o.platform, "platform", "", "platform of the image (default: linux and the host's architecture)")
 	f.StringVar(&o.arch, "arch", "", "architecture of the image")
@@ -118,7 +120,7 @@ func (o createOptions) spec(reference string) (machine.Spec, error) {
 	if o.homeMount != "" {
 		s.HomeMount = machine.HomeMount(o.homeMount)
 	}
-	s.Virtualization = o.virtualization
+	s.Virtualization, s.NoSSHAgent = o.virtualization, o.noAgent
 	if o.kernel != "" {
 		if s.Kernel, err = filepath.Abs(o.kernel); err != nil {
 			return machine.Spec{}, err

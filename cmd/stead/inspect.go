@@ -36,6 +36,7 @@ type inspectItem struct {
 	DiskLimit      int64    `json:"diskLimit"` // bytes it may grow to
 	Kernel         string   `json:"kernel,omitempty"`
 	Virtualization bool     `json:"virtualization"`
+	SSHAgent       bool     `json:"sshAgent"`
 	Services       []string `json:"services"`
 	Project        string   `json:"project,omitempty"`
 	File           string   `json:"file,omitempty"`
@@ -63,7 +64,7 @@ func inspect(m machine.Machine) inspectItem {
 	i := inspectItem{
 		ID: m.ID, Status: m.State.String(), Problem: m.Problem, StartedDate: m.Started, CreatedDate: m.Created,
 		ContainerID: m.ID, CPUs: m.CPUs, Memory: m.Memory, HomeMount: m.HomeMount, DiskSize: m.DiskUsed,
-		IPAddress: m.Address, DiskLimit: m.Disk, Kernel: m.Kernel, Virtualization: m.Virtualization,
+		IPAddress: m.Address, DiskLimit: m.Disk, Kernel: m.Kernel, Virtualization: m.Virtualization, SSHAgent: !m.NoSSHAgent,
 		Services: append([]string{}, m.Services...), Project: m.Owner.Project, File: m.Owner.File, Default: m.Default,
 	}
 	i.Image.Reference, i.Image.Digest = m.Image, m.Digest

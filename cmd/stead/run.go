@@ -30,6 +30,7 @@ type runOptions struct {
 	uid, gid                 idFlag
 	env                      []string
 	timeout                  time.Duration
+	noAgent                  bool
 }
 
 func newRunCmd(a *app) *cobra.Command {
@@ -66,7 +67,7 @@ func newRunCmd(a *app) *cobra.Command {
 		}
 		return pflag.NormalizedName(name)
 	})
-	o.addTimeout(f)
+	o.addSessionFlags(f)
 	_ = cmd.RegisterFlagCompletionFunc("name", a.nameArg)
 	return cmd
 }
@@ -85,12 +86,14 @@ func newShellCmd(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&o.name, "name", "n", "", "machine to run in (default: the default machine)")
 	cmd.Flags().BoolVar(&o.root, "root", false, "open the shell as root")
-	o.addTimeout(cmd.Flags())
+	o.addSessionFlags(cmd.Flags())
 	_ = cmd.RegisterFlagCompletionFunc("name", a.nameArg)
 	return cmd
 }
 
-func (o *runOptions) addTimeout(f *pflag.FlagSet) {
+// addSessionFlags adds the flags that run and shell share.
+func (o *runOptions) addSessionFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.noAgent, "no-agent", false, "do not let the session use your SSH agent")
 	f.Func("timeout", "give up if a running machine does not answer within this time, such as 30s (default: no limit)",
 		func(text string) (err error) {
 			o.timeout, err = parseLimit(text)
@@ -116,7 +119,10 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 			env[guest.EnvCwd] = dir
 		}
 	}
-	s := session{machine: id, timeout: o.timeout, command: strings.Join(args, " "), env: env}
+	s := session{
+		machine: id, timeout: o.timeout, command: strings.Join(args, " "), env: env,
+		agent: !o.noAgent && a.allowsAgent(id),
+	}
 	s.tty = o.tty || isTerminal(a.in) && isTerminal(a.out) && o.interactive
 	if o.detach {
 		s.tty = false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -25,6 +26,7 @@ type session struct {
 	timeout time.Duration     // for the machine to answer; 0: without limit
 	command string            // run by the user's shell; empty: a login shell
 	env     map[string]string // for the guest, reserved names included
+	agent   bool              // the command can use the user's SSH agent
 	tty     bool
 }
 
@@ -96,8 +98,10 @@ func (a *app) start(client *ssh.Client, s session, out *output, relay *signalRel
 		return nil, err
 	}
 	close(relay.opened)
-	if err := forwardAgent(client, sess); err != nil {
-		return nil, err
+	if s.agent {
+		if err := forwardAgent(client, sess); err != nil {
+			return nil, err
+		}
 	}
 	for name, value := range s.env {
 		// No answer is asked for: each would cost a round trip to the guest.
@@ -196,19 +200,31 @@ func (a *app) makeRaw(sess *ssh.Session) (restore func(), err error) {
 	}, nil
 }
 
+// allowsAgent reports whether the user has an SSH agent that the machine's settings let its
+// sessions use. Settings that cannot be read do not.
+func (a *app) allowsAgent(id string) bool {
+	if os.Getenv("SSH_AUTH_SOCK") == "" {
+		return false
+	}
+	s, err := a.provider.Bundles.Bundle(id).Settings()
+	if err != nil {
+		a.warn(fmt.Sprintf("the session cannot use your SSH agent: %v", err))
+	}
+	return err == nil && !s.NoSSHAgent
+}
+
 // forwardAgent offers the SSH agent of SSH_AUTH_SOCK to the session.
 func forwardAgent(client *ssh.Client, sess *ssh.Session) error {
 	socket := os.Getenv("SSH_AUTH_SOCK")
-	if socket == "" {
-		return nil
-	}
-	if _, err := os.Stat(socket); err != nil {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
 		return nil // an agent that is gone must not fail the command
 	}
+	conn.Close()
 	if err := agent.ForwardToRemote(client, socket); err != nil {
 		return err
 	}
-	_, err := sess.SendRequest("auth-agent-req@openssh.com", false, nil)
+	_, err = sess.SendRequest("auth-agent-req@openssh.com", false, nil)
 	return err
 }
 

@@ -21,14 +21,15 @@ type bootConfig struct {
 	KernelPath     *string            `json:"kernelPath,omitempty"`
 
 	Disk     *string  `json:"disk,omitempty"` // as memory
+	SSHAgent *bool    `json:"sshAgent,omitempty"`
 	Services []string `json:"services,omitempty"`
 }
 
 func bootConfigOf(s machine.Settings) bootConfig {
-	memory, disk := sizeText(s.Memory), sizeText(s.Disk)
+	memory, disk, sshAgent := sizeText(s.Memory), sizeText(s.Disk), !s.NoSSHAgent
 	c := bootConfig{
 		CPUs: &s.CPUs, Memory: &memory, HomeMount: &s.HomeMount, Virtualization: &s.Virtualization,
-		Disk: &disk, Services: s.Services,
+		Disk: &disk, SSHAgent: &sshAgent, Services: s.Services,
 	}
 	if s.Kernel != "" {
 		c.KernelPath = &s.Kernel
@@ -43,6 +44,7 @@ func (c bootConfig) settings() (machine.Settings, error) {
 	set(&s.HomeMount, c.HomeMount)
 	set(&s.Virtualization, c.Virtualization)
 	set(&s.Kernel, c.KernelPath)
+	s.NoSSHAgent = c.SSHAgent != nil && !*c.SSHAgent
 	s.Services = c.Services
 	var errs []error
 	for _, part := range []struct {

@@ -79,7 +79,7 @@ func TestInvalidBootConfig(t *testing.T) {
 }
 
 func TestWriteSettings(t *testing.T) {
-	want := machine.Settings{CPUs: 3, Memory: 1536 * size.MiB, Disk: 10 * size.GiB, Kernel: "/k", Virtualization: true, HomeMount: machine.HomeNone, Services: []string{"x"}}
+	want := machine.Settings{CPUs: 3, Memory: 1536 * size.MiB, Disk: 10 * size.GiB, Kernel: "/k", Virtualization: true, HomeMount: machine.HomeNone, NoSSHAgent: true, Services: []string{"x"}}
 	b := newBundle(t, nil)
 	if err := b.WriteSettings(want); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,8 @@ const (
 )
 
 // Settings are the contents of boot-config.json: everything about a machine that can change.
-// They apply when the machine boots; only Services can be applied while it runs.
+// They apply when the machine boots. Only Services can be applied while it runs, and sessions
+// read NoSSHAgent when they begin.
 type Settings struct {
 	CPUs           int
 	Memory         int64  // bytes
@@ -37,6 +38,7 @@ type Settings struct {
 	Kernel         string // absolute path; empty: the newest usable kernel of the host
 	Virtualization bool   // the guest has /dev/kvm
 	HomeMount      HomeMount
+	NoSSHAgent     bool     // sessions cannot use the user's SSH agent
 	Services       []string // enabled and started by the image's init, in this order
 }
 

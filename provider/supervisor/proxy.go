@@ -4,20 +4,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"io"
 	"net"
-	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
-)
-
-// agentChannel and agentRequest are OpenSSH's names (PROTOCOL.agent, section 3 of
-// draft-miller-ssh-agent).
-const (
-	agentChannel = "auth-agent@openssh.com"
-	agentRequest = "auth-agent-req@openssh.com"
 )
 
 // keepAlive is OpenSSH's request to check a connection.
@@ -28,9 +19,7 @@ const dialTimeout = 30 * time.Second
 
 // proxy lets many SSH clients on the host share one SSH connection to the guest, so that
 // the key exchange, slow in an emulated guest, happens once. It passes channels and their
-// requests through unread, except for agent forwarding: there it adds a token to the
-// otherwise empty request, by which it later finds the client whose agent the guest asks
-// for.
+// requests through unread, except for agent forwarding; see [agents].
 type proxy struct {
 	dial func(context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error)
 	lost chan struct{} // buffered, one element; filled when the connection to the guest ends
@@ -40,8 +29,8 @@ type proxy struct {
 	dialing sync.Mutex // held while dialling the guest, which may take long
 	mu      sync.Mutex
 	guest   ssh.Conn // nil: not connected
-	clients map[string]ssh.Conn
-	next    int
+	clients map[ssh.Conn]struct{}
+	agents  agents
 }
 
 func (p *proxy) serve(l net.Listener) error {
@@ -72,8 +61,8 @@ func (p *proxy) handle(conn net.Conn, config *ssh.ServerConfig) {
 		return
 	}
 	defer client.Close()
-	token := p.enter(client)
-	defer p.leave(token)
+	p.enter(client)
+	defer p.leave(client)
 	go ssh.DiscardRequests(requests)
 	var open sync.WaitGroup
 	for ch := range channels {
@@ -83,28 +72,25 @@ func (p *proxy) handle(conn net.Conn, config *ssh.ServerConfig) {
 				_ = ch.Reject(ssh.ConnectionFailed, err.Error())
 				return
 			}
-			join(ch, guest, ch.ExtraData(), token)
+			join(ch, guest, ch.ExtraData(), p.agents.session(ch, client), nil)
 		})
 	}
 	open.Wait()
 }
 
-func (p *proxy) enter(client ssh.Conn) (token string) {
+func (p *proxy) enter(client ssh.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.clients == nil {
-		p.clients = map[string]ssh.Conn{}
+		p.clients = map[ssh.Conn]struct{}{}
 	}
-	p.next++
-	token = strconv.Itoa(p.next)
-	p.clients[token] = client
-	return token
+	p.clients[client] = struct{}{}
 }
 
-func (p *proxy) leave(token string) {
+func (p *proxy) leave(client ssh.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.clients, token)
+	delete(p.clients, client)
 }
 
 // connection returns the shared connection to the guest. It dials if there is none.
@@ -124,7 +110,7 @@ func (p *proxy) connection() (ssh.Conn, error) {
 	p.guest = conn
 	p.mu.Unlock()
 	go ssh.DiscardRequests(requests)
-	go p.agents(channels)
+	go p.agents.serve(channels)
 	go func() {
 		_ = conn.Wait()
 		p.drop(conn)
@@ -137,20 +123,6 @@ func (p *proxy) current() ssh.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.guest
-}
-
-// agents joins the channels that the guest opens with the SSH agents of the clients.
-func (p *proxy) agents(channels <-chan ssh.NewChannel) {
-	for ch := range channels {
-		p.mu.Lock()
-		client := p.clients[string(ch.ExtraData())]
-		p.mu.Unlock()
-		if ch.ChannelType() != agentChannel || client == nil {
-			_ = ch.Reject(ssh.Prohibited, "the guest may only open channels to a session's SSH agent")
-			continue
-		}
-		go join(ch, client, nil, "")
-	}
 }
 
 func (p *proxy) drop(conn ssh.Conn) {
@@ -202,71 +174,8 @@ func (p *proxy) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
-	for _, c := range p.clients {
+	for c := range p.clients {
 		errs = append(errs, ignoreClosed(c.Close()))
 	}
 	return errors.Join(errs...)
-}
-
-// join opens the same channel on the other side and copies between the two until both are
-// done. If token is not empty, it is added to requests for agent forwarding.
-func join(asked ssh.NewChannel, to ssh.Conn, extra []byte, token string) {
-	far, farRequests, err := to.OpenChannel(asked.ChannelType(), extra)
-	if err != nil {
-		reason, message := ssh.ConnectionFailed, err.Error()
-		var refused *ssh.OpenChannelError
-		if errors.As(err, &refused) {
-			reason, message = refused.Reason, refused.Message
-		}
-		_ = asked.Reject(reason, message)
-		return
-	}
-	defer far.Close()
-	near, nearRequests, err := asked.Accept()
-	if err != nil {
-		return
-	}
-	// Close near only after all of far's data and its exit status have arrived. Close far
-	// when near is closed.
-	var toNear, data sync.WaitGroup
-	toNear.Go(func() {
-		for r := range farRequests {
-			passRequest(near, r, "")
-		}
-	})
-	data.Go(func() { _, _ = io.Copy(near.Stderr(), far.Stderr()) })
-	data.Go(func() { _, _ = io.Copy(near, far) })
-	toNear.Go(func() {
-		data.Wait() // CloseWrite ends both streams
-		_ = near.CloseWrite()
-	})
-	go func() {
-		_, _ = io.Copy(far, near)
-		_ = far.CloseWrite()
-	}()
-	// A command may end before the answer to its start has been passed on: keep near open
-	// for that.
-	var answering sync.Mutex
-	go func() {
-		for r := range nearRequests {
-			answering.Lock()
-			passRequest(far, r, token)
-			answering.Unlock()
-		}
-		_ = far.Close()
-	}()
-	toNear.Wait()
-	answering.Lock()
-	defer answering.Unlock()
-	_ = near.Close()
-}
-
-func passRequest(to ssh.Channel, r *ssh.Request, token string) {
-	if r.Type == agentRequest && token != "" {
-		r.Payload = []byte(token)
-	}
-	ok, err := to.SendRequest(r.Type, r.WantReply, r.Payload)
-	if r.WantReply {
-		_ = r.Reply(ok && err == nil, nil)
-	}
 }

@@ -28,6 +28,8 @@ type guestSSH struct {
 	dials  int
 	conns  []net.Conn
 	deaf   bool
+	served []*ssh.ServerConn
+	tokens []string // of requests for an agent
 	mu     sync.Mutex
 }
 
@@ -69,6 +71,9 @@ func (g *guestSSH) dial(context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-cha
 		if err != nil {
 			return
 		}
+		g.mu.Lock()
+		g.served = append(g.served, conn)
+		g.mu.Unlock()
 		go g.answer(requests)
 		for ch := range channels {
 			go g.session(conn, ch)
@@ -102,6 +107,9 @@ func (g *guestSSH) session(conn ssh.Conn, asked ssh.NewChannel) {
 		switch r.Type {
 		case agentRequest:
 			agentToken = r.Payload
+			g.mu.Lock()
+			g.tokens = append(g.tokens, string(r.Payload))
+			g.mu.Unlock()
 		case "exec":
 			var body struct{ Command string }
 			_ = ssh.Unmarshal(r.Payload, &body)

@@ -158,10 +158,29 @@ func newSessions(log *slog.Logger, conf guest.Boot, hold <-chan struct{}) (*sshd
 	if conf.User.UID == 0 {
 		name = "root"
 	}
+	if err := makeAgentDir(); err != nil {
+		return nil, err
+	}
 	return sshd.New(sshd.Options{
 		HostKey: hostKey, ClientKey: clientKey, Users: account.NewDB("/etc"), DefaultUser: name, Env: conf.Env,
-		SFTP: []string{programPath, partSFTP}, Log: log, Hold: hold,
+		SFTP: []string{programPath, partSFTP}, AgentDir: agentDir, Log: log, Hold: hold,
 	})
+}
+
+// agentDir has the sockets of the sessions' SSH agents. Unlike in /tmp, only root can make, list
+// or remove files there.
+const agentDir = runDir + "/ssh-agents"
+
+// makeAgentDir makes an empty agentDir, whose subdirectories users can enter if they are theirs.
+func makeAgentDir() error {
+	err := os.RemoveAll(agentDir)
+	if err == nil {
+		err = os.Mkdir(agentDir, 0o711)
+	}
+	if err != nil {
+		return fmt.Errorf("create the directory of the SSH agents' sockets: %w", err)
+	}
+	return os.Chmod(agentDir, 0o711) // whatever the umask
 }
 
 func serveHTTP(c *control) server {

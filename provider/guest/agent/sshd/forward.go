@@ -3,11 +3,8 @@
 package sshd
 
 import (
-	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -63,57 +60,4 @@ func splice(a, b halfCloser) {
 	wg.Wait()
 	a.Close()
 	b.Close()
-}
-
-// agentSocket is the socket through which a session's programs reach the client's SSH agent.
-type agentSocket struct {
-	dir, path string
-	listener  net.Listener
-}
-
-// listenAgent creates the socket of a session. Each connection to it opens a channel to the
-// client. The channel carries extra, the payload of the client's request: empty from an
-// ordinary client; a proxy identifies one of its clients with it.
-func listenAgent(conn ssh.Conn, id identity, extra []byte) (*agentSocket, error) {
-	dir, err := os.MkdirTemp("", "stead-ssh-")
-	if err != nil {
-		return nil, fmt.Errorf("create the directory of the SSH agent's socket: %w", err)
-	}
-	a := &agentSocket{dir: dir, path: filepath.Join(dir, "agent")}
-	if a.listener, err = net.Listen("unix", a.path); err == nil && os.Geteuid() == 0 {
-		if err = os.Lchown(a.path, id.UID, id.GID); err == nil {
-			err = os.Lchown(dir, id.UID, id.GID)
-		}
-	}
-	if err != nil {
-		a.close()
-		return nil, fmt.Errorf("create the SSH agent's socket: %w", err)
-	}
-	go a.serve(conn, extra)
-	return a, nil
-}
-
-func (a *agentSocket) serve(conn ssh.Conn, extra []byte) {
-	for {
-		c, err := a.listener.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			channel, requests, err := conn.OpenChannel("auth-agent@openssh.com", extra)
-			if err != nil {
-				c.Close()
-				return
-			}
-			go ssh.DiscardRequests(requests)
-			splice(channel, c.(*net.UnixConn))
-		}()
-	}
-}
-
-func (a *agentSocket) close() {
-	if a.listener != nil {
-		a.listener.Close()
-	}
-	os.RemoveAll(a.dir)
 }

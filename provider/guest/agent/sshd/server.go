@@ -10,10 +10,12 @@ package sshd
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -29,6 +31,7 @@ type Options struct {
 	DefaultUser string        // required: the user of sessions that do not name one
 	Env         []string      // set in every session; a session's own variables override it
 	SFTP        []string      // command that serves SFTP on its standard streams; empty: no SFTP
+	AgentDir    string        // existing directory for the sockets of SSH agents; default: that for temporary files
 	Log         *slog.Logger  // default: discard
 
 	// Hold delays the start of programs until it is closed; nil: no delay.
@@ -49,6 +52,7 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.AgentDir = cmp.Or(o.AgentDir, os.TempDir())
 	accepted := o.ClientKey.Marshal()
 	config := &ssh.ServerConfig{
 		ServerVersion: "SSH-2.0-stead",

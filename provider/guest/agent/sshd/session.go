@@ -146,7 +146,7 @@ func (s *session) start(r *ssh.Request) error {
 		return err
 	}
 	if s.agentAsked {
-		if s.agent, err = listenAgent(s.conn, id, s.agentExtra); err != nil {
+		if s.agent, err = listenAgent(s.conn, s.server.opts.AgentDir, id, s.agentExtra); err != nil {
 			return err
 		}
 		s.env = append(s.env, "SSH_AUTH_SOCK="+s.agent.path)
