@@ -13,17 +13,13 @@ import (
 	"github.com/stead-vm/stead/provider/guest/portmux"
 )
 
-// servePort serves over a virtio-serial port until the connection ends.
+// servePort serves over a virtio-serial port until the host's end starts again or is gone.
 func servePort(device string, servers map[uint32]server) error {
 	f, err := openPort(device)
 	if err != nil {
 		return err
 	}
-	mux, err := portmux.NewMux(f)
-	if err != nil {
-		f.Close()
-		return err
-	}
+	mux := portmux.NewMux(f)
 	defer mux.Close()
 	for port, serve := range servers {
 		l, err := mux.Listen(port)

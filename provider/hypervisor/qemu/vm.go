@@ -100,10 +100,8 @@ func (v *vm) connect(ctx context.Context, h *hardware, inherited *inheritance, c
 		return err
 	}
 	h.agent = inherited.add(theirs)
-	if v.agent, err = portmux.NewDialer(agent); err != nil {
-		agent.Close()
-	}
-	return err
+	v.agent = portmux.NewDialer(agent)
+	return nil
 }
 
 // startFailure prefers QEMU's own error to that of the broken connection.

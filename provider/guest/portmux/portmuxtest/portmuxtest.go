@@ -13,14 +13,7 @@ import (
 func Serve(t *testing.T, port uint32, serve func(net.Listener) error) *portmux.Dialer {
 	t.Helper()
 	host, guest := net.Pipe()
-	dialer, err := portmux.NewDialer(host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux, err := portmux.NewMux(guest)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dialer, mux := portmux.NewDialer(host), portmux.NewMux(guest)
 	listener, err := mux.Listen(port)
 	if err != nil {
 		t.Fatal(err)

@@ -51,10 +51,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	mux, err := portmux.NewMux(port)
-	if err != nil {
-		return err
-	}
+	mux := portmux.NewMux(port)
 	l, err := mux.Listen(guest.ControlPort)
 	if err != nil {
 		return err
