@@ -8,6 +8,7 @@
 //
 //   - boot, as process 1: mounts the root and replaces itself with the image's init;
 //   - daemon: serves the host for as long as the machine runs;
+//   - keeper: starts the daemon again if it is killed, and the daemon the keeper;
 //   - sentinel: makes systemd wait until the disk is written before it powers off;
 //   - init: process 1 of an image that has no init;
 //   - sftp: serves one SFTP session as the session's user.
@@ -17,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/stead-vm/stead/provider/guest/agent/sshd"
 )
@@ -27,6 +29,7 @@ var Version = "dev"
 // Arguments that select a part.
 const (
 	partDaemon   = "daemon"
+	partKeeper   = "keeper"
 	partSentinel = "sentinel"
 	partInit     = "init"
 	partSFTP     = "sftp"
@@ -44,7 +47,9 @@ func Main() int {
 	var err error
 	switch {
 	case part == partDaemon:
-		err = runDaemon()
+		err = runDaemon(slices.Contains(os.Args, argRestarted))
+	case part == partKeeper:
+		runKeeper()
 	case part == partSentinel:
 		runSentinel()
 	case part == partInit && os.Getpid() == 1:

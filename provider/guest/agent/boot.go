@@ -19,14 +19,6 @@ import (
 
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/initsys"
-	"github.com/stead-vm/stead/provider/guest/agent/lease"
-)
-
-// Paths of the agent in a running machine. They are on a tmpfs, so that a boot leaves
-// nothing on the machine's disk.
-const (
-	runDir       = "/run/stead"
-	handoverPath = runDir + "/boot.json"
 )
 
 // programPath starts the agent again. Its file is gone with the initramfs, but the kernel
@@ -35,16 +27,6 @@ const programPath = "/proc/self/exe"
 
 // stateDir is on the machine's own disk.
 const stateDir = "/var/lib/stead"
-
-// handover holds the state that process 1 passes to the daemon.
-type handover struct {
-	Boot guest.Boot   `json:"boot"`
-	Init initsys.Init `json:"init"`
-	// Lease is the DHCP lease that Boot.Network comes from, if any.
-	Lease lease.Lease `json:"lease"`
-	// Problem says why the machine cannot become ready although it boots.
-	Problem string `json:"problem,omitempty"`
-}
 
 // boot is the state of process 1 until it becomes the image's init.
 type boot struct {
@@ -163,15 +145,8 @@ func (b *boot) step(name string, do func() error) error {
 
 // start runs the daemon and becomes the image's init.
 func (b *boot) start() error {
-	text, err := json.Marshal(b.handover)
-	if err != nil {
+	if err := b.handover.write(); err != nil {
 		return err
-	}
-	if err := os.MkdirAll(runDir, 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(handoverPath, text, 0o600); err != nil {
-		return fmt.Errorf("hand over to the daemon: %w", err)
 	}
 	started, err := startDaemon()
 	if err != nil {

@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +39,7 @@ func startDaemon() (*os.File, error) {
 		// At shutdown, systemd does not kill root's processes whose name starts with "@": the
 		// daemon runs until power-off, also across a soft reboot.
 		Args:        []string{"@stead-agent", partDaemon},
-		Env:         []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Env:         daemonEnvironment(),
 		Dir:         "/",
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
@@ -54,33 +53,44 @@ func startDaemon() (*os.File, error) {
 	return w, nil
 }
 
+func daemonEnvironment() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+}
+
 // startedFD is the daemon's end of startDaemon's pipe.
 const startedFD = 3
 
-func runDaemon() error {
+// runDaemon is also run again, by the keeper, if the daemon has ended while the machine runs.
+func runDaemon(restarted bool) error {
 	log := newLog()
-	text, err := os.ReadFile(handoverPath)
+	protect(log)
+	h, err := readHandover()
 	if err != nil {
-		return fmt.Errorf("read the hand-over of process 1: %w", err)
-	}
-	var h handover
-	if err := json.Unmarshal(text, &h); err != nil {
-		return fmt.Errorf("read the hand-over of process 1: %w", err)
+		return err
 	}
 	go handleSignals()
 	syscall.CloseOnExec(startedFD)
+	keeper := -1
+	if restarted {
+		keeper = daemonFD
+		syscall.CloseOnExec(keeper)
+	}
+	go keepKeeper(log, keeper)
 
 	c := newControl(log, string(h.Init.Kind))
 	if n := h.Boot.Network; n != nil {
 		c.setAddress(n)
 		if n.DHCP {
+			if restarted { // the age of the lease is unknown, as after a sleep
+				c.wakes <- struct{}{}
+			}
 			go keepLease(log, h, c)
 		}
 	}
 	if limit := h.Boot.SharedInodes; limit > 0 {
 		go keepInodes(log, limit)
 	}
-	state, err := initsys.NewState(h.Init)
+	state, err := initsys.NewState(h.Init, restarted)
 	if err != nil {
 		log.Warn("cannot watch systemd's state", "err", err)
 	}
@@ -99,7 +109,7 @@ func runDaemon() error {
 	if err != nil {
 		h.Problem = errors.Join(errors.New(h.Problem), err).Error()
 	}
-	go c.awaitInit(h.Init, h.Problem, taking)
+	go c.awaitInit(h, taking)
 	if h.Init.PID1 == initsys.Systemd || h.Init.PID1 == initsys.Unknown {
 		go keepSentinel(log)
 	}
@@ -116,20 +126,23 @@ const initDeadline = 60 * time.Second
 
 // awaitInit settles the status once process 1 has become the init. It closes taking when
 // the init accepts commands.
-func (c *control) awaitInit(init initsys.Init, problem string, taking chan<- struct{}) {
+func (c *control) awaitInit(h handover, taking chan<- struct{}) {
 	defer close(taking)
 	failure, _ := io.ReadAll(os.NewFile(startedFD, "started"))
-	if problem == "" {
-		problem = string(failure)
+	if h.Problem == "" && len(failure) > 0 {
+		h.Problem = string(failure)
+		if err := updateHandover(func(kept *handover) { kept.Problem = h.Problem }); err != nil {
+			c.log.Warn("a restarted daemon will not know why the boot failed", "err", err)
+		}
 	}
-	if problem != "" {
-		c.settle(errors.New(problem))
+	if h.Problem != "" {
+		c.settle(errors.New(h.Problem))
 		return
 	}
 	c.settle(nil)
 	ctx, cancel := context.WithTimeout(context.Background(), initDeadline)
 	defer cancel()
-	if err := init.Await(ctx); err != nil {
+	if err := h.Init.Await(ctx); err != nil {
 		c.log.Warn("the init does not accept commands; starting sessions anyway", "err", err)
 	}
 }

@@ -40,9 +40,14 @@ func keepLease(log *slog.Logger, h handover, c *control) {
 	}
 	keeper := lease.Keeper{
 		Server: lease.Client{Card: card.Attrs().Name, Hostname: h.Boot.Hostname},
-		Apply:  func(old, now lease.Lease) error { return c.useLease(h.Boot, old, now) },
-		Wake:   c.wakes,
-		Log:    log,
+		Apply: func(old, now lease.Lease) error {
+			err := updateHandover(func(kept *handover) {
+				kept.Lease, kept.Boot.Network = now, withLease(*h.Boot.Network, now)
+			})
+			return errors.Join(err, c.useLease(h.Boot, old, now))
+		},
+		Wake: c.wakes,
+		Log:  log,
 	}
 	keeper.Run(context.Background(), h.Lease)
 }

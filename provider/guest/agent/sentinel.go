@@ -3,10 +3,8 @@
 package agent
 
 import (
-	"errors"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -19,7 +17,10 @@ import (
 // systemd behaves as in a container (see initEnvironment), whose disks belong to the host:
 // before it powers off, it neither unmounts nor syncs, and unwritten data would be lost.
 // But it waits for processes to which it has sent SIGTERM. The sentinel is such a process:
-// it ends when the disk is written.
+// it ends when the disk is written. It also ends with its daemon, as the next daemon starts its own.
+
+// sentinelFD is the sentinel's descriptor of the daemon, see pidfd_open(2).
+const sentinelFD = 3
 
 // sentinelWait bounds how long the sentinel waits for other processes, which may still
 // write. systemd itself gives them longer.
@@ -27,6 +28,12 @@ const sentinelWait = 3 * time.Second
 
 // runSentinel waits for SIGTERM and for the end of other processes, then writes the disk.
 func runSentinel() {
+	protect(newLog())
+	go func() {
+		if awaitEnd(sentinelFD) == nil {
+			os.Exit(0)
+		}
+	}()
 	signal.Ignore(syscall.SIGHUP) // systemd sends both
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
@@ -82,22 +89,16 @@ func keepSentinel(log *slog.Logger) {
 // runOneSentinel runs a sentinel as a child of process 1, not of the daemon: systemd checks
 // which processes remain only when one of its own children has ended.
 func runOneSentinel() error {
-	pidfd := -1
-	cmd := &exec.Cmd{
-		Path: programPath, Args: []string{"stead-sentinel", partSentinel}, Dir: "/",
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_PARENT, PidFD: &pidfd},
-	}
-	if err := cmd.Start(); err != nil {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
 		return err
 	}
-	if pidfd < 0 {
-		return errors.New("the kernel has no pidfd")
+	self := os.NewFile(uintptr(fd), "pidfd")
+	defer self.Close()
+	pidfd, err := startPart([]string{"stead-sentinel", partSentinel}, self)
+	if err != nil {
+		return err
 	}
 	defer unix.Close(pidfd)
-	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
+	return awaitEnd(pidfd)
 }

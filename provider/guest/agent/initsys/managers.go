@@ -3,6 +3,7 @@
 package initsys
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stead-vm/stead/provider/guest/agent/oom"
 	"github.com/stead-vm/stead/provider/poll"
 )
 
@@ -40,7 +42,13 @@ func commandEnv(ctx context.Context, env []string, name string, args ...string) 
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "SYSTEMD_PAGER="}
 	cmd.Env = append(cmd.Env, env...)
 	cmd.WaitDelay = time.Second // a daemon that a service leaves behind may hold the pipe
-	out, err := cmd.CombinedOutput()
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	err := oom.Start(cmd) // a service that it starts must not inherit the agent's protection
+	if err == nil {
+		err = cmd.Wait()
+	}
+	out := output.Bytes()
 	if ctx.Err() != nil {
 		return out, fmt.Errorf("%s timed out: %w", name, context.Cause(ctx))
 	}

@@ -4,6 +4,8 @@ package initsys
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -27,11 +29,16 @@ type State struct {
 	last  string
 }
 
-// NewState watches init. It listens on [NotifySocket], so call it before init starts.
-func NewState(init Init) (*State, error) {
+// NewState watches init. It listens on [NotifySocket], so call it before init starts. If that
+// was long ago, init is taken to be up: it reports that only once.
+func NewState(init Init, started bool) (*State, error) {
 	s := &State{init: init}
 	if init.PID1 != Systemd {
 		return s, nil
+	}
+	s.up.Store(started)
+	if err := os.Remove(NotifySocket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s, err
 	}
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: NotifySocket, Net: "unixgram"})
 	if err != nil {
@@ -82,12 +89,21 @@ func (s *State) Get(ctx context.Context) string {
 	return ""
 }
 
+// answerTime bounds how long systemd may take to answer. The agent must answer the host even if
+// systemd hangs; the last state is the best answer then.
+const answerTime = 3 * time.Second
+
 func (s *State) systemState(ctx context.Context) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last == "" || time.Since(s.asked) > fresh {
+	if time.Since(s.asked) > fresh {
+		ctx, cancel := context.WithTimeout(ctx, answerTime)
+		defer cancel()
 		out, _ := command(ctx, "systemctl", "is-system-running") // the exit status only repeats the output
-		s.last, s.asked = strings.TrimSpace(string(out)), time.Now()
+		if ctx.Err() == nil {
+			s.last = strings.TrimSpace(string(out))
+		}
+		s.asked = time.Now()
 	}
 	return s.last
 }

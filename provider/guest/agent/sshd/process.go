@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest/agent/oom"
 )
 
 // process is the leader of a session's process group.
@@ -23,7 +25,7 @@ type process struct {
 func (p *process) start(cmd *exec.Cmd) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := cmd.Start(); err != nil {
+	if err := oom.Start(cmd); err != nil {
 		return err
 	}
 	p.cmd = cmd
