@@ -265,7 +265,7 @@ func (f *field) action(from, to *machine.Spec) Action {
 // need is the action that the same differences would need if it ran.
 func runningIn(need Action, state machine.State) Action {
 	switch {
-	case need == None && state != machine.Running && state != machine.Paused:
+	case need == None && state != machine.Running && state != machine.Unreachable && state != machine.Paused:
 		return Start
 	case need == Update || need == Restart:
 		if state == machine.Stopped {

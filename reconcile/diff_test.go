@@ -120,6 +120,15 @@ func TestDiff(t *testing.T) {
 		"equal and running: no change":  {[]machine.Spec{dev}, []machine.Machine{running(dev)}, None, ""},
 		"equal and stopped: started":    {[]machine.Spec{dev}, []machine.Machine{stopped(dev)}, Start, ""},
 		"equal and booting: waited for": {[]machine.Spec{dev}, []machine.Machine{in(machine.Booting, running(dev))}, Start, ""},
+		"equal and unreachable: no change": {
+			[]machine.Spec{dev}, []machine.Machine{in(machine.Unreachable, running(dev))}, None, "",
+		},
+		"other cpus restart an unreachable machine": {
+			[]machine.Spec{spec("dev", cpus(4))}, []machine.Machine{in(machine.Unreachable, running(dev))}, Restart, "cpus 2 -> 4",
+		},
+		"other services update an unreachable machine": {
+			[]machine.Spec{spec("dev", services())}, []machine.Machine{in(machine.Unreachable, running(dev))}, Update, "services - postgresql",
+		},
 		"if booted settings are unknown, the files count": {
 			[]machine.Spec{dev}, []machine.Machine{in(machine.Running, stopped(dev))}, None, "",
 		},

@@ -45,13 +45,13 @@ func drawSpec(t *rapid.T, id string, owner machine.Owner) machine.Spec {
 }
 
 func drawMachine(t *rapid.T, id string, owner machine.Owner) machine.Machine {
-	states := []machine.State{machine.Stopped, machine.Booting, machine.Running, machine.Broken}
+	states := []machine.State{machine.Stopped, machine.Booting, machine.Running, machine.Unreachable, machine.Broken}
 	m := machine.Machine{
 		Spec:     drawSpec(t, id, owner),
 		State:    rapid.SampledFrom(states).Draw(t, "state"),
 		DiskUsed: rapid.Int64Range(1, 1<<30).Draw(t, "used"),
 	}
-	if m.State == machine.Booting || m.State == machine.Running {
+	if m.Active() {
 		booted := drawSettings(t) // the files may have changed since
 		m.Booted = &booted
 	}

@@ -31,37 +31,53 @@ func (e *noAnswerError) Remedy() string {
 	return fmt.Sprintf(`run "stead logs %s" to read its console, or "stead stop --force %s" to cut its power`, e.id, e.id)
 }
 
+// answer is what a command waits for.
+type answer struct {
+	stop    context.CancelFunc
+	ended   sync.WaitGroup
+	hopeful sync.Once
+	late    chan struct{}
+}
+
 // awaitAnswer says what is waited for if the machine does not answer soon, and calls giveUp
-// if it does not answer within timeout; 0 means without limit. Call answered when it has.
-// Afterwards nothing is printed any more, and giveUp is not called.
-func (a *app) awaitAnswer(id string, timeout time.Duration, giveUp func(error)) (answered func()) {
+// if it does not answer within timeout; 0 means without limit.
+func (a *app) awaitAnswer(id string, timeout time.Duration, giveUp func(error)) *answer {
 	ctx, cancel := context.WithCancel(context.Background())
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
+	w := &answer{stop: cancel, late: make(chan struct{})}
+	w.ended.Go(func() {
 		var limit <-chan time.Time
 		if timeout > 0 {
 			limit = time.After(timeout)
 		}
-		for notice := time.After(answerPatience); ; {
+		notice, late := time.After(answerPatience), w.late
+		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-notice:
-				if heard := a.lastHeard(ctx, id); ctx.Err() == nil {
-					fmt.Fprintf(a.err, "Waiting for machine %s to answer: %s. Press Ctrl-C to give up.\n", id, heard)
-				}
+			case <-late:
 			case <-limit:
 				if heard := a.lastHeard(ctx, id); ctx.Err() == nil {
 					giveUp(&noAnswerError{id: id, after: timeout, heard: heard})
 				}
 				return
 			}
+			notice, late = nil, nil
+			if heard := a.lastHeard(ctx, id); ctx.Err() == nil {
+				fmt.Fprintf(a.err, "Waiting for machine %s to answer: %s. Press Ctrl-C to give up.\n", id, heard)
+			}
 		}
 	})
-	return func() {
-		cancel()
-		waiting.Wait()
-	}
+	return w
+}
+
+// unlikely says at once what is waited for.
+func (w *answer) unlikely() { w.hopeful.Do(func() { close(w.late) }) }
+
+// received ends the wait. Afterwards nothing is printed any more, and giveUp is not called.
+func (w *answer) received() {
+	w.stop()
+	w.ended.Wait()
 }
 
 // lastHeard says what is known of a machine that does not answer.
@@ -72,10 +88,22 @@ func (a *app) lastHeard(ctx context.Context, id string) string {
 	switch {
 	case err != nil:
 		return "its supervisor does not answer either"
+	case st.State == supervisor.StateUnreachable:
+		return "it has been unreachable since " + since(st.Heard)
 	case st.State != supervisor.StateRunning:
 		return "it is " + st.Description()
 	case st.Heard.IsZero():
 		return "it has not answered since it booted"
 	}
 	return fmt.Sprintf("it last answered %s ago", time.Since(st.Heard).Round(time.Second))
+}
+
+// since returns a time of the past and how long ago that was: "12:03:05 (2m0s)".
+func since(t time.Time) string {
+	ago := time.Since(t)
+	layout := time.TimeOnly
+	if ago > 12*time.Hour {
+		layout = time.DateTime
+	}
+	return fmt.Sprintf("%s (%s)", t.Local().Format(layout), ago.Round(time.Second))
 }

@@ -33,14 +33,16 @@ type inspectItem struct {
 	DiskSize    int64             `json:"diskSize"` // bytes that it occupies
 	IPAddress   string            `json:"ipAddress,omitempty"`
 
-	DiskLimit      int64    `json:"diskLimit"` // bytes it may grow to
-	Kernel         string   `json:"kernel,omitempty"`
-	Virtualization bool     `json:"virtualization"`
-	SSHAgent       bool     `json:"sshAgent"`
-	Services       []string `json:"services"`
-	Project        string   `json:"project,omitempty"`
-	File           string   `json:"file,omitempty"`
-	Default        bool     `json:"default"`
+	DiskLimit      int64  `json:"diskLimit"` // bytes it may grow to
+	Kernel         string `json:"kernel,omitempty"`
+	Virtualization bool   `json:"virtualization"`
+	SSHAgent       bool   `json:"sshAgent"`
+
+	Unreachable time.Time `json:"unreachableSince,omitzero"`
+	Services    []string  `json:"services"`
+	Project     string    `json:"project,omitempty"`
+	File        string    `json:"file,omitempty"`
+	Default     bool      `json:"default"`
 }
 
 func newInspectCmd(a *app) *cobra.Command {
@@ -64,7 +66,7 @@ func inspect(m machine.Machine) inspectItem {
 	i := inspectItem{
 		ID: m.ID, Status: m.State.String(), Problem: m.Problem, StartedDate: m.Started, CreatedDate: m.Created,
 		ContainerID: m.ID, CPUs: m.CPUs, Memory: m.Memory, HomeMount: m.HomeMount, DiskSize: m.DiskUsed,
-		IPAddress: m.Address, DiskLimit: m.Disk, Kernel: m.Kernel, Virtualization: m.Virtualization, SSHAgent: !m.NoSSHAgent,
+		IPAddress: m.Address, DiskLimit: m.Disk, Kernel: m.Kernel, Virtualization: m.Virtualization, SSHAgent: !m.NoSSHAgent, Unreachable: unreachableSince(m),
 		Services: append([]string{}, m.Services...), Project: m.Owner.Project, File: m.Owner.File, Default: m.Default,
 	}
 	i.Image.Reference, i.Image.Digest = m.Image, m.Digest

@@ -26,6 +26,7 @@ type lsItem struct {
 	DiskSize    int64     `json:"diskSize"` // bytes that it occupies
 	CreatedDate time.Time `json:"createdDate"`
 	Problem     string    `json:"problem,omitempty"`
+	Unreachable time.Time `json:"unreachableSince,omitzero"`
 }
 
 func newLsCmd(a *app) *cobra.Command {
@@ -86,7 +87,7 @@ func listTable(w io.Writer, machines []machine.Machine) error {
 			mark = "*"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", m.ID, created, dash(m.Address),
-			m.CPUs, size.Setting(m.Memory), size.Measured(m.DiskUsed), m.State, mark)
+			m.CPUs, size.Setting(m.Memory), size.Measured(m.DiskUsed), stateText(m), mark)
 	}
 	return t.Flush()
 }
@@ -99,6 +100,22 @@ func listProblems(w io.Writer, machines []machine.Machine) (err error) {
 		}
 	}
 	return err
+}
+
+// stateText describes a machine's state, and since when it is unreachable.
+func stateText(m machine.Machine) string {
+	if t := unreachableSince(m); !t.IsZero() {
+		return m.State.String() + " since " + since(t)
+	}
+	return m.State.String()
+}
+
+// unreachableSince returns when an unreachable machine last answered, or zero for any other.
+func unreachableSince(m machine.Machine) time.Time {
+	if m.State != machine.Unreachable {
+		return time.Time{}
+	}
+	return m.Heard
 }
 
 func dash(s string) string {
@@ -114,7 +131,8 @@ func listJSON(w io.Writer, machines []machine.Machine) error {
 		items = append(items, lsItem{
 			ID: m.ID, Status: m.State.String(), Default: m.Default, IPAddress: m.Address,
 			CPUs: m.CPUs, Memory: m.Memory, DiskSize: m.DiskUsed, CreatedDate: m.Created,
-			Problem: m.Problem,
+			Problem:     m.Problem,
+			Unreachable: unreachableSince(m),
 		})
 	}
 	return writeIndented(w, items)

@@ -163,6 +163,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"kill-vm":         killVM,
 	"kill-supervisor": killSupervisor,
 	"pause-vm":        pauseVM,
+	"resume-vm":       resumeVM,
 	"wait-stopped":    waitStopped,
 	"retry":           retry,
 	"subst":           subst,
@@ -195,6 +196,11 @@ func killVM(ts *testscript.TestScript, _ bool, args []string) { signalVM(ts, arg
 // pauseVM (pause-vm NAME) stops the hypervisor's process, so that the machine does not answer.
 func pauseVM(ts *testscript.TestScript, _ bool, args []string) {
 	signalVM(ts, args[0], syscall.SIGSTOP)
+}
+
+// resumeVM (resume-vm NAME) ends a pause.
+func resumeVM(ts *testscript.TestScript, _ bool, args []string) {
+	signalVM(ts, args[0], syscall.SIGCONT)
 }
 
 func signalVM(ts *testscript.TestScript, id string, sig syscall.Signal) {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stead-vm/stead/provider/local"
 	"github.com/stead-vm/stead/provider/supervisor"
 
 	"golang.org/x/crypto/ssh"
@@ -77,18 +78,33 @@ func (a *app) attach(client *ssh.Client, s session) error {
 	if failed := out.failure(); failed != nil {
 		return fmt.Errorf("write output: %w", failed)
 	}
-	return exitCode(err)
+	return a.explainLoss(s.machine, exitCode(err))
+}
+
+// explainLoss returns why a session failed if the machine is unreachable, else err.
+func (a *app) explainLoss(id string, err error) error {
+	var exit exitError
+	var gaveUp *noAnswerError
+	if err == nil || errors.As(err, &exit) || errors.As(err, &gaveUp) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), heardTimeout)
+	defer cancel()
+	if st, failed := a.provider.Machines.Supervisor(id).Status(ctx, ""); failed == nil && st.State == supervisor.StateUnreachable {
+		return &local.UnreachableError{ID: id, Err: &supervisor.UnreachableError{Since: st.Heard}}
+	}
+	return err
 }
 
 // start starts the command of s, as soon as the machine answers.
 func (a *app) start(client *ssh.Client, s session, out *output, relay *signalRelay) (_ *ssh.Session, err error) {
 	var noAnswer error
-	answered := a.awaitAnswer(s.machine, s.timeout, func(err error) {
+	waiting := a.awaitAnswer(s.machine, s.timeout, func(err error) {
 		noAnswer = err
 		out.end()
 	})
 	defer func() {
-		answered()
+		waiting.received()
 		if err != nil {
 			err = cmp.Or(noAnswer, err)
 		}
@@ -251,15 +267,17 @@ func (a *app) connect(ctx context.Context, name string, timeout time.Duration) (
 func (a *app) dial(ctx context.Context, sup *supervisor.Client, id string, timeout time.Duration) (*ssh.Client, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	defer a.awaitAnswer(id, timeout, giveUp)()
+	waiting := a.awaitAnswer(id, timeout, giveUp)
+	defer waiting.received()
 	// The common case needs only the sockets of a machine that runs.
 	client, err := sup.SSH(ctx)
 	if err == nil {
 		var st supervisor.Status
-		if st, err = sup.Status(ctx, supervisor.WaitReady); err == nil && st.Up() {
-			if st.State == supervisor.StatePaused {
-				fmt.Fprintf(a.err, "Machine %s is paused: %s. Press Ctrl-C to give up.\n", id, st.Problem)
-			}
+		if st, err = sup.Status(ctx, supervisor.WaitReady); err == nil && st.Silent() {
+			waiting.unlikely()
+			st, err = sup.Status(ctx, supervisor.WaitReachable)
+		}
+		if err == nil && st.State == supervisor.StateRunning {
 			return client, nil
 		}
 		client.Close()

@@ -117,7 +117,7 @@ func TestOnlyWantedSessionsForwardTheAgent(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer null.Close()
-			a := &app{in: null, out: io.Discard, err: io.Discard, provider: p}
+			a := &app{in: null, out: &printer{io.Discard}, err: &printer{io.Discard}, provider: p}
 			f := &fakeSSH{}
 			o := runOptions{noAgent: tt.noAgent}
 			if err := a.attach(f.connect(t), session{machine: "box", command: "true", agent: !o.noAgent && a.allowsAgent("box")}); err != nil {

@@ -60,7 +60,7 @@ func (a *app) showStatus(pr *project.Project, plan reconcile.Plan) error {
 		if c.Action != reconcile.None {
 			pending = c.Action.String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.ID, m.State, pending, image, dash(firstLine(m.Problem)))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.ID, stateText(*m), pending, image, dash(firstLine(m.Problem)))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -119,10 +119,12 @@ func (i *Inventory) observeRunning(ctx context.Context, b bundle.Bundle, m *mach
 	if err != nil {
 		return // it is just starting or ending
 	}
-	m.Started, m.Address, m.Problem = st.Started, st.Address, st.Problem
+	m.Started, m.Address, m.Heard, m.Problem = st.Started, st.Address, st.Heard, st.Problem
 	switch st.State {
 	case supervisor.StateRunning:
 		m.State = machine.Running
+	case supervisor.StateUnreachable:
+		m.State, m.Problem = machine.Unreachable, "its agent does not answer"
 	case supervisor.StatePaused:
 		m.State = machine.Paused
 	case supervisor.StateStopping:

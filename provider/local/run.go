@@ -118,6 +118,8 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id strin
 		switch {
 		case err != nil:
 			return err
+		case st.State == supervisor.StateUnreachable:
+			return poll.Final(&UnreachableError{ID: id, Err: &supervisor.UnreachableError{Since: st.Heard}})
 		case st.State == supervisor.StatePaused:
 			return poll.Final(&StartError{ID: id, Err: errors.New("the machine is " + st.Description())})
 		case st.State != supervisor.StateRunning:
@@ -209,6 +211,31 @@ func awaitSupervisorEnd(ctx context.Context, b bundle.Bundle) error {
 	return endedBy(ctx, err, "the supervisor did not end")
 }
 
+// UnreachableError reports a machine that runs, but whose agent does not answer.
+type UnreachableError struct {
+	ID  string
+	Err error // what its supervisor reported
+}
+
+func (e *UnreachableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the supervisor reported.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Remedy says where to look, and how to end the machine.
+func (e *UnreachableError) Remedy() string {
+	return fmt.Sprintf(`run "stead logs %s" to read its console, or "stead stop %s" and "stead start %s" to boot it again`, e.ID, e.ID, e.ID)
+}
+
+// explainUnreachable adds the remedy to an error of an unreachable machine.
+func explainUnreachable(id string, err error) error {
+	var e *supervisor.UnreachableError
+	if errors.As(err, &e) {
+		return &UnreachableError{ID: id, Err: err}
+	}
+	return err
+}
+
 // ServicesError reports services that are not running.
 type ServicesError struct {
 	ID     string
@@ -245,7 +272,7 @@ func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 	}
 	states, err := p.Machines.Supervisor(id).ApplyServices(ctx, s.Services)
 	if err != nil {
-		return err
+		return explainUnreachable(id, err)
 	}
 	return servicesError(id, states)
 }
@@ -253,6 +280,9 @@ func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 // WaitServices returns when the declared services of a running machine run.
 func (p *Provider) WaitServices(ctx context.Context, id string) error {
 	st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitServices)
+	if err == nil && st.State == supervisor.StateUnreachable {
+		return &UnreachableError{ID: id, Err: &supervisor.UnreachableError{Since: st.Heard}}
+	}
 	if err == nil && st.State != supervisor.StateRunning {
 		err = &StartError{ID: id, Err: errors.New("the machine is " + st.Description())}
 	}

@@ -107,19 +107,20 @@ type State uint8
 
 // States of a machine.
 const (
-	Absent   State = iota // not on this host; the zero value
-	Stopped               // exists, without a process
-	Booting               // a supervisor runs, but the agent has not answered yet
-	Running               // the agent has answered
-	Stopping              // its supervisor is shutting it down
-	Paused                // its hypervisor has stopped its processors; Machine.Problem says why
-	Broken                // its files cannot be read; Machine.Problem says why
+	Absent      State = iota // not on this host; the zero value
+	Stopped                  // exists, without a process
+	Booting                  // a supervisor runs, but the agent has not answered yet
+	Running                  // the agent has answered
+	Unreachable              // the agent has answered, but no longer does
+	Paused                   // its hypervisor has stopped its processors; Machine.Problem says why
+	Stopping                 // its supervisor is shutting it down
+	Broken                   // its files cannot be read; Machine.Problem says why
 	numStates
 )
 
 func (s State) String() string {
 	if s < numStates {
-		return [...]string{"absent", "stopped", "booting", "running", "stopping", "paused", "broken"}[s]
+		return [...]string{"absent", "stopped", "booting", "running", "unreachable", "paused", "stopping", "broken"}[s]
 	}
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
@@ -128,11 +129,12 @@ func (s State) String() string {
 type Machine struct {
 	Spec
 	State     State
-	Problem   string    // why it is Broken or Paused, cannot boot, or did not end in good order; may have several lines
+	Problem   string    // what is wrong with it, or why it did not end in good order; may have several lines
 	Booted    *Settings // the settings it was booted with; nil unless Active
 	Created   time.Time
 	OwnerGone bool      // the owner's file does not exist any more
-	Started   time.Time // zero unless it is Active
+	Started   time.Time // zero unless Active
+	Heard     time.Time // when the agent last answered; zero unless Active and if it never did
 	Address   string    // IP, empty unless known
 	DiskSize  int64     // bytes; current size of the disk, which may be less than Disk until the next start; 0: unknown
 	DiskUsed  int64     // bytes that the disk occupies on the host
@@ -141,5 +143,10 @@ type Machine struct {
 
 // Active reports whether the machine has a process.
 func (m *Machine) Active() bool {
-	return m.State == Running || m.State == Booting || m.State == Stopping || m.State == Paused
+	switch m.State {
+	case Booting, Running, Unreachable, Paused, Stopping:
+		return true
+	case Absent, Stopped, Broken, numStates:
+	}
+	return false
 }

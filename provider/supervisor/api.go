@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -12,17 +11,19 @@ import (
 
 // States in Status.
 const (
-	StateBooting  = "booting"
-	StateRunning  = "running"
-	StatePaused   = "paused" // by the hypervisor; Status.Problem says why
-	StateStopping = "stopping"
-	StateStopped  = "stopped"
+	StateBooting     = "booting"
+	StateRunning     = "running"
+	StateUnreachable = "unreachable" // it was ready, but its agent does not answer
+	StatePaused      = "paused"      // by the hypervisor; Status.Problem says why
+	StateStopping    = "stopping"
+	StateStopped     = "stopped"
 )
 
 // Conditions that GET /v1/status?wait= waits for.
 const (
-	WaitReady    = "ready"    // the agent answers and the user exists
-	WaitServices = "services" // each declared service was started or failed
+	WaitReady     = "ready"     // the agent has answered and the user exists
+	WaitReachable = "reachable" // WaitReady, and the agent answers now
+	WaitServices  = "services"  // each declared service was started or failed
 )
 
 // Status is the answer to GET /v1/status.
@@ -34,16 +35,15 @@ type Status struct {
 	Reboots         int                  `json:"reboots"`           // by the guest, since the supervisor started
 	PID             int                  `json:"pid"`               // of the supervisor
 	VMPID           int                  `json:"vmPid,omitempty"`   // of the hypervisor
-	Heard           time.Time            `json:"heard,omitzero"`    // when the agent last answered
+	Heard           time.Time            `json:"heard,omitzero"`    // when the agent last answered; unreachable since then
 	Address         string               `json:"address,omitempty"` // the guest's IP address, once it is ready
 	Services        []guest.ServiceState `json:"services,omitempty"`
 	ServicesSettled bool                 `json:"servicesSettled"`
 }
 
-// Up reports whether the guest has become ready, and the machine has neither ended nor begun
-// to stop.
-func (st Status) Up() bool {
-	return st.State == StateRunning || st.State == StatePaused && !st.Ready.IsZero()
+// Silent reports whether the guest has become ready but cannot answer now.
+func (st Status) Silent() bool {
+	return st.State == StateUnreachable || st.State == StatePaused && !st.Ready.IsZero()
 }
 
 // Description is the state, with what is wrong if something is.
@@ -57,9 +57,11 @@ func (st Status) Description() string {
 func (st Status) satisfies(condition string) bool {
 	switch condition {
 	case WaitReady:
-		return st.State != StateBooting && (st.State != StatePaused || st.Up())
+		return st.Silent() || st.State != StateBooting && st.State != StatePaused
+	case WaitReachable:
+		return st.State != StateBooting && st.State != StateUnreachable && st.State != StatePaused
 	case WaitServices:
-		return st.State == StateStopped || st.State == StatePaused && st.Up() || st.State == StateRunning && st.ServicesSettled
+		return st.State == StateStopped || st.Silent() || st.State == StateRunning && st.ServicesSettled
 	}
 	return true
 }
@@ -119,13 +121,18 @@ func (s *supervisor) handler() http.Handler {
 		}
 		// Wait until the list of this boot has been applied.
 		if st := s.await(r.Context(), WaitServices); st.State != StateRunning {
-			jsonhttp.Fail(w, http.StatusConflict, errors.New("the machine is "+st.Description()))
+			jsonhttp.Fail(w, http.StatusConflict, st.notRunning())
 			return
 		}
 		s.mu.Lock()
 		client := s.client
 		s.mu.Unlock()
-		jsonhttp.Answer(w, s.applyServices(r.Context(), client, body.Want))
+		states := s.applyServices(r.Context(), client, body.Want)
+		if st := s.snapshot(); st.State == StateUnreachable {
+			jsonhttp.Fail(w, http.StatusConflict, st.notRunning())
+			return
+		}
+		jsonhttp.Answer(w, states)
 	})
 	return mux
 }

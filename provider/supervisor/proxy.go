@@ -159,13 +159,18 @@ func (p *proxy) check(ctx context.Context) {
 
 // reset closes the connection to a guest that has ended.
 func (p *proxy) reset() {
-	p.mu.Lock()
-	guest := p.guest
-	p.guest = nil
-	p.mu.Unlock()
-	if guest != nil {
+	if guest := p.release(); guest != nil {
 		_ = guest.Close()
 	}
+}
+
+// release returns the connection to the guest, or nil, and forgets it.
+func (p *proxy) release() ssh.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	guest := p.guest
+	p.guest = nil
+	return guest
 }
 
 // close ends every connection.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -17,8 +18,14 @@ func (s *supervisor) applyServices(ctx context.Context, client *guest.Client, wa
 	ctx, cancel := context.WithTimeout(ctx, servicesTimeout)
 	defer cancel()
 	s.update(func(st *Status) { st.ServicesSettled = false })
+	ctx, stop := s.whileReachable(ctx)
+	defer stop()
 	states, err := client.ApplyServices(ctx, want)
 	states = believable(want, states)
+	var lost *UnreachableError
+	if err != nil && errors.As(context.Cause(ctx), &lost) {
+		err = lost
+	}
 	if err != nil {
 		states = failedServices(want, err)
 	}

@@ -103,6 +103,9 @@ type supervisor struct {
 	free   func(dir string) (int64, error)
 	resets resets
 
+	beatTime time.Duration // for the guest to answer one
+	missed   int           // beats in a row without an answer; used by keepClock only
+
 	services sync.Mutex // held while a list of services is applied
 	want     []string   // the last such list
 
@@ -117,8 +120,8 @@ type supervisor struct {
 }
 
 func newSupervisor(o Options) *supervisor {
-	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), clock: hostClock(), changed: make(chan struct{}), stopped: make(chan struct{})}
-	s.look, s.free, s.resets = pauseLook, space.Free, resets{pause: firstPause}
+	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), changed: make(chan struct{}), stopped: make(chan struct{})}
+	s.clock, s.beatTime, s.look, s.free, s.resets = hostClock(), beatInterval, pauseLook, space.Free, resets{pause: firstPause}
 	s.proxy = proxy{dial: s.dialSSH, lost: make(chan struct{}, 1), patience: 5 * time.Second}
 	return s
 }
@@ -237,5 +240,7 @@ func (s *supervisor) dialSSH(ctx context.Context) (ssh.Conn, <-chan ssh.NewChann
 	if vm == nil {
 		return nil, nil, nil, errors.New("the machine has not started yet")
 	}
+	ctx, stop := s.whileReachable(ctx)
+	defer stop()
 	return guest.DialSSH(ctx, vm.Dial, boot.ClientKey, boot.HostKey)
 }

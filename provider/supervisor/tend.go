@@ -95,6 +95,7 @@ func (s *supervisor) keepClock(ctx context.Context, client *guest.Client, bootID
 	defer tick.Stop()
 	looked := s.clock.now()
 	due, beaten := true, looked
+	s.missed = 0
 	for {
 		now := s.clock.now()
 		woke := slept(now.wall.Sub(looked.wall), now.monotonic-looked.monotonic)
@@ -152,28 +153,24 @@ func slept(wall, monotonic time.Duration) bool { return (wall - monotonic).Abs()
 // beat sets the guest's clock, and reports whether the guest's boot is no longer the one
 // with this ID.
 func (s *supervisor) beat(ctx context.Context, client *guest.Client, bootID string) (reset bool) {
-	ctx, cancel := context.WithTimeout(ctx, beatInterval)
+	ctx, cancel := context.WithTimeout(ctx, s.beatTime)
 	defer cancel()
 	// Read the status first: its answer may take long, and the time would be stale by then.
 	found, err := client.Status(ctx)
-	if err == nil {
-		err = client.SetClock(ctx, s.clock.now().wall)
-	}
 	if err != nil {
 		if context.Cause(ctx) != context.Canceled {
-			s.log.Warn("cannot set the guest's clock", "err", err)
+			s.log.Warn("the agent does not answer", "err", err)
+			s.unanswered(client)
 		}
 		return false
 	}
 	if found.Hello.BootID != bootID {
 		return true
 	}
-	s.update(func(st *Status) {
-		st.Address, st.Heard = ipAddress(found.Address), time.Now()
-		if st.State == StateRunning {
-			st.Problem = diskProblem(found.Disk)
-		}
-	})
+	s.answered(found)
+	if err := client.SetClock(ctx, s.clock.now().wall); err != nil && context.Cause(ctx) != context.Canceled {
+		s.log.Warn("cannot set the guest's clock", "err", err)
+	}
 	return false
 }
 
