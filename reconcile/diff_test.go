@@ -109,13 +109,13 @@ func TestDiff(t *testing.T) {
 		"a missing machine is created": {
 			[]machine.Spec{dev},
 			nil, Create,
-			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
+			"image debian:12, cpus 2, memory 4G, disk 64G, home_mount rw, services postgresql",
 		},
 		"an absent machine is created": {
 			[]machine.Spec{dev},
 			[]machine.Machine{in(machine.Absent, stopped(dev))},
 			Create,
-			"image debian:12, cpus 2, memory 4G, disk 64G, services postgresql",
+			"image debian:12, cpus 2, memory 4G, disk 64G, home_mount rw, services postgresql",
 		},
 		"equal and running: no change":  {[]machine.Spec{dev}, []machine.Machine{running(dev)}, None, ""},
 		"equal and stopped: started":    {[]machine.Spec{dev}, []machine.Machine{stopped(dev)}, Start, ""},

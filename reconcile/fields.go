@@ -53,7 +53,7 @@ var fields = []field{
 		name: "virtualization", class: boot, usual: "false",
 		text: func(s *machine.Spec) string { return strconv.FormatBool(s.Virtualization) },
 	},
-	{name: "home_mount", class: boot, usual: "rw", text: func(s *machine.Spec) string { return string(s.HomeMount) }},
+	{name: "home_mount", class: boot, text: func(s *machine.Spec) string { return string(s.HomeMount) }},
 	{
 		name: "ssh_agent", class: record, usual: "true",
 		text: func(s *machine.Spec) string { return strconv.FormatBool(!s.NoSSHAgent) },

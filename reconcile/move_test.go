@@ -44,8 +44,8 @@ func TestMoveKeepsTheDisk(t *testing.T) {
 			Move, "cpus 2 -> 4; services - postgresql", append(moves, "configure", "start"),
 		},
 		"a moved machine needs no change":                        {movedTo(box, running(box)), None, "", nil},
-		"without an old machine it is created":                   {movedTo(box), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
-		"another owner's machine of the old name does not count": {movedTo(box, running(spec("dev", owner(machine.Owner{Project: "b", File: "/b"})))), Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create", "start"}},
+		"without an old machine it is created":                   {movedTo(box), Create, "image debian:12, cpus 2, memory 4G, disk 64G, home_mount rw, services postgresql", []string{"create", "start"}},
+		"another owner's machine of the old name does not count": {movedTo(box, running(spec("dev", owner(machine.Owner{Project: "b", File: "/b"})))), Create, "image debian:12, cpus 2, memory 4G, disk 64G, home_mount rw, services postgresql", []string{"create", "start"}},
 		"a broken machine is stopped, moved and repaired":        {movedTo(box, in(machine.Broken, stopped(dev))), Repair, "", append(moves, "repair", "start")},
 		"an unreadable machine is stopped, moved and repaired":   {movedTo(box, unreadable("dev")), Repair, "", append(moves, "repair", "start")},
 		"the project's directory has moved too": {

@@ -49,7 +49,7 @@ func TestDiffOfStoppedMachines(t *testing.T) {
 		attrs  string
 		steps  []string
 	}{
-		"created and not started": {goal(dev, off), nil, Create, "image debian:12, cpus 2, memory 4G, disk 64G, services postgresql", []string{"create"}},
+		"created and not started": {goal(dev, off), nil, Create, "image debian:12, cpus 2, memory 4G, disk 64G, home_mount rw, services postgresql", []string{"create"}},
 		"stopped: no change":      {goal(dev, off), []machine.Machine{stopped(dev)}, None, "", nil},
 		"running: stopped":        {goal(dev, off), []machine.Machine{running(dev)}, Stop, "", []string{"stop"}},
 		"booting: stopped":        {goal(dev, off), []machine.Machine{booting}, Stop, "", []string{"stop"}},

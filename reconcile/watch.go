@@ -54,8 +54,9 @@ const (
 )
 
 // Watch keeps the machines in line with the project file until ctx ends. It applies changes
-// that keep data. Changes that lose data wait for approval, and so do machines that do not
-// run and depend on such a change. While planning fails, nothing changes.
+// that keep data. Changes that lose data wait for approval, and so do changes that give a
+// machine more of the host than the user has agreed to, and machines that do not run and depend
+// on such a change. While planning fails, nothing changes.
 //
 // Failed changes are tried again at growing intervals, and at once when a file changes.
 //
@@ -79,6 +80,7 @@ type watch struct {
 	w     Project
 	o     WatchOptions
 	tries attempts        // at the changes of each machine
+	given consent
 	told  map[string]bool // signatures of the changes reported as waiting for approval
 
 	noted []string // the goals recorded by the last Apply
@@ -105,6 +107,7 @@ func (l *watch) round(ctx context.Context) (again time.Duration, err error) {
 	}
 	l.failure, l.failed = "", 0
 	l.tries.settle(plan)
+	l.given.learn(plan)
 	now := time.Now()
 	do, waiting := l.part(plan, now)
 	l.tell(waiting)

@@ -169,6 +169,67 @@ func TestWatchAppliesOnlyChangesThatKeepData(t *testing.T) {
 	})
 }
 
+func withHome(mount machine.HomeMount) func(*reconcile.Goal) {
+	return func(w *reconcile.Goal) { w.HomeMount = mount }
+}
+
+func withContext(outside string) func(*reconcile.Goal) {
+	return func(w *reconcile.Goal) { w.Build = &machine.Build{Context: outside, OutsideContext: outside} }
+}
+
+func TestWatchAsksBeforeMachinesGetMoreOfTheHost(t *testing.T) {
+	goals := func(list ...reconcile.Goal) []reconcile.Goal { return list }
+	none, ro, rw := withHome(machine.HomeNone), withHome(machine.HomeReadOnly), withHome(machine.HomeReadWrite)
+	tests := map[string]struct {
+		before, after []reconcile.Goal
+		heard         string
+	}{
+		"a home that becomes writable":            {goals(declaredMachine("a", ro)), goals(declaredMachine("a", rw)), "waits restart a"},
+		"a home that becomes visible":             {goals(declaredMachine("a", none)), goals(declaredMachine("a", ro)), "waits restart a"},
+		"less of the home":                        {goals(declaredMachine("a", rw)), goals(declaredMachine("a", none)), "applies restart a"},
+		"a new machine like the others":           {goals(declaredMachine("a", rw)), goals(declaredMachine("a", rw), declaredMachine("b", rw)), "applies create b"},
+		"a new machine with more of the home":     {goals(declaredMachine("a", none)), goals(declaredMachine("a", none), declaredMachine("b", rw)), "waits create b"},
+		"more for one, which another already has": {goals(declaredMachine("a", none), declaredMachine("b", rw)), goals(declaredMachine("a", rw), declaredMachine("b", rw)), "waits restart a"},
+		"a build of a directory outside":          {goals(declaredMachine("a", rw)), goals(declaredMachine("a", rw), declaredMachine("b", rw, withContext("/elsewhere"))), "waits create b"},
+		"a build that the file had from the start": {
+			goals(declaredMachine("a", rw, withContext("/elsewhere"))),
+			goals(declaredMachine("a", rw, withContext("/elsewhere")), declaredMachine("b", rw, withContext("/elsewhere"))), "applies create b",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := watch(t, &fakeProject{host: reconciletest.New(), want: tt.before}, reconcile.WatchOptions{})
+				r.taken() // what the file said when the watch began
+				r.want = tt.after
+				r.saved()
+				r.heard(tt.heard)
+			})
+		})
+	}
+}
+
+func TestWatchLearnsWhatWasApprovedElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := watch(t, &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("a", withHome(machine.HomeNone))}}, reconcile.WatchOptions{})
+		r.heard("applies create a")
+		r.want = []reconcile.Goal{declaredMachine("a", withHome(machine.HomeReadWrite))}
+		r.saved()
+		r.heard("waits restart a")
+		plan, err := r.Look(t.Context()) // "stead apply" in another terminal
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := reconcile.Apply(t.Context(), r.host, plan, reconcile.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		r.touched()
+		r.want = append(r.want, declaredMachine("b", withHome(machine.HomeReadWrite)))
+		r.saved()
+		r.heard("applies create b")
+	})
+}
+
 func TestStoppedMachinesWaitWithTheirDependencies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeProject{host: reconciletest.New(), want: []reconcile.Goal{declaredMachine("db"), declaredMachine("api", after("db"))}}

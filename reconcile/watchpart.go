@@ -13,7 +13,7 @@ func (l *watch) part(p Plan, now time.Time) (do, waiting Plan) {
 	for _, c := range p.Changes {
 		switch {
 		case c.Action == None:
-		case c.Action.LosesDisk(), c.DriftOnly && !l.o.RepairDrift:
+		case c.Action.LosesDisk(), c.DriftOnly && !l.o.RepairDrift, !l.given.covers(&c):
 			held[c.ID] = forApproval
 		case l.tries.wait(c, now) > 0:
 			held[c.ID] = forRetry

@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(local.FetcherEnv) != "":
 		role = exitCode(func() error { return local.FetchKernel(os.Getenv(local.FetcherEnv)) })
-	case len(os.Args) == 3 && os.Args[1] == "supervise":
-		role = exitCode(func() error { return supervise(os.Args[2]) })
+	case len(os.Args) > 2 && os.Args[1] == "supervise":
+		role = exitCode(func() error { return supervise(os.Args[len(os.Args)-1]) })
 	case len(os.Args) > 1 && os.Args[1] == "serve-share":
 		role = exitCode(func() error { return serveShare(os.Args[2:]) })
 	case os.Getenv(applyEnv) != "":
