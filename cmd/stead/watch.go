@@ -25,7 +25,8 @@ func newWatchCmd(a *app) *cobra.Command {
 		Use:   "watch",
 		Short: "Apply changes to machines.hcl as you save them",
 		Long: "Follow machines.hcl and the files that it reads, and apply changes as you save them. Changes\n" +
-			"that lose data wait until you run \"stead apply\", and so do stopped machines that depend on them.\n\n" +
+			"that lose data, or give a machine more of this host than you agreed to, wait until you run\n" +
+			"\"stead apply\", and so do stopped machines that depend on them.\n\n" +
 			"Changes made outside of machines.hcl, such as a machine that you stop by hand, are only reported.\n" +
 			"--drift=repair reverts them.",
 		Example: "stead watch\nstead watch --drift=repair",
