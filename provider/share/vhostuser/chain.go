@@ -14,15 +14,21 @@ const (
 	descNext      = 1
 	descWrite     = 2
 	descIndirect  = 4
-	maxChain      = 1024 // descriptors of one request, those of an indirect table included
+	maxChain      = 1024 // descriptors and buffers of one request, with those of its indirect table
 	maxQueueSize  = 1024
 	usedElemSize  = 8
 	ringHeadSize  = 4 // flags and idx, in the available and the used ring
 	availElemSize = 2
 )
 
-// errChainLoop reports a chain that is too long or endless.
-var errChainLoop = errors.New("the descriptor chain is longer than allowed")
+var (
+	// errChainLoop reports a chain that is too long or endless.
+	errChainLoop = errors.New("the descriptor chain is longer than allowed")
+	// errChainSize reports a chain with more bytes than the device's largest request.
+	errChainSize = errors.New("the descriptor chain has more bytes than allowed")
+	// errInFlight reports a chain for which the unfinished requests leave no room.
+	errInFlight = errors.New("the unfinished requests have more buffers than allowed")
+)
 
 // chain collects the buffers of one request.
 type chain struct {
@@ -30,6 +36,10 @@ type chain struct {
 	in   [][]byte // written by the driver, read by the device
 	out  [][]byte // to be written by the device
 	left int      // descriptors still allowed
+
+	// Bytes still allowed. Descriptors may overlap, so that without this limit a request could
+	// be far larger than the guest's memory.
+	leftIn, leftOut uint64
 }
 
 // walk follows the descriptors in table from head. The guest may change its memory meanwhile,
@@ -80,13 +90,24 @@ func (c *chain) indirect(addr uint64, size uint32) error {
 }
 
 func (c *chain) add(addr uint64, size uint32, writable bool) (err error) {
+	buffers, left := &c.in, &c.leftIn
 	if writable {
-		c.out, err = c.mem.appendGuest(c.out, addr, uint64(size))
-		return err
-	}
-	if len(c.out) > 0 {
+		buffers, left = &c.out, &c.leftOut
+	} else if len(c.out) > 0 {
 		return errors.New("a readable descriptor follows a writable one")
 	}
-	c.in, err = c.mem.appendGuest(c.in, addr, uint64(size))
-	return err
+	if uint64(size) > *left {
+		return errChainSize
+	}
+	*left -= uint64(size)
+	if *buffers, err = c.mem.appendGuest(*buffers, addr, uint64(size)); err != nil {
+		return err
+	}
+	// A buffer that crosses regions has several pieces.
+	if c.buffers() > maxChain {
+		return errChainLoop
+	}
+	return nil
 }
+
+func (c *chain) buffers() int { return len(c.in) + len(c.out) }

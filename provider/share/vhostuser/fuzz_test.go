@@ -28,10 +28,7 @@ func FuzzMessages(f *testing.F) {
 	f.Add(append(reply(getVringBase, word(1)), reply(setVringAddr, make([]byte, 40))...), 100)
 	f.Add(reply(setMemTable, make([]byte, 8)), 1)
 	f.Fuzz(func(t *testing.T, data []byte, step int) {
-		s := &session{dev: Device{Handle: func(*Request) {}, Patience: 1, Log: slog.New(slog.DiscardHandler)}}
-		for i := range s.rings {
-			s.rings[i] = newRing(i, s.dev.Handle, s.dev.Log)
-		}
+		s := newSession(Device{Handle: func(*Request) {}, Patience: 1, Log: slog.New(slog.DiscardHandler)})
 		src := stream{bytes.NewReader(data), max(step, 1)}
 		for {
 			m, err := readMessage(src)
@@ -66,10 +63,14 @@ func FuzzChain(f *testing.F) {
 			{guest: base, data: low},
 			{guest: base + uint64(len(low)), data: high},
 		}}
-		c := chain{mem: m, left: maxChain}
+		const maxIn, maxOut = 100, 200
+		c := chain{mem: m, left: maxChain, leftIn: maxIn, leftOut: maxOut}
 		err := c.walk(low, head, false)
-		if c.left < 0 || len(c.in)+len(c.out) > 2*maxChain {
+		if c.left < 0 || c.buffers() > maxChain+len(m.regions) {
 			t.Fatalf("%d and %d buffers, %d descriptors left, err %v", len(c.in), len(c.out), c.left, err)
+		}
+		if in, out := len(bytes.Join(c.in, nil)), len(bytes.Join(c.out, nil)); in > maxIn || out > maxOut {
+			t.Fatalf("%d and %d bytes, err %v", in, out, err)
 		}
 		for _, b := range append(c.in, c.out...) {
 			if !inside(b, low) && !inside(b, high) {

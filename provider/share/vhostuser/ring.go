@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,9 +20,10 @@ const availNoInterrupt = 1 // VIRTQ_AVAIL_F_NO_INTERRUPT
 // serves a request puts the answer back. Only the session changes the set-up, and it halts
 // the loop for that.
 type ring struct {
-	index  int
-	handle func(*Request)
-	log    *slog.Logger
+	index   int
+	dev     Device
+	buffers *atomic.Int64 // of all requests in flight, on all rings
+	log     *slog.Logger
 
 	kick    *os.File      // nil until the front-end sends one
 	loop    chan struct{} // closed when the loop has ended; nil: no loop
@@ -48,8 +50,8 @@ type ring struct {
 // ringAddr holds the addresses of the ring's parts in the front-end's process.
 type ringAddr struct{ desc, used, avail uint64 }
 
-func newRing(index int, handle func(*Request), log *slog.Logger) *ring {
-	return &ring{index: index, handle: handle, log: log.With("ring", index), call: -1}
+func newRing(index int, d Device, buffers *atomic.Int64) *ring {
+	return &ring{index: index, dev: d, buffers: buffers, log: d.Log.With("ring", index), call: -1}
 }
 
 // halt ends the loop. Requests in flight continue.
@@ -122,7 +124,7 @@ func (r *ring) run(kick *os.File, done chan<- struct{}) {
 	var count [8]byte
 	for {
 		for q := r.take(); q != nil; q = r.take() {
-			r.handle(q)
+			r.dev.Handle(q)
 		}
 		if _, err := kick.Read(count[:]); err != nil {
 			if !os.IsTimeout(err) {
@@ -173,9 +175,16 @@ func (r *ring) fail(why string) {
 // empty answer.
 func (r *ring) request(head uint16) *Request {
 	q := requests.Get().(*Request)
-	c := chain{mem: r.mem, in: q.In[:0], out: q.Out[:0], left: maxChain}
+	c := chain{
+		mem: r.mem, in: q.In[:0], out: q.Out[:0], left: maxChain,
+		leftIn: uint64(r.dev.MaxIn), leftOut: uint64(r.dev.MaxOut),
+	}
 	err := c.walk(r.desc, head, false)
 	q.In, q.Out = c.in, c.out
+	if n := int64(c.buffers()); err == nil && r.buffers.Add(n) > maxInFlight {
+		r.buffers.Add(-n)
+		err = errInFlight
+	}
 	if err != nil {
 		r.log.Debug("malformed request", "err", err)
 		r.push(head, 0)

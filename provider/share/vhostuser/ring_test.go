@@ -175,14 +175,18 @@ func TestMalformedChainGetsAnEmptyAnswer(t *testing.T) {
 	}
 	const base, end = vhosttest.GuestBase, vhosttest.GuestBase + memSize
 	tests := map[string][]vhosttest.Desc{
-		"address below the memory":          {d(0, 16, 0, 0)},
-		"address behind the memory":         {d(end, 1, 0, 0)},
-		"buffer that leaves the memory":     {d(end-8, 9, vhosttest.Write, 0)},
-		"address that wraps around":         {d(^uint64(0)-3, 16, 0, 0)},
-		"front-end's address":               {d(vhosttest.UserBase, 16, 0, 0)},
-		"endless chain":                     {d(base, 1, vhosttest.Next, 1), d(base, 1, vhosttest.Next, 0)},
-		"descriptor outside the table":      {d(base, 1, vhosttest.Next, 8)},
-		"readable after writable":           {d(base, 1, vhosttest.Next|vhosttest.Write, 1), d(base, 1, 0, 0)},
+		"address below the memory":         {d(0, 16, 0, 0)},
+		"address behind the memory":        {d(end, 1, 0, 0)},
+		"buffer that leaves the memory":    {d(end-8, 9, vhosttest.Write, 0)},
+		"address that wraps around":        {d(^uint64(0)-3, 16, 0, 0)},
+		"front-end's address":              {d(vhosttest.UserBase, 16, 0, 0)},
+		"endless chain":                    {d(base, 1, vhosttest.Next, 1), d(base, 1, vhosttest.Next, 0)},
+		"descriptor outside the table":     {d(base, 1, vhosttest.Next, 8)},
+		"readable after writable":          {d(base, 1, vhosttest.Next|vhosttest.Write, 1), d(base, 1, 0, 0)},
+		"more readable than a request has": {d(base, memSize, vhosttest.Next, 1), d(base, vhostuser.DefaultMax-memSize+1, 0, 0)},
+		"more room than an answer takes": {
+			d(base, memSize, vhosttest.Write|vhosttest.Next, 1), d(base, vhostuser.DefaultMax-memSize+1, vhosttest.Write, 0),
+		},
 		"empty indirect table":              {d(base+tableAt, 0, vhosttest.Indirect, 0)},
 		"indirect table with half an entry": {d(base+tableAt, 24, vhosttest.Indirect, 0)},
 		"huge indirect table":               {d(base, memSize, vhosttest.Indirect, 0)},
@@ -206,6 +210,65 @@ func TestMalformedChainGetsAnEmptyAnswer(t *testing.T) {
 			}
 			ask(t, f, q, "still there")
 		})
+	}
+}
+
+func TestLargestRequestIsAnswered(t *testing.T) {
+	const in, out = 4096, memSize
+	sizes := make(chan [2]int, 1)
+	f, _ := start(t, vhostuser.Device{MaxIn: in, MaxOut: out, Handle: func(q *vhostuser.Request) {
+		sizes <- [2]int{len(slices.Concat(q.In...)), len(slices.Concat(q.Out...))}
+		q.Done(1)
+	}})
+	f.Start(allFeatures)
+	q := f.Queue(1, 8, ringAt, true)
+	q.Start(0)
+	q.Put(0, vhosttest.Desc{Addr: vhosttest.GuestBase, Len: in, Flags: vhosttest.Next, Next: 1})
+	q.Put(1, vhosttest.Desc{Addr: vhosttest.GuestBase, Len: out - 1, Flags: vhosttest.Write | vhosttest.Next, Next: 2})
+	q.Put(2, room(0, 1))
+	q.Offer(0)
+	if u := q.Wait(); u.Len != 1 {
+		t.Errorf("answer %+v, want one byte", u)
+	}
+	if got := <-sizes; got != [2]int{in, out} {
+		t.Errorf("a request of %d bytes with room for %d, want %d and %d", got[0], got[1], in, out)
+	}
+}
+
+// A driver that fills its rings with the longest chains takes a limited amount of memory.
+func TestBuffersOfUnfinishedRequestsAreLimited(t *testing.T) {
+	const chain, fit = 1023, 512 // the indirect descriptor counts, too
+	held := make(chan *vhostuser.Request, 2*fit)
+	f, _ := start(t, vhostuser.Device{Handle: func(q *vhostuser.Request) { held <- q }})
+	f.Start(allFeatures)
+	q := f.Queue(1, 1024, ringAt, false)
+	q.Start(0)
+	for i := range chain {
+		d := room(outAt, 1)
+		if i < chain-1 {
+			d.Flags |= vhosttest.Next
+			d.Next = uint16(i + 1)
+		}
+		f.PutDesc(tableAt+16*i, d)
+	}
+	offer := func(head uint16) {
+		q.Put(head, vhosttest.Desc{Addr: vhosttest.GuestBase + tableAt, Len: 16 * chain, Flags: vhosttest.Indirect})
+		q.Offer(head)
+	}
+	for i := range uint16(fit + 1) {
+		offer(i)
+	}
+	if u := q.Wait(); u != (vhosttest.Used{Head: fit}) {
+		t.Errorf("answer %+v, want an empty one for the last request", u)
+	}
+	for range fit {
+		(<-held).Done(1)
+		q.Wait()
+	}
+	offer(0)
+	(<-held).Done(1)
+	if u := q.Wait(); u.Len != 1 {
+		t.Errorf("answer %+v after the others have ended, want one byte", u)
 	}
 }
 

@@ -3,7 +3,6 @@
 package vhostuser
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,13 +35,20 @@ type Device struct {
 	// Config is the device's constant configuration space, for front-ends that read it from
 	// the back-end. Optional.
 	Config []byte
-	Log    *slog.Logger // required
+	// MaxIn and MaxOut are the largest sizes of a request and of its answer, in bytes. A larger
+	// chain is malformed. Default: DefaultMax.
+	MaxIn, MaxOut int
+	Log           *slog.Logger // required
 }
+
+// DefaultMax is the default of [Device.MaxIn] and [Device.MaxOut], in bytes.
+const DefaultMax = 1<<20 + 4<<10
 
 // Request is one request of the guest.
 type Request struct {
 	// In is the request that the driver wrote, Out is the space for the answer. Both are in
-	// guest memory, which the guest may change at any time, and are valid until Done.
+	// guest memory, which the guest may change at any time, and are valid until Done. The
+	// handler must not change the slices.
 	In, Out [][]byte
 
 	ring *ring
@@ -55,6 +61,7 @@ var requests = sync.Pool{New: func() any { return new(Request) }}
 // Done returns the request to the guest. written is the number of bytes written to Out, from
 // its start. Call Done exactly once; q is invalid afterwards.
 func (q *Request) Done(written int) {
+	q.ring.buffers.Add(-int64(len(q.In) + len(q.Out)))
 	q.ring.complete(q.head, uint32(written))
 	q.mem.release()
 	q.recycle()
@@ -72,11 +79,7 @@ func (q *Request) recycle() {
 func Serve(ctx context.Context, conn *net.UnixConn, d Device) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	d.Patience = cmp.Or(d.Patience, 10*time.Second)
-	s := &session{dev: d}
-	for i := range s.rings {
-		s.rings[i] = newRing(i, d.Handle, d.Log)
-	}
+	s := newSession(d)
 	err := s.loop(conn)
 	_ = conn.Close() // QEMU must not wait for this server
 	if errors.Is(err, ErrStuck) {

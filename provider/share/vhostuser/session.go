@@ -3,9 +3,11 @@
 package vhostuser
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +28,11 @@ const (
 	maxRings = 17
 	noFD     = 1 << 8 // in SET_VRING_{KICK,CALL,ERR}: no descriptor is attached
 
+	// maxInFlight is how many buffers the requests in flight of all rings may have. Each costs
+	// 24 bytes here, and up to twice that while a chain is read. The driver of a share with a
+	// ring of 1,024 entries needs half of them, if every request is as large as possible.
+	maxInFlight = 512 << 10
+
 	interruptEvery = 5 * time.Millisecond
 )
 
@@ -35,6 +42,17 @@ type session struct {
 	rings      [maxRings]*ring
 	mem        *memory
 	protoAcked uint64
+	buffers    atomic.Int64 // of all requests in flight
+}
+
+func newSession(d Device) *session {
+	d.Patience = cmp.Or(d.Patience, 10*time.Second)
+	d.MaxIn, d.MaxOut = cmp.Or(d.MaxIn, DefaultMax), cmp.Or(d.MaxOut, DefaultMax)
+	s := &session{dev: d}
+	for i := range s.rings {
+		s.rings[i] = newRing(i, d, &s.buffers)
+	}
+	return s
 }
 
 // dispatch executes one message and returns the answer; nil: no answer.
