@@ -41,35 +41,3 @@ func TestNewFilesBelongToTheGuestsUser(t *testing.T) {
 		}
 	}
 }
-
-func TestWriteByAnOrdinaryUserClearsTheSetUserIDBit(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, whose writes do not clear the bit on the host; CI also runs the tests as root")
-	}
-	fs, dir := mount(t, false)
-	f := create(t, fs, "program", 0o755)
-	for what, act := range map[string]func() fuse.Status{
-		"WRITE": func() fuse.Status {
-			in := fuse.WriteIn{InHeader: header(f.NodeId), Fh: f.Fh, WriteFlags: fuse.WRITE_KILL_SUIDGID}
-			_, s := fs.Write(nil, &in, []byte("x"))
-			return s
-		},
-		"SETATTR": func() fuse.Status {
-			set := fuse.SetAttrIn{}
-			set.InHeader, set.Valid = header(f.NodeId), fuse.FATTR_SIZE|fuse.FATTR_KILL_SUIDGID
-			return fs.SetAttr(nil, &set, new(fuse.AttrOut))
-		},
-		"OPEN": func() fuse.Status {
-			in := fuse.OpenIn{InHeader: header(f.NodeId), Flags: unix.O_RDWR | unix.O_TRUNC, Mode: fuse.OPEN_KILL_SUIDGID}
-			return fs.Open(nil, &in, new(fuse.OpenOut))
-		},
-	} {
-		if err := unix.Chmod(dir+"/program", 0o6755); err != nil {
-			t.Fatal(err)
-		}
-		ok(t, what, act())
-		if st, err := os.Stat(dir + "/program"); err != nil || st.Mode() != 0o755 {
-			t.Errorf("after %s the mode is %v, want 0755; %v", what, st.Mode(), err)
-		}
-	}
-}

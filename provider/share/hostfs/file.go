@@ -100,6 +100,9 @@ func (n *node) CopyFileRange(_ context.Context, fhIn fs.FileHandle, offIn uint64
 		return 0, e
 	}
 	defer func() { _ = unix.Close(to) }()
+	if err := n.tree.dropPrivileges(to); err != nil {
+		return 0, errno(err)
+	}
 	offsetIn, offsetOut := int64(offIn), int64(offOut)
 	done, err := unix.CopyFileRange(from, &offsetIn, to, &offsetOut, int(min(size, 1<<30)), int(flags))
 	return uint32(max(done, 0)), errno(err)
@@ -154,6 +157,9 @@ func (f *file) Writev(_ context.Context, data [][]byte, off int64) (written uint
 		off, flags = 0, unix.RWF_APPEND
 	}
 	e = f.with(func(fd int) error {
+		if err := f.node.tree.dropPrivileges(fd); err != nil {
+			return err
+		}
 		n, err := unix.Pwritev2(fd, data, off, flags)
 		written = uint32(max(n, 0))
 		return err
@@ -163,7 +169,12 @@ func (f *file) Writev(_ context.Context, data [][]byte, off int64) (written uint
 
 // Allocate calls fallocate(2).
 func (f *file) Allocate(_ context.Context, off, size uint64, mode uint32) syscall.Errno {
-	return f.with(func(fd int) error { return unix.Fallocate(fd, mode, int64(off), int64(size)) })
+	return f.with(func(fd int) error {
+		if err := f.node.tree.dropPrivileges(fd); err != nil {
+			return err
+		}
+		return unix.Fallocate(fd, mode, int64(off), int64(size))
+	})
 }
 
 // Lseek finds data and holes. The guest implements the rest of lseek(2) itself.

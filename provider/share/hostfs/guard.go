@@ -103,32 +103,7 @@ func (g *guard) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, o
 	if s := checkName(name); !s.Ok() {
 		return s
 	}
-	s := g.RawFileSystem.Create(cancel, in, name, out)
-	if s.Ok() && in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&unix.O_TRUNC != 0 {
-		header := in.InHeader
-		header.NodeId = out.NodeId
-		g.dropPrivileges(cancel, header, out.Fh)
-	}
-	return s
-}
-
-// Open clears the set-user-ID bits if an ordinary user truncates.
-func (g *guard) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	s := g.RawFileSystem.Open(cancel, in, out)
-	if s.Ok() && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&unix.O_TRUNC != 0 {
-		g.dropPrivileges(cancel, in.InHeader, out.Fh)
-	}
-	return s
-}
-
-// SetAttr clears the set-user-ID bits if an ordinary user truncates.
-func (g *guard) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
-	s := g.RawFileSystem.SetAttr(cancel, in, out)
-	if s.Ok() && in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && in.Valid&fuse.FATTR_MODE == 0 {
-		fh, _ := in.GetFh()
-		g.dropPrivileges(cancel, in.InHeader, fh)
-	}
-	return s
+	return g.RawFileSystem.Create(cancel, in, name, out)
 }
 
 // Write calls Writev. go-fuse calls it only if there is no Writev.
@@ -145,38 +120,7 @@ func (g *guard) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) 
 	if in.Flags&unix.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
 		in.Offset = math.MaxUint64 // atEnd
 	}
-	n, s := g.RawFileSystem.Writev(cancel, in, data)
-	if s.Ok() && in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
-		g.dropPrivileges(cancel, in.InHeader, in.Fh)
-	}
-	return n, s
-}
-
-// dropPrivileges clears the set-user-ID and set-group-ID bits, as after a write by an
-// ordinary user. The host's kernel does that itself unless the server runs as root.
-func (g *guard) dropPrivileges(cancel <-chan struct{}, h fuse.InHeader, fh uint64) {
-	if !g.tree.asRoot {
-		return
-	}
-	var got fuse.AttrOut
-	ask := fuse.GetAttrIn{InHeader: h}
-	if s := g.RawFileSystem.GetAttr(cancel, &ask, &got); !s.Ok() {
-		return
-	}
-	mode := got.Mode &^ unix.S_ISUID
-	if mode&unix.S_IXGRP != 0 {
-		mode &^= unix.S_ISGID
-	}
-	if mode == got.Mode {
-		return
-	}
-	set := fuse.SetAttrIn{}
-	set.InHeader, set.Valid, set.Mode = h, fuse.FATTR_MODE, mode
-	if fh != 0 {
-		set.Valid |= fuse.FATTR_FH
-		set.Fh = fh
-	}
-	g.RawFileSystem.SetAttr(cancel, &set, &got)
+	return g.RawFileSystem.Writev(cancel, in, data)
 }
 
 // Flush also releases the owner's POSIX locks on the file, as close(2) of any of its

@@ -78,6 +78,7 @@ func (n *node) Mknod(ctx context.Context, name string, mode, rdev uint32, out *f
 	default:
 		return nil, syscall.EPERM
 	}
+	mode &^= privileges
 	return n.make(ctx, name, out, func(dir int) error { return unix.Mknodat(dir, name, mode, int(rdev)) })
 }
 

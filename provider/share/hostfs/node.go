@@ -118,6 +118,9 @@ func (n *node) Getattr(_ context.Context, fh fs.FileHandle, out *fuse.AttrOut) s
 func (n *node) Setattr(_ context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	change := func(fd int, size func() error) error {
 		if _, ok := in.GetSize(); ok {
+			if err := n.tree.dropPrivileges(fd); err != nil {
+				return err
+			}
 			if err := size(); err != nil {
 				return err
 			}
@@ -126,7 +129,7 @@ func (n *node) Setattr(_ context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, 
 			return err
 		}
 		if mode, ok := in.GetMode(); ok {
-			if err := unix.Chmod(procPath(fd), mode); err != nil {
+			if err := setMode(fd, mode); err != nil {
 				return err
 			}
 		}

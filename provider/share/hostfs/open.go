@@ -27,13 +27,18 @@ func hostFlags(flags uint32) int {
 
 // openRegular opens the file of path, a descriptor opened with O_PATH, if it is a regular
 // file: opening a fifo would block, and opening a device has side effects.
-func openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
+func (t *tree) openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
 	st, err := stat(path, "")
 	if err != nil {
 		return -1, nil, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return -1, nil, unix.EPERM
+	}
+	if flags&unix.O_TRUNC != 0 {
+		if err := t.dropPrivileges(path); err != nil {
+			return -1, nil, err
+		}
 	}
 	fd, err := unix.Open(procPath(path), hostFlags(flags), 0)
 	return fd, st, err
@@ -42,7 +47,7 @@ func openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
 // Open opens a regular file.
 func (n *node) Open(_ context.Context, flags uint32) (fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
 	e = n.with(func(path int) error {
-		fd, st, err := openRegular(path, flags)
+		fd, st, err := n.tree.openRegular(path, flags)
 		if err != nil {
 			return err
 		}
@@ -85,7 +90,7 @@ func (n *node) opened(f *file, st *unix.Statx_t) bool {
 // the guest's knowledge.
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
 	e = n.with(func(dir int) error {
-		fd, err := unix.Openat(dir, name, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode&0o7777)
+		fd, err := unix.Openat(dir, name, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode&0o7777&^privileges)
 		switch {
 		case err == nil:
 			err = n.tree.give(ctx, dir, fd, "")
@@ -107,7 +112,7 @@ func (n *node) openChild(dir int, name string, flags uint32) (int, error) {
 		return -1, err
 	}
 	defer func() { _ = unix.Close(path) }()
-	fd, _, err := openRegular(path, flags)
+	fd, _, err := n.tree.openRegular(path, flags)
 	return fd, err
 }
 
@@ -130,7 +135,7 @@ func (n *node) adopt(ctx context.Context, fd int, out *fuse.EntryOut) (*fs.Inode
 // Tmpfile creates a file without a name.
 func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
 	e = n.with(func(dir int) error {
-		fd, err := unix.Openat(dir, ".", hostFlags(flags)|unix.O_TMPFILE, mode&0o7777)
+		fd, err := unix.Openat(dir, ".", hostFlags(flags)|unix.O_TMPFILE, mode&0o7777&^privileges)
 		if err == nil {
 			err = n.tree.give(ctx, dir, fd, "")
 		}

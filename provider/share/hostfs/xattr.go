@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// capabilities is the attribute with a program's capabilities.
+const capabilities = "security.capability"
+
 // supported reports whether the guest may use an attribute. Its kernel would not enforce
 // POSIX ACLs, and setting one changes a file's mode without its knowledge. Labels such as
 // security.selinux belong to the host's policy.
@@ -23,7 +26,7 @@ func supported(attr string) bool {
 	case strings.HasPrefix(attr, "system.posix_acl_"):
 		return false
 	case strings.HasPrefix(attr, "security."):
-		return attr == "security.capability"
+		return attr == capabilities
 	}
 	return true
 }
@@ -41,10 +44,14 @@ func (n *node) Getxattr(_ context.Context, attr string, dest []byte) (size uint3
 	return size, e
 }
 
-// Setxattr writes an attribute.
+// Setxattr writes an attribute. A guest must not give capabilities to a program: they are
+// those of the host's users who run it.
 func (n *node) Setxattr(_ context.Context, attr string, data []byte, flags uint32) syscall.Errno {
-	if !supported(attr) {
+	switch {
+	case !supported(attr):
 		return syscall.EOPNOTSUPP
+	case attr == capabilities:
+		return syscall.EPERM
 	}
 	return n.with(func(fd int) error { return unix.Setxattr(procPath(fd), attr, data, int(flags)) })
 }
