@@ -25,7 +25,10 @@ func newServeShareCmd(a *app) *cobra.Command {
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Log = a.logger()
-			err := share.Serve(cmd.Context(), o)
+			err := share.LimitMemory()
+			if err == nil {
+				err = share.Serve(cmd.Context(), o)
+			}
 			if err != nil && report > 0 {
 				_ = fault.Write(os.NewFile(uintptr(report), "report"), err) // the supervisor may be gone
 			}

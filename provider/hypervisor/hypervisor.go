@@ -70,7 +70,7 @@ type Capabilities struct {
 	NestedWhy  string // set if Nested is false: "REASON; WHAT TO DO"
 	MaxCPUs    int
 	// SharedInodes limits how many files of its shares a guest should cache, because the
-	// host keeps a descriptor open for each. 0: no limit.
+	// host keeps memory or an open descriptor for each. 0: no limit.
 	SharedInodes int
 	Warning      string // one line to show the user, such as why emulation is used; may be empty
 }

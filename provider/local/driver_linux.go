@@ -11,6 +11,7 @@ import (
 	"github.com/stead-vm/stead/provider/hypervisor"
 	"github.com/stead-vm/stead/provider/hypervisor/qemu"
 	"github.com/stead-vm/stead/provider/kernel"
+	"github.com/stead-vm/stead/provider/share"
 )
 
 // openKernels returns the default kernels: those that are installed on the host.
@@ -21,6 +22,7 @@ func (p *Provider) openDriver() (hypervisor.Driver, error) {
 	return qemu.New(qemu.Options{
 		CacheDir:     p.cacheDir(),
 		ShareCommand: p.shareCommand,
+		SharedInodes: share.SharedInodes,
 		ProbeBoot:    p.probeBoot,
 		Accel:        p.opts.Accel,
 		Log:          p.log,

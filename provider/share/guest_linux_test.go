@@ -52,16 +52,21 @@ const (
 
 // guest simulates a kernel that has mounted the share.
 type guest struct {
-	t      *testing.T
+	t      testing.TB
 	f      *vhosttest.Frontend
 	hiprio *vhosttest.Queue
 	queue  *vhosttest.Queue
 	unique uint64
 }
 
-func boot(t *testing.T, socket string) *guest {
+func boot(t testing.TB, socket string) *guest {
 	t.Helper()
-	g := &guest{t: t, f: vhosttest.Dial(t, socket, memSize)}
+	return bootWith(t, socket, memSize)
+}
+
+func bootWith(t testing.TB, socket string, memory int) *guest {
+	t.Helper()
+	g := &guest{t: t, f: vhosttest.Dial(t, socket, memory)}
 	g.f.Start(allBits)
 	g.start(g.f)
 	return g

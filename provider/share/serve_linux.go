@@ -34,7 +34,7 @@ func serve(ctx context.Context, o Options) (err error) {
 	if err := s.renew(); err != nil {
 		return fmt.Errorf("cannot share %s: %w", o.Dir, err)
 	}
-	device := vhostuser.Device{Handle: s.handle, Interrupt: s.interrupt, Log: o.Log}
+	device := vhostuser.Device{Handle: s.handle, Interrupt: s.interrupt, MaxIn: maxIn, MaxOut: maxOut, Log: o.Log}
 	for {
 		conn, err := listener.AcceptUnix()
 		if ctx.Err() != nil {

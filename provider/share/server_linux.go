@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -21,6 +22,18 @@ const (
 	// maxTransfer is the maximum size of a read or write, in bytes: the kernel's own
 	// limit. The guest also stays 4 descriptors below its queue's size.
 	maxTransfer = 1 << 20
+	// headers has room for the fixed parts and names of a request or an answer, in bytes.
+	headers = 4 << 10
+	// maxIn and maxOut are the largest request and answer, in bytes. A guest limits writes in
+	// bytes but reads in pages, as many as a write of maxTransfer has on this host. Its pages
+	// have up to 64 KiB.
+	maxIn  = maxTransfer + headers
+	maxOut = maxTransfer/(4<<10)*(64<<10) + headers
+	// maxWaits is how many requests may wait for locks: all of a guest's request queue. maxWait
+	// is the largest of them, and its largest answer, in bytes. Both are less than 100 bytes in
+	// fact, but the guest may replace the request while it waits for the processor.
+	maxWaits = 1024
+	maxWait  = 64 << 10
 	// background is how many background requests, such as read-aheads, the guest may have
 	// in flight.
 	background = 64
@@ -41,6 +54,7 @@ type server struct {
 	opts  Options
 	queue chan *vhostuser.Request
 	wg    sync.WaitGroup
+	waits atomic.Int32 // goroutines of requests that wait for locks
 
 	mu       sync.RWMutex
 	files    *hostfs.FS
@@ -60,13 +74,30 @@ func newServer(o Options) *server {
 }
 
 // handle queues a request. A request that waits for a lock gets a goroutine of its own, so
-// that the request that releases the lock finds a worker.
+// that the request that releases the lock finds a worker. Neither waits nor what each of them
+// holds may be without limit.
 func (s *server) handle(q *vhostuser.Request) {
-	if opcode(q.In) == opSetlkw {
-		go s.answer(q)
+	if opcode(q.In) != opSetlkw {
+		s.queue <- q
 		return
 	}
-	s.queue <- q
+	if size(q.In) > maxWait || size(q.Out) > maxWait || s.waits.Load() >= maxWaits {
+		s.opts.Log.Debug("malformed request for a lock")
+		q.Done(0)
+		return
+	}
+	s.waits.Add(1)
+	go func() {
+		defer s.waits.Add(-1)
+		s.answer(q)
+	}()
+}
+
+func size(buffers [][]byte) (n int) {
+	for _, b := range buffers {
+		n += len(b)
+	}
+	return n
 }
 
 func (s *server) answer(q *vhostuser.Request) {
@@ -98,7 +129,7 @@ func opcode(in [][]byte) uint32 {
 
 // renew replaces the file system with a new one.
 func (s *server) renew() error {
-	files, err := hostfs.New(s.opts.Dir, s.opts.ReadOnly)
+	files, err := hostfs.New(s.opts.Dir, hostfs.Options{ReadOnly: s.opts.ReadOnly, Log: s.opts.Log})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,10 @@ import (
 	"log/slog"
 )
 
+// SharedInodes is how many files of its shares a guest should cache. It is half of what the
+// server lets a guest know, because a guest looks at its cache only once per second.
+const SharedInodes = 500_000
+
 // Options describe one share.
 type Options struct {
 	Dir      string       // required: the directory to share

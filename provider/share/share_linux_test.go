@@ -22,7 +22,7 @@ import (
 
 // serve runs a server and returns its socket, the channel of its result and a function that
 // ends it.
-func serve(t *testing.T, o share.Options) (string, <-chan error, func()) {
+func serve(t testing.TB, o share.Options) (string, <-chan error, func()) {
 	t.Helper()
 	if o.Socket == "" {
 		o.Socket = filepath.Join(t.TempDir(), "fs.sock")
@@ -46,7 +46,7 @@ func serve(t *testing.T, o share.Options) (string, <-chan error, func()) {
 	return "", nil, nil
 }
 
-func folder(t *testing.T) string {
+func folder(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/file", []byte("content"), 0o644); err != nil {

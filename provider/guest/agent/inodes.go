@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// inodeKeeper limits how many files of shares this kernel caches, because the host holds
-// each of them open.
+// inodeKeeper limits how many files of shares this kernel caches. On macOS, the host holds
+// each of them open. On Linux, its file server keeps memory for each and has a limit of its
+// own.
 //
 // The kernel caches an inode for as long as it caches the file's name, and drops names only
 // under memory pressure, which may never occur. Raising vm.vfs_cache_pressure does not
@@ -59,7 +60,7 @@ func (k *inodeKeeper) run(ctx context.Context) {
 	tell := func(what string, err error) {
 		if err != nil && !told[what] {
 			told[what] = true
-			k.log.Warn("cannot "+what+": the host may run out of open files", "err", err)
+			k.log.Warn("cannot "+what+": the host may refuse to open more files", "err", err)
 		}
 	}
 	for sleepFor(ctx, inodePace) {

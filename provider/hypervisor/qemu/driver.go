@@ -36,6 +36,10 @@ type Options struct {
 	// the kernel to boot it with. If nil, KVM is used without a test.
 	ProbeBoot func(ctx context.Context, w io.Writer) (kernelPath, kernelDigest string, err error)
 
+	// SharedInodes limits how many files of its shares a guest caches, because the command that
+	// serves them has a limit. Default: no limit.
+	SharedInodes int
+
 	Accel  string       // for the host's own architecture: "auto" (default), "kvm" or "tcg"; others are emulated
 	Binary string       // for the host's own architecture; default: its qemu-system-… in PATH
 	Log    *slog.Logger // default: discard
@@ -110,7 +114,7 @@ func (d *Driver) capabilities(ctx context.Context, arch string) (hypervisor.Capa
 	if err != nil {
 		return hypervisor.Capabilities{}, err
 	}
-	c := hypervisor.Capabilities{Archs: archs(), MaxCPUs: maxCPUs, Warning: v.Warning}
+	c := hypervisor.Capabilities{Archs: archs(), MaxCPUs: maxCPUs, SharedInodes: d.opts.SharedInodes, Warning: v.Warning}
 	c.Nested, c.NestedWhy = nestedFor(arch, v.Accel)
 	return c, nil
 }

@@ -67,7 +67,7 @@ func (h *holder) Forget(node, lookups uint64) {
 
 // serveHolding serves dir to the first QEMU that connects.
 func serveHolding(dir, socket string) error {
-	files, err := hostfs.New(dir, false)
+	files, err := hostfs.New(dir, hostfs.Options{})
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,13 @@ var (
 	_ fs.FileReleasedirer   = (*dir)(nil)
 )
 
-// dirBuffer is how much of a directory is read at once, in bytes.
-const dirBuffer = 8 << 10
+const (
+	// dirBuffer is how much of a directory is read at once, in bytes.
+	dirBuffer = 8 << 10
+	// batch is how many entries are returned at once. go-fuse keeps them until the directory is
+	// read again or closed.
+	batch = 256
+)
 
 // dir is an open directory of the guest.
 type dir struct {
@@ -30,27 +35,43 @@ type dir struct {
 	mu   sync.Mutex
 	buf  []byte
 	todo []byte // the part of buf that was not returned yet
+	sent int    // entries since the last pause
 }
 
 // OpendirHandle opens the directory.
 func (n *node) OpendirHandle(context.Context, uint32) (fh fs.FileHandle, flags uint32, e syscall.Errno) {
-	n.tree.moving.RLock()
-	defer n.tree.moving.RUnlock()
-	fd, err := n.resolveLocked(unix.O_RDONLY | unix.O_DIRECTORY)
-	if err != nil {
-		return nil, 0, errno(err)
+	if n.tree.dirs.Add(1) > maxDirs {
+		n.tree.dirs.Add(-1)
+		return nil, 0, syscall.ENFILE
 	}
-	f, err := n.hold(fd)
+	f, err := n.openDir()
 	if err != nil {
+		n.tree.dirs.Add(-1)
 		return nil, 0, errno(err)
 	}
 	return &dir{file: f}, 0, 0
 }
 
-// Readdirent returns the next entry, or nil at the end.
+func (n *node) openDir() (*file, error) {
+	n.tree.moving.RLock()
+	defer n.tree.moving.RUnlock()
+	fd, err := n.resolveLocked(unix.O_RDONLY | unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	return n.hold(fd)
+}
+
+// Readdirent returns the next entry, or nil at the end. It also returns nil once after each
+// batch. This is never the first entry of an answer, which would end the listing: go-fuse asks
+// until its answer is full or it gets nil.
 func (d *dir) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.sent == batch {
+		d.sent = 0
+		return nil, 0
+	}
 	if len(d.todo) == 0 {
 		if d.buf == nil {
 			d.buf = make([]byte, dirBuffer)
@@ -67,6 +88,7 @@ func (d *dir) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 	var entry fuse.DirEntry
 	n := entry.Parse(d.todo)
 	d.todo = d.todo[n:]
+	d.sent++
 	return &entry, 0
 }
 
@@ -74,7 +96,7 @@ func (d *dir) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
 func (d *dir) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.todo = nil
+	d.todo, d.sent = nil, 0
 	return d.with(func(fd int) error {
 		_, err := unix.Seek(fd, int64(off), unix.SEEK_SET)
 		return err
@@ -83,11 +105,8 @@ func (d *dir) Seekdir(_ context.Context, off uint64) syscall.Errno {
 
 // Lookup saves a listing with attributes from resolving the directory for each entry.
 func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
-	e = d.with(func(fd int) error {
-		st, err := stat(fd, name)
-		if err == nil {
-			child = d.node.child(ctx, st, out)
-		}
+	e = d.with(func(fd int) (err error) {
+		child, err = d.node.find(ctx, fd, name, out)
 		return err
 	})
 	return child, e
@@ -99,4 +118,7 @@ func (d *dir) Fsyncdir(context.Context, uint32) syscall.Errno {
 }
 
 // Releasedir closes the directory.
-func (d *dir) Releasedir(context.Context, uint32) { d.close() }
+func (d *dir) Releasedir(context.Context, uint32) {
+	d.node.tree.dirs.Add(-1)
+	d.close()
+}

@@ -38,12 +38,17 @@ func (n *node) hold(fd int) (*file, error) {
 	f := &file{node: n, fd: fd}
 	n.tree.mu.Lock()
 	defer n.tree.mu.Unlock()
-	if n.tree.open == nil {
-		_ = unix.Close(fd)
-		return nil, unix.EBADF
+	err := unix.EBADF
+	switch {
+	case n.tree.open == nil:
+	case len(n.tree.open) >= maxOpen:
+		err = unix.ENFILE
+	default:
+		n.tree.open[f] = struct{}{}
+		return f, nil
 	}
-	n.tree.open[f] = struct{}{}
-	return f, nil
+	_ = unix.Close(fd)
+	return nil, err
 }
 
 func (f *file) with(op func(fd int) error) syscall.Errno {

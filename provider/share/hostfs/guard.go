@@ -123,6 +123,22 @@ func (g *guard) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) 
 	return g.RawFileSystem.Writev(cancel, in, data)
 }
 
+// maxForget is how many lookups one request may undo. A file that the guest looked up more
+// often stays known.
+const maxForget = 1024
+
+// Forget undoes lookups one at a time: if the guest undoes more than it made, go-fuse panics
+// with the inode locked, but knows no inode after the last. An honest kernel never forgets the
+// root.
+func (g *guard) Forget(node, lookups uint64) {
+	if node == fuse.FUSE_ROOT_ID {
+		return
+	}
+	for range min(lookups, maxForget) {
+		g.RawFileSystem.Forget(node, 1)
+	}
+}
+
 // Flush also releases the owner's POSIX locks on the file, as close(2) of any of its
 // descriptors does.
 func (g *guard) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {

@@ -20,13 +20,18 @@ const root = fuse.FUSE_ROOT_ID
 // mount returns a file system for a new directory, with a secret beside it.
 func mount(t testing.TB, readOnly bool) (*FS, string) {
 	t.Helper()
+	return mountWith(t, Options{ReadOnly: readOnly})
+}
+
+func mountWith(t testing.TB, o Options) (*FS, string) {
+	t.Helper()
 	outer := t.TempDir()
 	write(t, filepath.Join(outer, "secret"), "secret")
 	dir := filepath.Join(outer, "shared")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	fs, err := New(dir, readOnly)
+	fs, err := New(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,9 @@ var (
 // make calls op with the directory's descriptor to create name, gives the new file to the
 // guest's user if the server may, and returns its inode.
 func (n *node) make(ctx context.Context, name string, out *fuse.EntryOut, op func(dir int) error) (child *fs.Inode, e syscall.Errno) {
+	if err := n.tree.census.admit(); err != nil {
+		return nil, errno(err)
+	}
 	e = n.with(func(dir int) error {
 		if err := op(dir); err != nil {
 			return err
@@ -33,7 +36,7 @@ func (n *node) make(ctx context.Context, name string, out *fuse.EntryOut, op fun
 		}
 		st, err := stat(dir, name)
 		if err == nil {
-			child = n.child(ctx, st, out)
+			child = n.child(ctx, name, st, out)
 		}
 		return err
 	})
@@ -98,6 +101,9 @@ func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, o
 	if !ok {
 		return nil, syscall.EXDEV
 	}
+	if err := n.tree.census.admit(); err != nil {
+		return nil, errno(err)
+	}
 	e = n.with(func(dir int) error {
 		linked := old.with(func(fd int) error {
 			return unix.Linkat(unix.AT_FDCWD, procPath(fd), dir, name, unix.AT_SYMLINK_FOLLOW)
@@ -107,7 +113,7 @@ func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, o
 		}
 		st, err := stat(dir, name)
 		if err == nil {
-			child = n.child(ctx, st, out)
+			child = n.child(ctx, name, st, out)
 		}
 		return err
 	})

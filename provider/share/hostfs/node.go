@@ -69,19 +69,44 @@ func (n *node) with(op func(fd int) error) syscall.Errno {
 	return files[0].with(op)
 }
 
-// child returns the inode for st, a file in n.
-func (n *node) child(ctx context.Context, st *unix.Statx_t, out *fuse.EntryOut) *fs.Inode {
+// child returns the inode for st, the file name in n.
+func (n *node) child(ctx context.Context, name string, st *unix.Statx_t, out *fuse.EntryOut) *fs.Inode {
 	fillAttr(&out.Attr, st)
-	return n.NewInode(ctx, &node{tree: n.tree}, n.tree.identity(st))
+	id := n.tree.identity(st)
+	if known := n.known(name, id); known != nil {
+		return known
+	}
+	child := &node{tree: n.tree}
+	n.tree.census.add(child)
+	return n.NewInode(ctx, child, id)
+}
+
+// known returns the inode that the guest knows as name in n, or nil.
+func (n *node) known(name string, id fs.StableAttr) *fs.Inode {
+	if child := n.GetChild(name); child != nil && child.StableAttr() == id {
+		return child
+	}
+	return nil
+}
+
+// find returns the inode of name in the directory fd, which is n's.
+func (n *node) find(ctx context.Context, fd int, name string, out *fuse.EntryOut) (*fs.Inode, error) {
+	st, err := stat(fd, name)
+	if err != nil {
+		return nil, err
+	}
+	if n.known(name, n.tree.identity(st)) == nil {
+		if err := n.tree.census.admit(); err != nil {
+			return nil, err
+		}
+	}
+	return n.child(ctx, name, st, out), nil
 }
 
 // Lookup finds name in the directory.
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
-	e = n.with(func(fd int) error {
-		st, err := stat(fd, name)
-		if err == nil {
-			child = n.child(ctx, st, out)
-		}
+	e = n.with(func(fd int) (err error) {
+		child, err = n.find(ctx, fd, name, out)
 		return err
 	})
 	return child, e

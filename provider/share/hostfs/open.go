@@ -89,6 +89,9 @@ func (n *node) opened(f *file, st *unix.Statx_t) bool {
 // Create creates and opens a file. It opens a file that already exists on the host without
 // the guest's knowledge.
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
+	if err := n.tree.census.admit(); err != nil {
+		return nil, nil, 0, errno(err)
+	}
 	e = n.with(func(dir int) error {
 		fd, err := unix.Openat(dir, name, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode&0o7777&^privileges)
 		switch {
@@ -100,7 +103,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		if err != nil {
 			return errors.Join(err, closeFD(fd))
 		}
-		child, fh, err = n.adopt(ctx, fd, out)
+		child, fh, err = n.adopt(ctx, fd, name, out)
 		return err
 	})
 	return child, fh, 0, e
@@ -116,13 +119,13 @@ func (n *node) openChild(dir int, name string, flags uint32) (int, error) {
 	return fd, err
 }
 
-// adopt returns inode and handle for fd, a file in n that is new to the guest.
-func (n *node) adopt(ctx context.Context, fd int, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, error) {
+// adopt returns inode and handle for fd, the file name in n that is new to the guest.
+func (n *node) adopt(ctx context.Context, fd int, name string, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, error) {
 	st, err := stat(fd, "")
 	if err != nil {
 		return nil, nil, errors.Join(err, closeFD(fd))
 	}
-	child := n.child(ctx, st, out)
+	child := n.child(ctx, name, st, out)
 	owner := child.Operations().(*node)
 	f, err := owner.hold(fd)
 	if err != nil {
@@ -134,6 +137,9 @@ func (n *node) adopt(ctx context.Context, fd int, out *fuse.EntryOut) (*fs.Inode
 
 // Tmpfile creates a file without a name.
 func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryOut) (child *fs.Inode, fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
+	if err := n.tree.census.admit(); err != nil {
+		return nil, nil, 0, errno(err)
+	}
 	e = n.with(func(dir int) error {
 		fd, err := unix.Openat(dir, ".", hostFlags(flags)|unix.O_TMPFILE, mode&0o7777&^privileges)
 		if err == nil {
@@ -142,7 +148,7 @@ func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryO
 		if err != nil {
 			return errors.Join(err, closeFD(fd))
 		}
-		child, fh, err = n.adopt(ctx, fd, out)
+		child, fh, err = n.adopt(ctx, fd, "", out)
 		return err
 	})
 	return child, fh, 0, e

@@ -3,10 +3,13 @@
 package hostfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,10 +42,20 @@ type tree struct {
 	mu    sync.Mutex
 	open  map[*file]struct{} // everything that the guest has open
 	waits chan struct{}      // closed to end waits for locks
+
+	dirs   atomic.Int32 // open directories
+	census census
 }
 
-// New returns a file system for dir. With readOnly, it refuses every change with EROFS.
-func New(dir string, readOnly bool) (*FS, error) {
+// Options describe a file system.
+type Options struct {
+	ReadOnly bool         // refuse every change with EROFS
+	MaxNodes int          // how many files and directories the guest may know; default: MaxNodes
+	Log      *slog.Logger // default: discard
+}
+
+// New returns a file system for dir.
+func New(dir string, o Options) (*FS, error) {
 	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
@@ -59,6 +72,10 @@ func New(dir string, readOnly bool) (*FS, error) {
 	t := &tree{
 		root: root, dev: devOf(st), asRoot: os.Geteuid() == 0,
 		open: map[*file]struct{}{}, waits: make(chan struct{}),
+		census: census{
+			max: int64(cmp.Or(o.MaxNodes, MaxNodes)),
+			log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+		},
 	}
 	timeout := Timeout
 	id := t.identity(st)
@@ -68,7 +85,7 @@ func New(dir string, readOnly bool) (*FS, error) {
 		RootStableAttr:  &id,
 	})
 	raw = &guard{RawFileSystem: raw, tree: t}
-	if readOnly {
+	if o.ReadOnly {
 		raw = &readOnlyFS{raw}
 	}
 	return &FS{RawFileSystem: raw, tree: t}, nil
