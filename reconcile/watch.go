@@ -79,7 +79,7 @@ func Watch(ctx context.Context, w Project, o WatchOptions) error {
 type watch struct {
 	w     Project
 	o     WatchOptions
-	tries attempts        // at the changes of each machine
+	tries attempts // at the changes of each machine
 	given consent
 	told  map[string]bool // signatures of the changes reported as waiting for approval
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -160,25 +161,27 @@ func open(state string) (*local.Provider, error) {
 
 // commands are the commands of scripts in addition to those of testscript.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"kill-vm":         killVM,
-	"kill-supervisor": killSupervisor,
-	"pause-vm":        pauseVM,
-	"resume-vm":       resumeVM,
-	"wait-stopped":    waitStopped,
-	"retry":           retry,
-	"subst":           subst,
-	"listen":          listen,
-	"fsck":            fsck,
-	"vm-rss":          vmRSS,
-	"rss-fell":        rssFell,
-	"tmpfs":           tmpfs,
-	"disk-mount":      diskMount,
-	"cut":             cut,
-	"hold-project":    holdProject,
-	"power-cuts":      powerCuts,
-	"disk-space":      diskSpace,
-	"sparse":          sparse,
-	"matches-schema":  matchesSchema,
+	"kill-vm":          killVM,
+	"kill-supervisor":  killSupervisor,
+	"pause-vm":         pauseVM,
+	"resume-vm":        resumeVM,
+	"wait-stopped":     waitStopped,
+	"retry":            retry,
+	"subst":            subst,
+	"listen":           listen,
+	"fsck":             fsck,
+	"vm-rss":           vmRSS,
+	"rss-fell":         rssFell,
+	"tmpfs":            tmpfs,
+	"disk-mount":       diskMount,
+	"pause-shares":     pauseShares,
+	"pause-supervisor": pauseSupervisor,
+	"cut":              cut,
+	"hold-project":     holdProject,
+	"power-cuts":       powerCuts,
+	"disk-space":       diskSpace,
+	"sparse":           sparse,
+	"matches-schema":   matchesSchema,
 }
 
 // status returns the status of a machine's supervisor.
@@ -215,6 +218,35 @@ func signalVM(ts *testscript.TestScript, id string, sig syscall.Signal) {
 func killSupervisor(ts *testscript.TestScript, _ bool, args []string) {
 	_, st := status(ts, args[0])
 	ts.Check(syscall.Kill(st.PID, syscall.SIGKILL))
+}
+
+// pauseSupervisor (pause-supervisor NAME) stops the supervisor's process, so that it hangs.
+func pauseSupervisor(ts *testscript.TestScript, _ bool, args []string) {
+	_, st := status(ts, args[0])
+	ts.Check(syscall.Kill(st.PID, syscall.SIGSTOP))
+}
+
+// pauseShares (pause-shares NAME) stops the file servers of a machine.
+func pauseShares(ts *testscript.TestScript, _ bool, args []string) {
+	_, st := status(ts, args[0])
+	stopped := 0
+	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", st.PID))
+	ts.Check(err)
+	for _, file := range children {
+		text, err := os.ReadFile(file)
+		ts.Check(err)
+		for _, field := range strings.Fields(string(text)) {
+			pid, err := strconv.Atoi(field)
+			ts.Check(err)
+			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.Contains(line, []byte("\x00serve-share\x00")) {
+				ts.Check(syscall.Kill(pid, syscall.SIGSTOP))
+				stopped++
+			}
+		}
+	}
+	if stopped == 0 {
+		ts.Fatalf("found no file server")
+	}
 }
 
 // waitStopped (wait-stopped NAME) waits until the machine is stopped and its processes have ended.

@@ -50,6 +50,12 @@ func (l Locks) Existing(ctx context.Context, id, doing string, expect *machine.I
 	return unlock, nil
 }
 
+// Supervise takes the lock that a machine's supervisor holds as long as it lives, and waits for
+// it until ctx ends.
+func (l Locks) Supervise(ctx context.Context, id string) (unlock func(), err error) {
+	return l.store.locker.Keep(ctx, l.store.Bundle(id).Supervisor())
+}
+
 // Both locks two machines. It locks them in the order of their names, so that two callers
 // cannot deadlock.
 func (l Locks) Both(ctx context.Context, a, b, doing string) (unlock func(), err error) {

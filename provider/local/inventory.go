@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/stead-vm/stead/provider/bundle"
 	"github.com/stead-vm/stead/provider/host"
 	"github.com/stead-vm/stead/provider/machine"
@@ -17,6 +19,10 @@ import (
 // seconds, and without it a plan would take a running machine for a booting one. The full time
 // passes only if a supervisor hangs.
 const observeTimeout = 10 * time.Second
+
+// observers is how many machines are observed at once: several supervisors that hang should not
+// add up.
+const observers = 16
 
 // Inventory reads the current state of the machines of a state directory.
 type Inventory struct{ bundles *bundle.Store }
@@ -42,12 +48,17 @@ func (i *Inventory) List(ctx context.Context) ([]machine.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	machines := make([]machine.Machine, 0, len(ids))
-	for _, id := range ids {
-		m := i.observe(ctx, id)
-		m.Default = id == first
-		machines = append(machines, m)
+	machines := make([]machine.Machine, len(ids))
+	var all errgroup.Group
+	all.SetLimit(observers)
+	for n, id := range ids {
+		all.Go(func() error {
+			machines[n] = i.observe(ctx, id)
+			machines[n].Default = id == first
+			return nil
+		})
 	}
+	_ = all.Wait() // always nil
 	return machines, ctx.Err()
 }
 
@@ -117,6 +128,9 @@ func (i *Inventory) observeRunning(ctx context.Context, b bundle.Bundle, m *mach
 	defer cancel()
 	st, err := i.Supervisor(m.ID).Status(ctx, "")
 	if err != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			m.State, m.Problem = machine.Unreachable, (&SilentError{After: observeTimeout}).Error()
+		}
 		return // it is just starting or ending
 	}
 	m.Started, m.Address, m.Heard, m.Problem = st.Started, st.Address, st.Heard, st.Problem

@@ -114,6 +114,9 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id strin
 		if !alive {
 			return nil
 		}
+		if err := p.awaken(ctx, id, observeTimeout); err != nil {
+			return poll.Final(err)
+		}
 		st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitReady)
 		switch {
 		case err != nil:
@@ -158,7 +161,11 @@ func (p *Provider) checkBundle(ctx context.Context, b bundle.Bundle) (machine.Sp
 	return s, p.Check(ctx, s)
 }
 
-// Stop shuts a machine down and returns when it is off. It does nothing to a stopped machine.
+// errHangs reports a supervisor that has not stopped its machine in all the time that it has.
+var errHangs = errors.New("its supervisor hangs")
+
+// Stop shuts a machine down and returns when it is off. It does nothing to a stopped machine. If
+// the machine's supervisor hangs, Stop kills it.
 //
 // It takes no lock, so that a machine can be stopped by force while its start or stop hangs.
 func (p *Provider) Stop(ctx context.Context, id string, how StopOptions) error {
@@ -174,6 +181,16 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 	if err != nil || !alive {
 		return err
 	}
+	patience := hangTimeout
+	if how.Force {
+		patience = observeTimeout
+	}
+	if err := p.awaken(ctx, id, patience); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return p.killSupervisor(ctx, b, id)
+	}
 	err = poll.Loop{Every: reachEvery, Limit: reachTimeout}.Until(ctx, func(ctx context.Context) error {
 		err := p.Machines.Supervisor(id).Stop(ctx, how)
 		if err == nil {
@@ -186,14 +203,18 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 		case !alive:
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
-			return poll.Final(fmt.Errorf("did not stop: %w", err)) // it listens, so asking again would not help
+			return poll.Final(errHangs) // it listens, so asking again would not help
 		}
 		return err
 	})
-	if err != nil {
-		return endedBy(ctx, err, "did not stop")
+	var ended *poll.EndedError
+	switch {
+	case err == nil:
+		return awaitSupervisorEnd(ctx, b)
+	case errors.Is(err, errHangs), errors.As(err, &ended) && ctx.Err() == nil:
+		return p.killSupervisor(ctx, b, id)
 	}
-	return awaitSupervisorEnd(ctx, b)
+	return endedBy(ctx, err, "did not stop")
 }
 
 // awaitSupervisorEnd waits until no supervisor holds the bundle's lock.
@@ -270,6 +291,9 @@ func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := p.awaken(ctx, id, observeTimeout); err != nil {
+		return err
+	}
 	states, err := p.Machines.Supervisor(id).ApplyServices(ctx, s.Services)
 	if err != nil {
 		return explainUnreachable(id, err)
@@ -279,6 +303,9 @@ func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 
 // WaitServices returns when the declared services of a running machine run.
 func (p *Provider) WaitServices(ctx context.Context, id string) error {
+	if err := p.awaken(ctx, id, observeTimeout); err != nil {
+		return err
+	}
 	st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitServices)
 	if err == nil && st.State == supervisor.StateUnreachable {
 		return &UnreachableError{ID: id, Err: &supervisor.UnreachableError{Since: st.Heard}}

@@ -53,7 +53,7 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 	}
 	locking, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	unlock, err := b.Supervisor().Keep(locking)
+	unlock, err := p.Bundles.Locks().Supervise(locking, id)
 	if err != nil {
 		return fmt.Errorf("machine %s already has a supervisor: %w", id, err)
 	}

@@ -173,15 +173,18 @@ func (f File) Held() (bool, error) {
 	return true, nil
 }
 
-// Keep locks f, without a name, until unlock or the end of this process. It waits until ctx
-// ends, because a process that checks whether f is held locks it for a moment, which can be
-// long on a busy host.
-func (f File) Keep(ctx context.Context) (unlock func(), err error) {
+// Keep locks f until unlock or the end of this process. It waits until ctx ends, because a
+// process that checks whether f is held locks it for a moment, which can be long on a busy host.
+func (l *Locker) Keep(ctx context.Context, f File) (unlock func(), err error) {
 	fl := f.flock()
 	if _, err := fl.TryLockContext(ctx, 2*poll); err != nil {
 		return nil, err
 	}
-	return func() { _ = fl.Unlock() }, nil
+	f.sign(l.signature(""))
+	return func() {
+		f.erase()
+		_ = fl.Unlock()
+	}, nil
 }
 
 func (l *Locker) signature(doing string) Holder {

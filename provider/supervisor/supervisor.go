@@ -38,6 +38,8 @@ const (
 	// readyTimeout bounds a boot. It is long because an emulated machine on a busy host
 	// is slow, and the user can interrupt a boot at any time.
 	readyTimeout = 5 * time.Minute
+	// startTimeout bounds the start of the hypervisor, which may test its accelerator first.
+	startTimeout = 3 * time.Minute
 	// servicesTimeout bounds enabling and starting the declared services.
 	servicesTimeout = 5 * time.Minute
 )
@@ -180,7 +182,9 @@ func (s *supervisor) bootOnce(ctx context.Context) (hypervisor.Exit, error) {
 		return hypervisor.Exit{}, err
 	}
 	boot.Config.Console = s.opts.Console
-	vm, err := s.opts.Driver.Start(ctx, boot.Config)
+	starting, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the hypervisor did not start within %v", startTimeout))
+	defer cancel()
+	vm, err := s.opts.Driver.Start(starting, boot.Config)
 	if err != nil {
 		return hypervisor.Exit{}, err
 	}
