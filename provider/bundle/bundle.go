@@ -61,9 +61,27 @@ func (b Bundle) ReadJSON(name string, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s: %w", b.Path(name), err)
+		return &DamagedError{Path: b.Path(name), Err: err}
 	}
 	return nil
+}
+
+// DamagedError reports a file of a machine that cannot be what it should be.
+type DamagedError struct {
+	Path string
+	Err  error
+}
+
+func (e *DamagedError) Error() string { return fmt.Sprintf("%s: %v", e.Path, e.Err) }
+
+// Unwrap returns what is wrong with the file.
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Remedy says how to get the machine back, and how to get rid of it.
+func (e *DamagedError) Remedy() string {
+	id := filepath.Base(filepath.Dir(e.Path))
+	return fmt.Sprintf("correct the file or restore it from a backup. If a project declares the machine, \"stead apply\" writes the file "+
+		"again and keeps the disk. Run \"stead rm %s\" to delete the machine with its disk", id)
 }
 
 // mergeJSON writes v's keys into the file name of the bundle. Keys that v does not know
@@ -73,7 +91,7 @@ func (b Bundle) mergeJSON(name string, v any, clear ...string) error {
 	merged := map[string]json.RawMessage{}
 	if data, err := regular.ReadFile(b.Path(name), maxJSON); err == nil {
 		if err := json.Unmarshal(data, &merged); err != nil {
-			return fmt.Errorf("%s: %w", b.Path(name), err)
+			return &DamagedError{Path: b.Path(name), Err: err}
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err

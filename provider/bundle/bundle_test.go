@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -180,5 +182,25 @@ func TestWriteRecordKeepsUnknownKeys(t *testing.T) {
 	}
 	if got.Configuration["extra"] != 7.0 {
 		t.Errorf("extra is %v", got.Configuration["extra"])
+	}
+}
+
+func TestDamagedDefaultMachineIsNoneAndCanBeSetAgain(t *testing.T) {
+	s, log := newStore(t, 0)
+	if err := os.Mkdir(s.Bundle("dev").Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.Home(), stateFile)
+	if err := os.WriteFile(path, []byte(`{"defaultMachine": 5}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.Default(); id != "" || err != nil || !strings.Contains(log.String(), path) {
+		t.Errorf("Default = %q, %v, logged %q", id, err, log)
+	}
+	if err := s.SetDefault("dev"); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.Default(); id != "dev" || err != nil {
+		t.Errorf("Default = %q, %v", id, err)
 	}
 }

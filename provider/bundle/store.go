@@ -81,7 +81,7 @@ func (s *Store) Identify(id string) (Record, error) {
 		return Record{}, err
 	}
 	if r.Configuration.ID != id {
-		return Record{}, fmt.Errorf("%s describes machine %q", b.Path(ConfigFile), r.Configuration.ID)
+		return Record{}, &DamagedError{Path: b.Path(ConfigFile), Err: fmt.Errorf("it describes machine %q", r.Configuration.ID)}
 	}
 	return r, nil
 }
@@ -109,7 +109,8 @@ type state struct {
 	DefaultMachine string `json:"defaultMachine,omitempty"`
 }
 
-// Default returns the machine that commands without a machine name use, or "" if there is none.
+// Default returns the machine that commands without a machine name use, or "" if there is none. A
+// damaged file is none, because it must not stop commands that do not need it.
 func (s *Store) Default() (string, error) {
 	path := filepath.Join(s.home, stateFile)
 	data, err := regular.ReadFile(path, maxJSON)
@@ -121,7 +122,8 @@ func (s *Store) Default() (string, error) {
 	}
 	var st state
 	if err := json.Unmarshal(data, &st); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+		s.log.Warn("there is no default machine, because its file is damaged; remove the file", "file", path, "err", err)
+		return "", nil
 	}
 	if !s.Bundle(st.DefaultMachine).Exists() {
 		return "", nil
@@ -138,7 +140,15 @@ func (s *Store) SetDefault(id string) error {
 }
 
 func (s *Store) writeDefault(id string) error {
-	return space.Explain(Bundle{s.home}.mergeJSON(stateFile, state{DefaultMachine: id}), s.home)
+	home := Bundle{s.home}
+	err := home.mergeJSON(stateFile, state{DefaultMachine: id})
+	var damaged *DamagedError
+	if errors.As(err, &damaged) {
+		if err = home.aside(stateFile); err == nil {
+			err = home.mergeJSON(stateFile, state{DefaultMachine: id})
+		}
+	}
+	return space.Explain(err, s.home)
 }
 
 // defaultIfFirst makes id the default machine if there is none.
