@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/stead-vm/stead/provider/lock"
 )
 
 // withHangingSupervisor returns a provider whose machine "dev" has a supervisor that listens but
@@ -55,5 +57,15 @@ func TestOnlyTheRecordedProcessIsKilled(t *testing.T) {
 	b := p.Bundles.Bundle("dev")
 	if err := p.killSupervisor(t.Context(), b, "dev"); err == nil {
 		t.Error("killed a supervisor that has not recorded its process")
+	}
+}
+
+func TestMachineHasOneSupervisor(t *testing.T) {
+	p, _ := withSilentSupervisor(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	var held *lock.HeldError
+	if err := p.Supervise(ctx, "dev", nil); !errors.As(err, &held) {
+		t.Errorf("a second supervisor ended with %v", err)
 	}
 }

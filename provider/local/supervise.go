@@ -8,6 +8,7 @@ import (
 
 	"github.com/stead-vm/stead/provider/bundle"
 	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/lock"
 	"github.com/stead-vm/stead/provider/logfile"
 	"github.com/stead-vm/stead/provider/space"
 	"github.com/stead-vm/stead/provider/supervisor"
@@ -55,7 +56,8 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 	defer cancel()
 	unlock, err := p.Bundles.Locks().Supervise(locking, id)
 	if err != nil {
-		return fmt.Errorf("machine %s already has a supervisor: %w", id, err)
+		by, _ := b.Supervisor().Holder()
+		return &lock.HeldError{What: b.Supervisor().What, By: by, Err: context.Cause(locking)}
 	}
 	defer unlock()
 	if err := checkStarter(started); err != nil {
