@@ -94,7 +94,9 @@ func (k kind) checkReady(ctx context.Context, path string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("no answer within %v", readyTimeout))
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, k.ready...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, path, k.ready...)
+	cmd.WaitDelay = time.Second // a child of a script that is killed may keep the pipe open
+	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return nil
 	}

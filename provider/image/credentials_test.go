@@ -1,7 +1,9 @@
 package image
 
 import (
+	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,8 +12,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 )
 
 // otherHost answers what it is redirected to with what the registry has, and keeps the credentials
@@ -93,5 +97,34 @@ func TestCredentialsDoNotFollowARedirect(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// hangingKeychain is a credential helper that waits for a password.
+type hangingKeychain struct{ never chan struct{} }
+
+func (k hangingKeychain) Resolve(authn.Resource) (authn.Authenticator, error) {
+	<-k.never
+	return authn.Anonymous, nil
+}
+
+func TestCredentialHelperThatHangsIsGivenUp(t *testing.T) {
+	k := hangingKeychain{make(chan struct{})}
+	defer close(k.never)
+	repo, err := name.NewRepository("registry.example/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &registrySource{keychain: k, helperTime: time.Millisecond}
+	var late *CredentialError
+	if _, err := s.credentials(t.Context(), repo); !errors.As(err, &late) || late.Registry != "registry.example" {
+		t.Errorf("credentials = %v, want a CredentialError", err)
+	}
+	s.helperTime = time.Hour
+	gaveUp := errors.New("gave up")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(gaveUp)
+	if _, err := s.credentials(ctx, repo); !errors.Is(err, gaveUp) {
+		t.Errorf("credentials = %v, want %v", err, gaveUp)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/provider/space"
@@ -62,6 +63,21 @@ func (e *RegistryError) Remedy() string {
 		return fmt.Sprintf("wait a moment, or log in with \"docker login %s\" for a higher rate limit", e.Registry)
 	}
 	return fmt.Sprintf("check that this host can reach %s, then retry; the pull resumes where it stopped", e.Registry)
+}
+
+// CredentialError reports that nobody said in time with which credentials to log in.
+type CredentialError struct {
+	Registry string
+	After    time.Duration
+}
+
+func (e *CredentialError) Error() string {
+	return fmt.Sprintf("the credential helper for %s did not answer within %v", e.Registry, e.After)
+}
+
+// Remedy names the file that chooses the helper.
+func (e *CredentialError) Remedy() string {
+	return `check the helper that "credsStore" or "credHelpers" names in Docker's config.json (in $DOCKER_CONFIG or ~/.docker), or remove it there`
 }
 
 // NotFoundError reports an image that does not exist in the place where it was looked up.

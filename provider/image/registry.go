@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -21,12 +22,13 @@ import (
 
 // registrySource is one reference in a registry.
 type registrySource struct {
-	full     string // the reference
-	ref      name.Reference
-	keychain authn.Keychain
-	guard    *transfer.Guard
-	plain    http.RoundTripper // guard without credentials
-	retry    transfer.Policy
+	full       string // the reference
+	ref        name.Reference
+	keychain   authn.Keychain
+	helperTime time.Duration // for the keychain
+	guard      *transfer.Guard
+	plain      http.RoundTripper // guard without credentials
+	retry      transfer.Policy
 
 	connecting sync.Mutex
 	connected  http.RoundTripper // nil before the first success
@@ -43,7 +45,7 @@ func (s *Store) openRegistry(r reference) (source, error) {
 	guard := transfer.NewGuard(s.transport)
 	return &registrySource{
 		full: r.String(), ref: ref, retry: s.retry, docs: map[v1.Hash][]byte{},
-		keychain: s.keychain, guard: guard, plain: transport.NewUserAgent(guard, "stead"),
+		keychain: s.keychain, helperTime: helperTime, guard: guard, plain: transport.NewUserAgent(guard, "stead"),
 	}, nil
 }
 
@@ -65,7 +67,7 @@ func (s *registrySource) connect(ctx context.Context) (http.RoundTripper, error)
 		return s.connected, nil
 	}
 	repo := s.ref.Context()
-	auth, err := authn.Resolve(ctx, s.keychain, repo)
+	auth, err := s.credentials(ctx, repo)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +77,31 @@ func (s *registrySource) connect(ctx context.Context) (http.RoundTripper, error)
 	}
 	s.connected = rt
 	return rt, nil
+}
+
+// helperTime limits a credential helper, which may ask a person to unlock a keyring.
+const helperTime = 30 * time.Second
+
+// credentials asks the keychain, which may run a credential helper of Docker. A helper that waits
+// for a password or a broken keyring would never end, and the keychain cannot interrupt it.
+func (s *registrySource) credentials(ctx context.Context, repo name.Repository) (authn.Authenticator, error) {
+	type answer struct {
+		auth authn.Authenticator
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		auth, err := authn.Resolve(ctx, s.keychain, repo)
+		answers <- answer{auth, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.auth, a.err
+	case <-time.After(s.helperTime):
+		return nil, &CredentialError{Registry: repo.RegistryStr(), After: s.helperTime}
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -54,6 +55,7 @@ type server struct {
 	opts  Options
 	queue chan *vhostuser.Request
 	wg    sync.WaitGroup
+	slow  atomic.Int64 // time of the last report of a slow request, Unix nanoseconds
 	waits atomic.Int32 // goroutines of requests that wait for locks
 
 	mu       sync.RWMutex
@@ -111,11 +113,31 @@ func (s *server) answer(q *vhostuser.Request) {
 	s.mu.RLock()
 	protocol := s.protocol
 	s.mu.RUnlock()
+	if opcode(q.In) != opSetlkw { // which may wait for another process
+		defer time.AfterFunc(slowRequest, s.reportSlow).Stop()
+	}
 	n, status := protocol.HandleRequest(q.In, q.Out)
 	if !status.Ok() {
 		s.opts.Log.Debug("malformed FUSE request", "status", status)
 	}
 	q.Done(n)
+}
+
+// slowRequest is how long a request may take before the log says so. A file system of the host that
+// hangs, such as that of a dead server, lets requests hang, and with enough of them the share.
+const slowRequest = 10 * time.Second
+
+// slowReports is the pause between two such messages.
+const slowReports = time.Minute
+
+// reportSlow logs that a request takes long.
+func (s *server) reportSlow() {
+	now := time.Now().UnixNano()
+	last := s.slow.Load()
+	if last != 0 && now-last < int64(slowReports) || !s.slow.CompareAndSwap(last, now) {
+		return
+	}
+	s.opts.Log.Warn("a request to the shared directory takes long; does a file system below it hang?", "dir", s.opts.Dir, "after", slowRequest)
 }
 
 // opcode returns the request's operation, or 0 if the request is too short. It is only a

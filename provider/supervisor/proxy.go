@@ -54,12 +54,17 @@ func (p *proxy) serve(l net.Listener) error {
 	}
 }
 
+// handshakeTimeout limits the handshake of a client, which is a process of this host.
+const handshakeTimeout = 30 * time.Second
+
 func (p *proxy) handle(conn net.Conn, config *ssh.ServerConfig) {
 	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
 	client, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
 		return
 	}
+	_ = conn.SetDeadline(time.Time{})
 	defer client.Close()
 	p.enter(client)
 	defer p.leave(client)

@@ -132,6 +132,9 @@ func newSupervisor(o Options) *supervisor {
 func (s *supervisor) run(ctx context.Context) error {
 	for {
 		exit, err := s.bootOnce(ctx)
+		if err != nil && s.isStopping() {
+			return nil // it did not come to a boot
+		}
 		if err != nil {
 			return err
 		}
@@ -177,14 +180,7 @@ func (s *supervisor) bootOnce(ctx context.Context) (hypervisor.Exit, error) {
 	s.update(func(st *Status) {
 		*st = Status{State: StateBooting, PID: os.Getpid(), Started: time.Now(), Reboots: st.Reboots}
 	})
-	boot, err := s.opts.Prepare(ctx)
-	if err != nil {
-		return hypervisor.Exit{}, err
-	}
-	boot.Config.Console = s.opts.Console
-	starting, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the hypervisor did not start within %v", startTimeout))
-	defer cancel()
-	vm, err := s.opts.Driver.Start(starting, boot.Config)
+	boot, vm, err := s.startVM(ctx)
 	if err != nil {
 		return hypervisor.Exit{}, err
 	}
@@ -229,6 +225,55 @@ func (s *supervisor) bootOnce(ctx context.Context) (hypervisor.Exit, error) {
 	}
 	return exit, nil
 }
+
+// startVM prepares a boot and starts its machine, unless that takes too long or the machine is to
+// stop.
+func (s *supervisor) startVM(ctx context.Context) (Boot, hypervisor.VM, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the machine did not start within %v", startTimeout))
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	go func() {
+		select {
+		case <-s.stopped:
+			giveUp(errStopped)
+		case <-ctx.Done():
+		}
+	}()
+	type result struct {
+		boot Boot
+		vm   hypervisor.VM
+		err  error
+	}
+	started := make(chan result, 1)
+	go func() {
+		boot, err := s.opts.Prepare(ctx) // reads files of the home, whose file system may hang
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			started <- result{err: err}
+			return
+		}
+		boot.Config.Console = s.opts.Console
+		vm, err := s.opts.Driver.Start(ctx, boot.Config) // not every driver can be interrupted
+		started <- result{boot, vm, err}
+	}()
+	select {
+	case r := <-started:
+		return r.boot, r.vm, r.err
+	case <-ctx.Done():
+		go func() { // until this process ends, and the machine with it
+			if r := <-started; r.err == nil {
+				_ = r.vm.Kill(context.Background())
+			}
+		}()
+		return Boot{}, nil, context.Cause(ctx)
+	}
+}
+
+// errStopped ends the start of a machine that is to stop.
+var errStopped = errors.New("the machine was stopped before it had started")
 
 func (s *supervisor) isStopping() bool {
 	s.mu.Lock()

@@ -388,3 +388,21 @@ func TestServicesAreAppliedAtBootAndOnDemand(t *testing.T) {
 func at(dir string) func() (string, error) {
 	return func() (string, error) { return dir, nil }
 }
+
+func TestStopEndsABootThatPrepares(t *testing.T) {
+	hangs := make(chan struct{})
+	defer close(hangs)
+	preparing := make(chan struct{})
+	s := newSupervisor(Options{Driver: newDriver(t), Prepare: func(context.Context) (Boot, error) {
+		close(preparing)
+		<-hangs // as a dead file system does
+		return Boot{}, nil
+	}})
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(t.Context()) }()
+	<-preparing
+	s.stop(t.Context(), Stop{Force: true})
+	if err := <-ended; err != nil {
+		t.Errorf("run = %v", err)
+	}
+}

@@ -52,7 +52,9 @@ func (d *Driver) examineBinary(ctx context.Context) doctor.Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.WaitDelay = time.Second // a child of a script that is killed may keep the pipe open
+	out, err := cmd.Output()
 	text, version, ok := parseVersion(string(out))
 	switch {
 	case err != nil || !ok:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"testing"
@@ -58,7 +59,7 @@ func shareCommand(s hypervisor.Share, socket string) *exec.Cmd {
 
 // dieAsParent starts a child, prints its process ID, and dies without cleaning up.
 func dieAsParent() error {
-	p, err := startProcess("sleep", exec.Command("sleep", "1000"), nil)
+	p, err := startProcess("sleep", exec.Command("sleep", "1000"), nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

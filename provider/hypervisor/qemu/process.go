@@ -3,7 +3,10 @@
 package qemu
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -29,11 +32,11 @@ type process struct {
 	reported error // what the process itself reported; may be nil
 }
 
-// startProcess starts cmd. The kernel kills it when this process dies. What the process
+// startProcess starts cmd, and logs what it prints on standard error. The kernel kills it when this process dies. What the process
 // writes to report, which may be nil, becomes its error; startProcess takes and closes it.
-func startProcess(name string, cmd *exec.Cmd, report *os.File) (*process, error) {
+func startProcess(name string, cmd *exec.Cmd, report *os.File, log *slog.Logger) (*process, error) {
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
-	cmd.Stderr = &p.stderr
+	cmd.Stderr = io.MultiWriter(&p.stderr, &lineLog{log: log, name: name})
 	// A process group of its own, so that a terminal's Ctrl-C does not reach it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.WaitDelay = time.Second
@@ -75,6 +78,15 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// killWithin is kill, but waits no longer than limit.
+func (p *process) killWithin(limit time.Duration) {
+	_ = p.cmd.Process.Kill() // fails only if it has ended already
+	select {
+	case <-p.done:
+	case <-time.After(limit):
+	}
+}
+
 // failure returns the error that the process reported, else err with the end of its
 // standard error. Call it only when the process has ended.
 func (p *process) failure(err error) error {
@@ -82,6 +94,25 @@ func (p *process) failure(err error) error {
 		return fmt.Errorf("%s: %w", p.name, p.reported)
 	}
 	return &ProcessError{Process: p.name, Args: p.cmd.Args, Stderr: p.stderr.String(), Err: err}
+}
+
+// lineLog logs the lines that a process prints.
+type lineLog struct {
+	log  *slog.Logger
+	name string
+	line []byte // not yet ended
+}
+
+func (l *lineLog) Write(p []byte) (int, error) {
+	l.line = append(l.line, p...)
+	for {
+		line, rest, ended := bytes.Cut(l.line, []byte("\n"))
+		if !ended && len(line) < tailSize {
+			return len(p), nil
+		}
+		l.log.Warn(l.name+" printed a message", "text", string(line))
+		l.line = rest
+	}
 }
 
 // tail keeps the last bytes written to it, enough for an error message. It is safe for

@@ -9,12 +9,13 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // monitor is a client of QMP, QEMU's JSON protocol (docs/interop/qmp-spec.txt in QEMU's
 // source). It implements the needed part: commands with small answers, and events.
 type monitor struct {
-	conn    io.ReadWriteCloser
+	conn    qmpConn
 	onEvent func(qmpEvent)
 	ready   chan struct{} // closed by QEMU's greeting
 	done    chan struct{} // closed when the connection has ended
@@ -23,6 +24,12 @@ type monitor struct {
 	mu      sync.Mutex // guards what follows, and writing
 	lastID  int
 	pending map[int]chan<- qmpMessage
+}
+
+// qmpConn is a connection to QEMU.
+type qmpConn interface {
+	io.ReadWriteCloser
+	SetWriteDeadline(t time.Time) error
 }
 
 // qmpEvent is a message that QEMU sends on its own.
@@ -52,9 +59,12 @@ func (e *qmpError) Error() string { return e.Desc }
 // qmpLineLimit bounds a line, in bytes. The longest expected one has a few hundred.
 const qmpLineLimit = 1 << 20
 
+// qmpWriteTimeout bounds the sending of a command, of which the socket holds thousands.
+const qmpWriteTimeout = time.Second
+
 // newMonitor starts a client on conn and takes ownership of it. It calls onEvent for each
 // event, in order; onEvent must not wait for the monitor.
-func newMonitor(conn io.ReadWriteCloser, onEvent func(qmpEvent)) *monitor {
+func newMonitor(conn qmpConn, onEvent func(qmpEvent)) *monitor {
 	m := &monitor{
 		conn: conn, onEvent: onEvent, ready: make(chan struct{}), done: make(chan struct{}),
 		pending: map[int]chan<- qmpMessage{},
@@ -146,6 +156,8 @@ func (m *monitor) send(command string, answer chan<- qmpMessage) error {
 		return err
 	}
 	m.pending[m.lastID] = answer
+	// A QEMU that is stopped reads nothing, and the lock is held.
+	_ = m.conn.SetWriteDeadline(time.Now().Add(qmpWriteTimeout))
 	if _, err := m.conn.Write(append(line, '\n')); err != nil {
 		delete(m.pending, m.lastID)
 		return err

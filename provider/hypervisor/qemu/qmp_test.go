@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -181,5 +182,6 @@ func FuzzMonitor(f *testing.F) {
 
 type readOnly struct{ io.Reader }
 
-func (readOnly) Write(p []byte) (int, error) { return len(p), nil }
-func (readOnly) Close() error                { return nil }
+func (readOnly) Write(p []byte) (int, error)      { return len(p), nil }
+func (readOnly) Close() error                     { return nil }
+func (readOnly) SetWriteDeadline(time.Time) error { return nil }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -22,9 +21,6 @@ const (
 	// shareRetry is the pause between attempts to connect to a starting file server.
 	shareRetry = 5 * time.Millisecond
 )
-
-// shareCommandFunc is the type of Options.ShareCommand.
-type shareCommandFunc = func(hypervisor.Share, string) *exec.Cmd
 
 // ShareReportFD is the file descriptor on which the process of a share server reports an
 // error, by fault.Write.
@@ -43,17 +39,17 @@ func shareSocket(runDir string, i int) string {
 
 // startShare starts the server of s and connects to it; QEMU inherits the connection. So
 // a server that cannot start is reported with its own message, before QEMU starts.
-func startShare(ctx context.Context, command shareCommandFunc, s hypervisor.Share, socket string) (*shareServer, *os.File, error) {
+func startShare(ctx context.Context, o Options, s hypervisor.Share, socket string) (*shareServer, *os.File, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
-	cmd := command(s, socket)
+	cmd := o.ShareCommand(s, socket)
 	report, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	cmd.ExtraFiles = []*os.File{theirs} // ShareReportFD
-	p, err := startProcess("the file server for "+s.Path, cmd, report)
+	p, err := startProcess("the file server for "+s.Path, cmd, report, o.Log)
 	theirs.Close()
 	if err != nil {
 		return nil, nil, err
@@ -118,7 +114,8 @@ func stopShares(servers []*shareServer, grace time.Duration) {
 		select {
 		case <-s.process.done:
 		case <-deadline:
-			s.process.kill()
+			// A server that hangs in the host's kernel cannot be killed. It has nothing left to do.
+			s.process.killWithin(grace)
 		}
 	}
 }

@@ -50,12 +50,12 @@ func startVM(ctx context.Context, binary string, h hardware, o Options) (_ *vm, 
 			v.abandon()
 		}
 	}()
-	if err := v.connect(ctx, &h, &inherited, o.ShareCommand); err != nil {
+	if err := v.connect(ctx, &h, &inherited, o); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(binary, arguments(h)...)
 	cmd.ExtraFiles = inherited
-	if v.process, err = startProcess("QEMU", cmd, nil); err != nil {
+	if v.process, err = startProcess("QEMU", cmd, nil, o.Log); err != nil {
 		return nil, err
 	}
 	inherited.close()
@@ -68,9 +68,9 @@ func startVM(ctx context.Context, binary string, h hardware, o Options) (_ *vm, 
 }
 
 // connect creates every connection that QEMU inherits, and sets their descriptors in h.
-func (v *vm) connect(ctx context.Context, h *hardware, inherited *inheritance, command shareCommandFunc) error {
+func (v *vm) connect(ctx context.Context, h *hardware, inherited *inheritance, o Options) error {
 	for i, s := range h.Shares {
-		server, conn, err := startShare(ctx, command, s, shareSocket(h.RunDir, i))
+		server, conn, err := startShare(ctx, o, s, shareSocket(h.RunDir, i))
 		if err != nil {
 			return err
 		}

@@ -150,7 +150,16 @@ func (v *vm) attempt(ctx context.Context, port uint32) (net.Conn, error) {
 }
 
 // PowerButton implements [hypervisor.VM].
-func (v *vm) PowerButton(context.Context) error { return v.instance.powerButton() }
+func (v *vm) PowerButton(ctx context.Context) error {
+	pressed := make(chan error, 1)
+	go func() { pressed <- v.instance.powerButton() }()
+	select {
+	case err := <-pressed:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // Paused implements [hypervisor.VM]. The framework never pauses a machine by itself: on a full
 // disk, it reports an error to the guest.

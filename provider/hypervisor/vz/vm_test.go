@@ -20,14 +20,22 @@ type standIn struct {
 	dial     func() (net.Conn, error)
 	busy     atomic.Int32 // how often stop fails
 	released atomic.Bool
-	wire     *serial // of the console; may be nil
+	wire     *serial       // of the console; may be nil
+	button   chan struct{} // the power button hangs until it is closed; nil: it works
 }
 
 func newStandIn() *standIn { return &standIn{ended: make(chan error, 1)} }
 
 func (s *standIn) wait() error                      { return <-s.ended }
 func (s *standIn) connect(uint32) (net.Conn, error) { return s.dial() }
-func (s *standIn) powerButton() error               { s.end(nil); return nil }
+
+func (s *standIn) powerButton() error {
+	if s.button != nil {
+		<-s.button
+	}
+	s.end(nil)
+	return nil
+}
 
 func (s *standIn) release() {
 	s.released.Store(true)
@@ -163,6 +171,18 @@ func TestKillTriesUntilTheMachineCanBeStopped(t *testing.T) {
 	}
 	if exit := v.Exit(); exit.Reason != hypervisor.Killed {
 		t.Errorf("Exit = %+v, want killed", exit)
+	}
+}
+
+func TestPowerButtonThatHangsIsGivenUp(t *testing.T) {
+	s := newStandIn()
+	s.button = make(chan struct{})
+	defer close(s.button)
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(enough)
+	if err := run(t, s, nothing()).PowerButton(ctx); !errors.Is(err, enough) {
+		t.Errorf("PowerButton = %v, want %v", err, enough)
 	}
 }
 
