@@ -96,7 +96,7 @@ func listTable(w io.Writer, machines []machine.Machine) error {
 func listProblems(w io.Writer, machines []machine.Machine) (err error) {
 	for _, m := range machines {
 		if m.Problem != "" && err == nil {
-			_, err = fmt.Fprintf(w, "\n%s: %s\n", m.ID, m.Problem)
+			_, err = fmt.Fprintf(w, "\n%s: %s\n", m.ID, firstLine(m.Problem))
 		}
 	}
 	return err

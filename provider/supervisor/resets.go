@@ -61,7 +61,7 @@ func (e *EndError) Error() string {
 	if len(e.Last) == 0 {
 		return e.Err.Error()
 	}
-	return e.Err.Error() + ". The last lines on its console:\n  " + strings.Join(e.Last, "\n  ")
+	return e.Err.Error() + "\nThe last lines on its console:\n  " + strings.Join(e.Last, "\n  ")
 }
 
 // Unwrap returns why it ended.
