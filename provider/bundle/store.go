@@ -122,7 +122,7 @@ func (s *Store) Default() (string, error) {
 	}
 	var st state
 	if err := json.Unmarshal(data, &st); err != nil {
-		s.log.Warn("there is no default machine, because its file is damaged; remove the file", "file", path, "err", err)
+		s.log.Warn("there is no default machine, because its file is damaged; remove the file", "path", path, "err", err)
 		return "", nil
 	}
 	if !s.Bundle(st.DefaultMachine).Exists() {

@@ -137,7 +137,7 @@ func (s *server) reportSlow() {
 	if last != 0 && now-last < int64(slowReports) || !s.slow.CompareAndSwap(last, now) {
 		return
 	}
-	s.opts.Log.Warn("a request to the shared directory takes long; does a file system below it hang?", "dir", s.opts.Dir, "after", slowRequest)
+	s.opts.Log.Warn("a request to the shared directory takes long; does a file system below it hang?", "dir", s.opts.Dir, "duration", slowRequest)
 }
 
 // opcode returns the request's operation, or 0 if the request is too short. It is only a

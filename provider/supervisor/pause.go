@@ -79,7 +79,7 @@ func (s *supervisor) showPaused(why string) {
 		return
 	}
 	if before.State != StatePaused {
-		s.log.Warn("the machine is paused", "why", why)
+		s.log.Warn("the machine is paused", "reason", why)
 	}
 	s.update(func(st *Status) {
 		if st.State != StateStopping {

@@ -165,7 +165,7 @@ func (s *supervisor) beforeReboot(ctx context.Context, exit hypervisor.Exit) err
 		}
 	})
 	if pause > 0 {
-		s.log.Warn("the guest reset too early", "times", s.resets.count, "pause", pause)
+		s.log.Warn("the guest reset too early; waiting before the next boot", "duration", pause)
 	}
 	select {
 	case <-time.After(pause):

@@ -110,7 +110,7 @@ func (l *lineLog) Write(p []byte) (int, error) {
 		if !ended && len(line) < tailSize {
 			return len(p), nil
 		}
-		l.log.Warn(l.name+" printed a message", "text", string(line))
+		l.log.Warn(l.name+" printed a message", "message", string(line))
 		l.line = rest
 	}
 }
