@@ -3,8 +3,6 @@ package local
 import (
 	"context"
 	"errors"
-	"net"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,16 +14,7 @@ import (
 func withHangingSupervisor(t *testing.T) *Provider {
 	t.Helper()
 	p, _ := withSilentSupervisor(t)
-	dir, err := runDir(p.Bundles, "dev").Make()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = runDir(p.Bundles, "dev").Remove() })
-	l, err := net.Listen("unix", filepath.Join(dir, "api.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	listen(t, p)
 	return p
 }
 

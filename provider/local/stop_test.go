@@ -31,10 +31,9 @@ func withSilentSupervisor(t *testing.T) (*Provider, *flock.Flock) {
 	return p, alive
 }
 
-func TestStopRetriesASilentSupervisor(t *testing.T) {
-	p, alive := withSilentSupervisor(t)
-	stopped := make(chan error, 1)
-	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
+// listen listens where the supervisor of the machine "dev" would.
+func listen(t *testing.T, p *Provider) net.Listener {
+	t.Helper()
 	dir, err := runDir(p.Bundles, "dev").Make()
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +43,15 @@ func TestStopRetriesASilentSupervisor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func TestStopRetriesASilentSupervisor(t *testing.T) {
+	p, alive := withSilentSupervisor(t)
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(t.Context(), "dev", StopOptions{}) }()
+	l := listen(t, p)
 	asked := false
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked = true

@@ -2,9 +2,7 @@ package local
 
 import (
 	"errors"
-	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,16 +18,10 @@ import (
 func withUnreachable(t *testing.T, since time.Time) *Provider {
 	t.Helper()
 	p, _ := withSilentSupervisor(t)
-	err := p.Bundles.Bundle("dev").WriteSettings(host.DefaultSettings())
-	dir, err2 := runDir(p.Bundles, "dev").Make()
-	if err := errors.Join(err, err2); err != nil {
+	if err := p.Bundles.Bundle("dev").WriteSettings(host.DefaultSettings()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = runDir(p.Bundles, "dev").Remove() })
-	l, err := net.Listen("unix", filepath.Join(dir, "api.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t, p)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		jsonhttp.Answer(w, supervisor.Status{State: supervisor.StateUnreachable, Heard: since})
