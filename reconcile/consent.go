@@ -54,7 +54,10 @@ func (k *consent) covers(c *Change) bool {
 		return true
 	}
 	agreed, known := k.homes[c.ID]
-	if !known {
+	switch {
+	case len(k.homes) == 0:
+		agreed = accessOf(machine.HomeReadWrite) // the user writes the first machine, with the default
+	case !known:
 		agreed = k.most
 	}
 	if accessOf(c.Want.HomeMount) > agreed {

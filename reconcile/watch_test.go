@@ -188,6 +188,7 @@ func TestWatchAsksBeforeMachinesGetMoreOfTheHost(t *testing.T) {
 		"a home that becomes visible":             {goals(declaredMachine("a", none)), goals(declaredMachine("a", ro)), "waits restart a"},
 		"less of the home":                        {goals(declaredMachine("a", rw)), goals(declaredMachine("a", none)), "applies restart a"},
 		"a new machine like the others":           {goals(declaredMachine("a", rw)), goals(declaredMachine("a", rw), declaredMachine("b", rw)), "applies create b"},
+		"the first machine":                       {nil, goals(declaredMachine("a", rw)), "applies create a"},
 		"a new machine with more of the home":     {goals(declaredMachine("a", none)), goals(declaredMachine("a", none), declaredMachine("b", rw)), "waits create b"},
 		"more for one, which another already has": {goals(declaredMachine("a", none), declaredMachine("b", rw)), goals(declaredMachine("a", rw), declaredMachine("b", rw)), "waits restart a"},
 		"a build of a directory outside":          {goals(declaredMachine("a", rw)), goals(declaredMachine("a", rw), declaredMachine("b", rw, withContext("/elsewhere"))), "waits create b"},
