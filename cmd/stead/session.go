@@ -70,7 +70,7 @@ func (a *app) attach(client *ssh.Client, s session) error {
 	relay := relaySignals(hangUp)
 	sess, err := a.start(client, s, out, relay)
 	if err == nil {
-		err = a.await(sess, s.tty)
+		err = a.await(sess, s.tty, relay.gaveUp)
 	}
 	if sig := relay.end(); sig != 0 {
 		return exitError(128 + int(sig))
@@ -152,9 +152,13 @@ func (a *app) start(client *ssh.Client, s session, out *output, relay *signalRel
 	return sess, nil
 }
 
-// await waits until the command of sess has ended. A terminal is in raw mode meanwhile, and
-// not before: Ctrl-C must be a signal for as long as the machine may not answer.
-func (a *app) await(sess *ssh.Session, tty bool) error {
+// errGaveUp reports that signals have ended a session, whose command may still run.
+var errGaveUp = errors.New("gave up the session")
+
+// await waits until the command of sess has ended, or gaveUp is closed. A terminal is in raw
+// mode meanwhile, and not before: Ctrl-C must be a signal for as long as the machine may not
+// answer.
+func (a *app) await(sess *ssh.Session, tty bool, gaveUp <-chan struct{}) error {
 	if tty && isTerminal(a.in) {
 		restore, err := a.makeRaw(sess)
 		if err != nil {
@@ -162,7 +166,15 @@ func (a *app) await(sess *ssh.Session, tty bool) error {
 		}
 		defer restore()
 	}
-	return sess.Wait()
+	// A session also waits for the reader of standard output, which may be stuck.
+	ended := make(chan error, 1)
+	go func() { ended <- sess.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-gaveUp:
+		return errGaveUp
+	}
 }
 
 func exitCode(err error) error {

@@ -2,13 +2,16 @@ package main
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -17,6 +20,8 @@ import (
 
 // fakeSSH is a machine that runs nothing: it lists the requests of sessions.
 type fakeSSH struct {
+	prints string // by a command that does not end; else a command ends at once
+
 	mu   sync.Mutex
 	asks []string
 }
@@ -68,7 +73,10 @@ func (f *fakeSSH) serve(l net.Listener, config *ssh.ServerConfig) {
 			f.asks = append(f.asks, r.Type)
 			f.mu.Unlock()
 			_ = r.Reply(true, nil)
-			if r.Type == "exec" {
+			switch {
+			case r.Type == "exec" && f.prints != "":
+				_, _ = io.WriteString(channel, f.prints)
+			case r.Type == "exec":
 				_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{}))
 				channel.Close()
 			}
@@ -153,5 +161,42 @@ func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// stuckWriter is a standard output that nobody reads.
+type stuckWriter struct {
+	full  chan struct{} // closed by the first write
+	ended <-chan struct{}
+}
+
+func (w stuckWriter) Write([]byte) (int, error) {
+	close(w.full)
+	<-w.ended
+	return 0, io.ErrClosedPipe
+}
+
+func TestSecondInterruptEndsASessionWhoseOutputIsStuck(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	out := stuckWriter{make(chan struct{}), t.Context().Done()}
+	a := &app{in: null, out: &printer{out}, err: &printer{io.Discard}}
+	client := (&fakeSSH{prints: "y\n"}).connect(t)
+	ended := make(chan error, 1)
+	go func() { ended <- a.attach(client, session{machine: "box", command: "yes"}) }()
+	<-out.full
+	raise(t, syscall.SIGINT)
+	raise(t, syscall.SIGTERM)
+	select {
+	case err := <-ended:
+		var exit exitError
+		if !errors.As(err, &exit) || exit != 128+exitError(syscall.SIGINT) && exit != 128+exitError(syscall.SIGTERM) {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the session still waits for the reader of its output")
 	}
 }

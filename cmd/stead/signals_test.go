@@ -80,3 +80,38 @@ func TestSecondInterruptHangsUp(t *testing.T) {
 		t.Errorf("hung up %d times, on %v", ups.Load(), sig)
 	}
 }
+
+// stuckSession is a session whose supervisor takes no bytes.
+type stuckSession struct{}
+
+func (stuckSession) Signal(ssh.Signal) error { select {} }
+
+func TestSecondInterruptHangsUpOnASupervisorThatTakesNoBytes(t *testing.T) {
+	up := make(chan struct{})
+	r := relaySignals(func() { close(up) })
+	close(r.opened)
+	r.started <- stuckSession{}
+	raise(t, syscall.SIGUSR1)
+	raise(t, syscall.SIGTERM)
+	raise(t, syscall.SIGINT)
+	select {
+	case <-up:
+	case <-time.After(time.Minute):
+		t.Fatal("the relay still waits for the supervisor")
+	}
+	if sig := r.end(); sig != syscall.SIGINT && sig != syscall.SIGTERM {
+		t.Errorf("hung up on %v", sig)
+	}
+}
+
+func TestSecondInterruptHangsUpBeforeTheCommandStarts(t *testing.T) {
+	up := make(chan struct{})
+	r := relaySignals(func() { close(up) })
+	close(r.opened)
+	raise(t, syscall.SIGTERM)
+	raise(t, syscall.SIGINT)
+	<-up
+	if sig := r.end(); sig != syscall.SIGINT && sig != syscall.SIGTERM {
+		t.Errorf("hung up on %v", sig)
+	}
+}
