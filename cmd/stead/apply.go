@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +74,9 @@ func newApplyCmd(a *app) *cobra.Command {
 			if err != nil || !wait {
 				return err
 			}
-			return pr.WaitServices(cmd.Context())
+			return pr.WaitServices(cmd.Context(), func(id string, services []string) {
+				a.announce("Waiting for the services of " + id + ": " + strings.Join(services, ", "))
+			})
 		},
 	}
 	o.add(cmd)

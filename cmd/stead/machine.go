@@ -42,9 +42,7 @@ func (a *app) startOne(ctx context.Context, p *local.Provider, id string) error 
 		if err := a.warnOfSpeed(ctx, p, m.Platform); err != nil {
 			return err
 		}
-		if isTerminal(a.err) {
-			fmt.Fprintf(a.err, "Starting %s ...\n", id)
-		}
+		a.announce("Starting " + id)
 	}
 	bars := a.newProgress()
 	err = p.Start(ctx, id, bars.event(id))
@@ -53,6 +51,25 @@ func (a *app) startOne(ctx context.Context, p *local.Provider, id string) error 
 		return fmt.Errorf("machine %s: %w", id, err)
 	}
 	return nil
+}
+
+// announce says on a terminal what the command begins to wait for.
+func (a *app) announce(what string) {
+	if isTerminal(a.err) {
+		fmt.Fprintf(a.err, "%s ...\n", what)
+	}
+}
+
+// announceStop says that a machine is being stopped, if it is not off already. The lock alone
+// tells: a supervisor that hangs would delay the answer to a question.
+func (a *app) announceStop(p *local.Provider, id string) {
+	b, err := p.Bundles.Existing(id)
+	if err != nil {
+		return // the command itself reports it
+	}
+	if alive, err := b.Supervised(); err == nil && alive {
+		a.announce("Stopping " + id)
+	}
 }
 
 // warnOfSpeed warns of what makes machines for a platform slow on this host.
@@ -96,6 +113,7 @@ func newStopCmd(a *app) *cobra.Command {
 	var o projectFlags
 	var all bool
 	stopOne := a.onTarget(func(ctx context.Context, p *local.Provider, id string) error {
+		a.announceStop(p, id)
 		if err := p.Stop(ctx, id, how); err != nil {
 			return err
 		}
@@ -164,6 +182,7 @@ func newRmCmd(a *app) *cobra.Command {
 				}
 			}
 			for _, id := range args {
+				a.announceStop(p, id)
 				if err := p.Delete(cmd.Context(), id, nil); err != nil {
 					return err
 				}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/provider/bundle"
+	"github.com/stead-vm/stead/provider/supervisor"
 )
 
 // hangTimeout is how long a supervisor may be silent before a graceful stop kills it. On a busy
@@ -26,16 +27,25 @@ func (e *SilentError) Error() string {
 // answer it in time. It returns nil if there is no supervisor that listens: one that is starting
 // or ending is no reason to give up.
 func (p *Provider) awaken(ctx context.Context, id string, limit time.Duration) error {
+	_, err := p.ask(ctx, id, limit)
+	return err
+}
+
+// ask is awaken, and also returns the machine's status: that without a state if there is no
+// supervisor that listens.
+func (p *Provider) ask(ctx context.Context, id string, limit time.Duration) (supervisor.Status, error) {
 	asking, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	_, err := p.Machines.Supervisor(id).Status(asking, "")
+	st, err := p.Machines.Supervisor(id).Status(asking, "")
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return supervisor.Status{}, context.Cause(ctx)
 	case err != nil && asking.Err() != nil:
-		return &UnreachableError{ID: id, Err: &SilentError{After: limit}}
+		return supervisor.Status{}, &UnreachableError{ID: id, Err: &SilentError{After: limit}}
+	case err != nil:
+		return supervisor.Status{}, nil
 	}
-	return nil
+	return st, nil
 }
 
 // killSupervisor ends a supervisor that hangs. Its hypervisor and file servers end with it.

@@ -91,6 +91,7 @@ func (p *Provider) boot(ctx context.Context, b bundle.Bundle, id string) error {
 		// A supervisor that is too young to answer has not started anything yet.
 		alive, err := b.Supervised()
 		if err == nil && alive {
+			p.log.Warn("stopping machine " + id + ", whose start was interrupted; press Ctrl-C again to end without waiting for it")
 			err = p.stop(context.WithoutCancel(ctx), id, StopOptions{Force: true})
 		}
 		if err != nil || !alive {
@@ -104,8 +105,10 @@ func (p *Provider) boot(ctx context.Context, b bundle.Bundle, id string) error {
 }
 
 // alreadyRunning waits for a booting machine to be ready, and for a stopping one to end. A
-// supervisor that does not answer is just starting or ending, so it is asked again.
+// supervisor that does not answer is just starting or ending, so it is asked again. It logs once
+// what it waits for.
 func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id string) (running bool, err error) {
+	told := false
 	err = poll.Loop{Every: reachEvery, Limit: endTimeout}.Until(ctx, func(ctx context.Context) error {
 		alive, err := b.Supervised()
 		if err != nil {
@@ -114,10 +117,15 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id strin
 		if !alive {
 			return nil
 		}
-		if err := p.awaken(ctx, id, observeTimeout); err != nil {
+		st, err := p.ask(ctx, id, observeTimeout)
+		if err != nil {
 			return poll.Final(err)
 		}
-		st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitReady)
+		if changing(st) && !told {
+			told = true
+			p.log.Warn("waiting for machine " + id + ", which is " + st.Description())
+		}
+		st, err = p.Machines.Supervisor(id).Status(ctx, supervisor.WaitReady)
 		switch {
 		case err != nil:
 			return err
@@ -132,6 +140,17 @@ func (p *Provider) alreadyRunning(ctx context.Context, b bundle.Bundle, id strin
 		return nil
 	})
 	return running, endedBy(ctx, err, "its supervisor did not end")
+}
+
+// changing reports whether a machine is about to become ready or to end.
+func changing(st supervisor.Status) bool {
+	switch st.State {
+	case supervisor.StateBooting, supervisor.StateStopping:
+		return true
+	case supervisor.StatePaused:
+		return !st.Silent() // it boots
+	}
+	return false
 }
 
 // endedBy returns the end of ctx as it is, and says what did not happen in time. Other

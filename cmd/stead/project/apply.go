@@ -145,12 +145,16 @@ func (pr *Project) AcceptDrift(ctx context.Context, s reconcile.Situation, plan 
 	return reconcile.Accept(ctx, pr.host.Provider(pr.Owner(), v.Progress), s, plan)
 }
 
-// WaitServices waits until the declared services of the project's machines run.
-func (pr *Project) WaitServices(ctx context.Context) error {
+// WaitServices waits until the declared services of the project's machines run. Before it waits
+// for those of a machine it calls waiting.
+func (pr *Project) WaitServices(ctx context.Context, waiting func(id string, services []string)) error {
 	var errs []error
 	for _, m := range pr.Machines {
 		if m.Stopped {
 			continue
+		}
+		if len(m.Services) > 0 {
+			waiting(m.Name, m.Services)
 		}
 		if err := pr.host.WaitServices(ctx, m.Name); err != nil {
 			errs = append(errs, fmt.Errorf("machine %s: %w", m.Name, err))

@@ -12,6 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stead-vm/stead/config"
 	"github.com/stead-vm/stead/provider/host"
 	"github.com/stead-vm/stead/provider/lock"
 	"github.com/stead-vm/stead/provider/machine"
@@ -375,5 +378,19 @@ func TestFileProblemsAreReportedBeforeHostProblems(t *testing.T) {
 		if err := try(); err == nil || opened {
 			t.Errorf("%s: %v, the host was opened: %v", name, err, opened)
 		}
+	}
+}
+
+func TestWaitSaysForWhichServices(t *testing.T) {
+	pr := &Project{host: newMemory()}
+	pr.Machines = []config.Machine{
+		{Name: "web", Services: []string{"nginx", "redis"}}, {Name: "plain"}, {Name: "off", Services: []string{"nginx"}, Stopped: true},
+	}
+	said := map[string][]string{}
+	if err := pr.WaitServices(t.Context(), func(id string, services []string) { said[id] = services }); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(map[string][]string{"web": {"nginx", "redis"}}, said); d != "" {
+		t.Errorf("services waited for (-want +got):\n%s", d)
 	}
 }
