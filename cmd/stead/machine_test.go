@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+	"github.com/gofrs/flock"
 
 	"github.com/stead-vm/stead/provider/local"
 )
@@ -27,9 +28,9 @@ func TestTerminalSaysThatAMachineIsBeingStopped(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The machine is off as soon as its supervisor's lock is free.
-			off, err := p.Bundles.Locks().Supervise(t.Context(), "dev")
-			if err != nil {
-				t.Fatal(err)
+			alive := flock.New(filepath.Join(bundle, "supervisor.lock"))
+			if ok, err := alive.TryLock(); err != nil || !ok {
+				t.Fatal(ok, err)
 			}
 			screen, terminal, err := pty.Open()
 			if err != nil {
@@ -47,7 +48,9 @@ func TestTerminalSaysThatAMachineIsBeingStopped(t *testing.T) {
 			if want := "Stopping dev ...\r\n"; line != want {
 				t.Errorf("said %q (%v), want %q", line, err, want)
 			}
-			off()
+			if err := alive.Unlock(); err != nil {
+				t.Fatal(err)
+			}
 			if code := <-ended; code != 0 {
 				t.Errorf("exit code %d", code)
 			}

@@ -70,7 +70,7 @@ func (a *app) attach(client *ssh.Client, s session) error {
 	relay := relaySignals(hangUp)
 	sess, err := a.start(client, s, out, relay)
 	if err == nil {
-		err = a.await(sess, s.tty, relay.gaveUp)
+		err = a.await(sess, s, relay.gaveUp)
 	}
 	if sig := relay.end(); sig != 0 {
 		return exitError(128 + int(sig))
@@ -85,7 +85,8 @@ func (a *app) attach(client *ssh.Client, s session) error {
 func (a *app) explainLoss(id string, err error) error {
 	var exit exitError
 	var gaveUp *noAnswerError
-	if err == nil || errors.As(err, &exit) || errors.As(err, &gaveUp) {
+	var hangs *local.UnreachableError
+	if err == nil || errors.As(err, &exit) || errors.As(err, &gaveUp) || errors.As(err, &hangs) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), heardTimeout)
@@ -155,11 +156,12 @@ func (a *app) start(client *ssh.Client, s session, out *output, relay *signalRel
 // errGaveUp reports that signals have ended a session, whose command may still run.
 var errGaveUp = errors.New("gave up the session")
 
-// await waits until the command of sess has ended, or gaveUp is closed. A terminal is in raw
-// mode meanwhile, and not before: Ctrl-C must be a signal for as long as the machine may not
-// answer.
-func (a *app) await(sess *ssh.Session, tty bool, gaveUp <-chan struct{}) error {
-	if tty && isTerminal(a.in) {
+// await waits until the command of sess has ended, gaveUp is closed, or the supervisor hangs. A
+// terminal is in raw mode meanwhile, and not before: Ctrl-C must be a signal for as long as the
+// machine may not answer.
+func (a *app) await(sess *ssh.Session, s session, gaveUp <-chan struct{}) error {
+	raw := s.tty && isTerminal(a.in)
+	if raw {
 		restore, err := a.makeRaw(sess)
 		if err != nil {
 			return err
@@ -169,11 +171,16 @@ func (a *app) await(sess *ssh.Session, tty bool, gaveUp <-chan struct{}) error {
 	// A session also waits for the reader of standard output, which may be stuck.
 	ended := make(chan error, 1)
 	go func() { ended <- sess.Wait() }()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	lost := a.watchHealth(ctx, s.machine, raw)
 	select {
 	case err := <-ended:
 		return err
 	case <-gaveUp:
 		return errGaveUp
+	case err := <-lost:
+		return err
 	}
 }
 

@@ -382,7 +382,7 @@ func TestFileProblemsAreReportedBeforeHostProblems(t *testing.T) {
 }
 
 func TestWaitSaysForWhichServices(t *testing.T) {
-	pr := &Project{host: newMemory()}
+	pr := &Project{host: newMemory(), Project: &config.Project{}}
 	pr.Machines = []config.Machine{
 		{Name: "web", Services: []string{"nginx", "redis"}}, {Name: "plain"}, {Name: "off", Services: []string{"nginx"}, Stopped: true},
 	}
