@@ -33,7 +33,7 @@ var parts = []string{
 	"provider/image/...", "provider/ext4/...", "provider/kernel/...", "provider/hypervisor/...", "provider/share/...",
 	"provider/supervisor/...", "provider/guest/...", "provider/build/...", "provider/transfer/...", "provider/durable",
 	"provider/space", "provider/size", "provider/platform", "provider/poll", "provider/fault", "provider/doctor",
-	"provider/logfile", "provider/regular",
+	"provider/logfile", "provider/regular", "provider/filelock",
 }
 
 // domain are the packages that know what a machine is.
@@ -139,9 +139,9 @@ var rules = []rule{
 		because: "one package speaks the file protocol",
 	},
 	{
-		except:  []string{"provider/lock", "provider/image", "provider/kernel", "provider/hypervisor/qemu"},
+		except:  []string{"provider/lock", "provider/filelock"},
 		imports: []string{"github.com/gofrs/flock"},
-		because: "locks of machines and projects are taken in one place; caches have their own",
+		because: "locks of machines and projects are taken in one place, those of caches in another",
 	},
 	{
 		except:  []string{"reconcile/follow"},

@@ -34,7 +34,7 @@ func (s *Store) Disk(ctx context.Context, img Image, size int64, progress transf
 	defer leave()
 
 	name := diskName(h, s.diskFormat, size)
-	unlock, err := s.lock(ctx, name)
+	unlock, err := s.lock(ctx, name, "makes the disk of "+img.Reference)
 	if err != nil {
 		return "", err
 	}

@@ -34,7 +34,7 @@ func (s *Store) Make(ctx context.Context, name string, write func(ctx context.Co
 	}
 	defer leave()
 	key := sha256.Sum256([]byte(r.String()))
-	unlock, err := s.lock(ctx, "make-"+hex.EncodeToString(key[:]))
+	unlock, err := s.lock(ctx, "make-"+hex.EncodeToString(key[:]), "makes "+r.String())
 	if err != nil {
 		return Image{}, err
 	}

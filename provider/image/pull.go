@@ -226,7 +226,7 @@ func (s *Store) checkRoom(what string, blobs []v1.Descriptor) error {
 // copyBlob copies one blob into the store. If another process is downloading it, copyBlob
 // waits for that process.
 func (s *Store) copyBlob(ctx context.Context, src transfer.Source, d v1.Descriptor, progress transfer.Progress) error {
-	unlock, err := s.lock(ctx, "blob-"+d.Digest.Hex)
+	unlock, err := s.lock(ctx, "blob-"+d.Digest.Hex, "downloads "+transfer.ShortID(d.Digest.String()))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,15 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
-	"github.com/gofrs/flock"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/renameio/v2"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/stead-vm/stead/provider/durable"
+	"github.com/stead-vm/stead/provider/filelock"
 	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/provider/transfer"
 )
@@ -27,9 +25,6 @@ import (
 // importedAnnotation marks, in the store's index.json, an image that was imported from a
 // file under a name of the user's choice. Registries are not asked about such a name.
 const importedAnnotation = "com.github.stead-vm.imported"
-
-// lockPoll is the interval between attempts to take a lock that another process holds.
-const lockPoll = 50 * time.Millisecond
 
 func (s *Store) tmpDir() string   { return filepath.Join(s.dir, "tmp") }
 func (s *Store) disksDir() string { return filepath.Join(s.dir, "disks") }
@@ -69,21 +64,25 @@ func (s *Store) init() error {
 	return nil
 }
 
+// storeLock keeps those who use the store from those who remove files of it.
+func (s *Store) storeLock() filelock.File {
+	return filelock.File{Path: filepath.Join(s.dir, "store.lock"), Log: s.log}
+}
+
 // enter takes the store's lock shared, which keeps others from removing files until leave
 // is called. If no other process holds the lock, it first removes what killed processes
 // have left.
 func (s *Store) enter(ctx context.Context) (leave func(), err error) {
-	l := flock.New(filepath.Join(s.dir, "store.lock"))
-	if alone, err := l.TryLock(); err == nil && alone {
+	l := s.storeLock()
+	if unlock, alone := l.TryLock(); alone {
 		s.clearTmp()
-		if err := l.Unlock(); err != nil {
-			return nil, fmt.Errorf("image store: %w", err)
-		}
+		unlock()
 	}
-	if _, err := l.TryRLockContext(ctx, lockPoll); err != nil {
-		return nil, s.explain(waitError(ctx, l, err))
+	leave, err = l.RLock(ctx, "removes images")
+	if err != nil {
+		return nil, s.explain(waitError(l, err))
 	}
-	return func() { s.unlock(l) }, nil
+	return leave, nil
 }
 
 // Hold prevents the removal of images and disks until release is called. A caller that is
@@ -92,35 +91,28 @@ func (s *Store) Hold(ctx context.Context) (release func(), err error) { return s
 
 // enterAlone takes the store's lock exclusively: it waits until no one else holds it.
 func (s *Store) enterAlone(ctx context.Context) (leave func(), err error) {
-	l := flock.New(filepath.Join(s.dir, "store.lock"))
-	if alone, err := l.TryLock(); err == nil && !alone {
-		s.log.Warn("waiting for another stead process that is using the image store")
+	l := s.storeLock()
+	leave, err = l.Lock(ctx, "is using the image store")
+	if err != nil {
+		return nil, waitError(l, err)
 	}
-	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, waitError(ctx, l, err)
-	}
-	return func() { s.unlock(l) }, nil
+	return leave, nil
 }
 
-// lock takes the exclusive lock of this name. The caller has entered the store.
-func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error) {
-	l := flock.New(filepath.Join(s.locksDir(), name))
-	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, waitError(ctx, l, err)
+// lock takes the exclusive lock of this name. doing says what its holders do: "downloads
+// 5d20f1e3f0a5". The caller has entered the store.
+func (s *Store) lock(ctx context.Context, name, doing string) (unlock func(), err error) {
+	l := filelock.File{Path: filepath.Join(s.locksDir(), name), Log: s.log}
+	unlock, err = l.Lock(ctx, doing)
+	if err != nil {
+		return nil, waitError(l, err)
 	}
-	return func() { s.unlock(l) }, nil
+	return unlock, nil
 }
 
-// waitError returns the error of a failed wait for l, with the reason if ctx ended it.
-func waitError(ctx context.Context, l *flock.Flock, err error) error {
-	return fmt.Errorf("image store: waiting for %s: %w", l.Path(), cmp.Or(context.Cause(ctx), err))
-}
-
-// unlock only logs an error: the lock ends with the process anyway.
-func (s *Store) unlock(l *flock.Flock) {
-	if err := l.Unlock(); err != nil {
-		s.log.Warn("image store: cannot unlock", "path", l.Path(), "err", err)
-	}
+// waitError returns the error of a failed wait for l.
+func waitError(l filelock.File, err error) error {
+	return fmt.Errorf("image store: waiting for %s: %w", l.Path, err)
 }
 
 func (s *Store) clearTmp() {
@@ -158,7 +150,7 @@ func (s *Store) index() (v1.IndexManifest, error) {
 
 // change updates index.json under its lock.
 func (s *Store) change(ctx context.Context, f func([]v1.Descriptor) []v1.Descriptor) error {
-	unlock, err := s.lock(ctx, "index")
+	unlock, err := s.lock(ctx, "index", "changes the names of images")
 	if err != nil {
 		return err
 	}

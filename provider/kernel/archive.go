@@ -2,22 +2,21 @@ package kernel
 
 import (
 	"archive/tar"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/stead-vm/stead/provider/durable"
+	"github.com/stead-vm/stead/provider/filelock"
 )
 
 // Archive is a kernel in a published archive (tar, zstd).
@@ -46,10 +45,7 @@ const (
 	maxArchiveKernel = 512 << 20
 )
 
-const (
-	fetchLock     = ".lock"
-	fetchLockPoll = 50 * time.Millisecond
-)
+const fetchLock = ".lock"
 
 // path returns the path of the kernel in dir. Its name contains the digest of the archive,
 // which is known before the kernel is downloaded.
@@ -68,19 +64,20 @@ func (a Archive) In(dir string) (Kernel, error) {
 
 // Fetch ensures that the kernel is in dir. Concurrent callers download it once. with opens
 // the archive, verified against its digest, and calls use with its content. However the
-// process ends, only a complete kernel has the final name.
-func (a Archive) Fetch(ctx context.Context, dir string, with func(use func(io.Reader) error) error) error {
+// process ends, only a complete kernel has the final name. log, which may be nil, is told of a
+// wait for another process.
+func (a Archive) Fetch(ctx context.Context, dir string, log *slog.Logger, with func(use func(io.Reader) error) error) error {
 	if _, err := a.In(dir); err == nil {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	lock := flock.New(filepath.Join(dir, fetchLock), flock.SetPermissions(0o600))
-	if _, err := lock.TryLockContext(ctx, fetchLockPoll); err != nil {
-		return fmt.Errorf("wait for another process that downloads a kernel: %w", cmp.Or(context.Cause(ctx), err))
+	unlock, err := filelock.File{Path: filepath.Join(dir, fetchLock), Log: log}.Lock(ctx, "downloads a kernel")
+	if err != nil {
+		return fmt.Errorf("wait for another process that downloads a kernel: %w", err)
 	}
-	defer func() { _ = lock.Unlock() }() // the lock ends with the process anyway
+	defer unlock()
 	if _, err := a.In(dir); err == nil {
 		return nil // another process was faster
 	}

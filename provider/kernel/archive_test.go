@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gofrs/flock"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -80,7 +82,7 @@ func TestAKernelIsDownloadedOnce(t *testing.T) {
 			var all sync.WaitGroup
 			for range 4 {
 				all.Go(func() {
-					if err := a.Fetch(t.Context(), dir, from(data, &count)); err != nil {
+					if err := a.Fetch(t.Context(), dir, nil, from(data, &count)); err != nil {
 						t.Error(err)
 					}
 				})
@@ -92,6 +94,36 @@ func TestAKernelIsDownloadedOnce(t *testing.T) {
 			}
 			wantFiles(t, dir, filepath.Base(k.Path))
 		})
+	}
+}
+
+// logLines receives what is logged.
+type logLines chan string
+
+func (l logLines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+func TestWaitForADownloadOfAnotherProcessIsTold(t *testing.T) {
+	dir := t.TempDir()
+	a, data := archived(t, member, string(arm64Image("6.18.15")))
+	held := flock.New(filepath.Join(dir, fetchLock))
+	if ok, err := held.TryLock(); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	said := make(logLines, 4)
+	var count atomic.Int32
+	fetched := make(chan error, 1)
+	go func() { fetched <- a.Fetch(t.Context(), dir, slog.New(slog.NewTextHandler(said, nil)), from(data, &count)) }()
+	if line := <-said; !strings.Contains(line, "waiting for another stead process that downloads a kernel") {
+		t.Errorf("logged %q", line)
+	}
+	if err := held.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-fetched; err != nil || count.Load() != 1 {
+		t.Errorf("Fetch = %v after %d", err, count.Load())
 	}
 }
 
@@ -134,7 +166,7 @@ func TestUnusableArchivesLeaveNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			var count atomic.Int32
-			err := whole.Fetch(t.Context(), dir, from(tt.data, &count))
+			err := whole.Fetch(t.Context(), dir, nil, from(tt.data, &count))
 			var useless *ArchiveError
 			if !errors.As(err, &useless) || !strings.Contains(err.Error(), tt.says) || !strings.Contains(useless.Remedy(), "kernel = ") {
 				t.Errorf("Fetch = %v, want an ArchiveError with %q", err, tt.says)
@@ -156,7 +188,7 @@ func TestAFetchThatEndsEarlyLeavesNothing(t *testing.T) {
 	for name, with := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := a.Fetch(t.Context(), dir, with); !errors.Is(err, stopped) {
+			if err := a.Fetch(t.Context(), dir, nil, with); !errors.Is(err, stopped) {
 				t.Errorf("Fetch = %v", err)
 			}
 			wantFiles(t, dir)
@@ -175,7 +207,7 @@ func TestAFetchThatEndsEarlyLeavesNothing(t *testing.T) {
 			t.Errorf("FetchedBefore = %v", err)
 		}
 		var count atomic.Int32
-		if err := a.Fetch(t.Context(), dir, from(data, &count)); err != nil {
+		if err := a.Fetch(t.Context(), dir, nil, from(data, &count)); err != nil {
 			t.Fatal(err)
 		}
 		wantFiles(t, dir, filepath.Base(a.path(dir)))
@@ -201,7 +233,7 @@ func TestADamagedKernelIsDownloadedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	var count atomic.Int32
-	if err := a.Fetch(t.Context(), dir, from(data, &count)); err != nil || count.Load() != 1 {
+	if err := a.Fetch(t.Context(), dir, nil, from(data, &count)); err != nil || count.Load() != 1 {
 		t.Errorf("Fetch = %v after %d", err, count.Load())
 	}
 	if _, err := a.In(dir); err != nil {

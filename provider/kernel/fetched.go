@@ -56,7 +56,7 @@ func (f FetchedDefaults) Fetch(ctx context.Context, arch string, progress transf
 		return err
 	}
 	file := transfer.File{Name: "kernel", URL: f.Archive.URL, Digest: "sha256:" + f.Archive.SHA256}
-	err = f.Archive.Fetch(ctx, f.Dir, func(use func(io.Reader) error) error {
+	err = f.Archive.Fetch(ctx, f.Dir, f.Log, func(use func(io.Reader) error) error {
 		return f.explain(f.Downloads.WithFile(ctx, file, use, progress))
 	})
 	if err == nil || ctx.Err() != nil {

@@ -17,8 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gofrs/flock"
-
+	"github.com/stead-vm/stead/provider/filelock"
 	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
@@ -34,9 +33,8 @@ const (
 )
 
 const (
-	noKVM      = "there is no /dev/kvm on this host, so machines are emulated and several times slower; enable virtualization in its firmware (or nested virtualization, if the host is a virtual machine)"
-	deadKVM    = "KVM does not run guests on this host (%s), so machines are emulated and several times slower"
-	lockPeriod = 50 * time.Millisecond
+	noKVM   = "there is no /dev/kvm on this host, so machines are emulated and several times slower; enable virtualization in its firmware (or nested virtualization, if the host is a virtual machine)"
+	deadKVM = "KVM does not run guests on this host (%s), so machines are emulated and several times slower"
 )
 
 // decide chooses the accelerator for machines of an architecture. KVM runs only the
@@ -115,11 +113,12 @@ func (d *Driver) testKVM(ctx context.Context, binary string) (verdict, error) {
 	if err := os.MkdirAll(d.opts.CacheDir, 0o700); err != nil {
 		return verdict{}, err
 	}
-	lock := flock.New(filepath.Join(d.opts.CacheDir, "accelerator.lock"))
-	if _, err := lock.TryLockContext(ctx, lockPeriod); err != nil {
-		return verdict{}, fmt.Errorf("wait for another process that tests KVM: %w", cmp.Or(context.Cause(ctx), err))
+	lock := filelock.File{Path: filepath.Join(d.opts.CacheDir, "accelerator.lock"), Log: d.opts.Log}
+	unlock, err := lock.Lock(ctx, "tests KVM")
+	if err != nil {
+		return verdict{}, fmt.Errorf("wait for another process that tests KVM: %w", err)
 	}
-	defer func() { _ = lock.Unlock() }()
+	defer unlock()
 	cache, err := openVerdicts(filepath.Join(d.opts.CacheDir, "accelerator.json"))
 	if err != nil {
 		return verdict{}, err

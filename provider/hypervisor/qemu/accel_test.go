@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gofrs/flock"
 
 	"github.com/stead-vm/stead/provider/hypervisor"
 )
@@ -326,5 +329,41 @@ func TestValidate(t *testing.T) {
 				t.Errorf("Validate = %v, want %q", err, tt.message)
 			}
 		})
+	}
+}
+
+// logLines receives what is logged.
+type logLines chan string
+
+func (l logLines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+func TestWaitForATestOfAnotherProcessIsTold(t *testing.T) {
+	h := newFakeHost(t, brokenKVM)
+	d := h.driver(t, "", "digest")
+	said := make(logLines, 4)
+	d.opts.Log = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if err := os.MkdirAll(d.opts.CacheDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	held := flock.New(filepath.Join(d.opts.CacheDir, "accelerator.lock"))
+	if ok, err := held.TryLock(); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	tested := make(chan error, 1)
+	go func() {
+		_, err := d.testKVM(t.Context(), h.binary)
+		tested <- err
+	}()
+	if line := <-said; !strings.Contains(line, "waiting for another stead process that tests KVM") {
+		t.Errorf("logged %q", line)
+	}
+	if err := held.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-tested; err != nil {
+		t.Error(err)
 	}
 }
