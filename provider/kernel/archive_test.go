@@ -115,7 +115,9 @@ func TestWaitForADownloadOfAnotherProcessIsTold(t *testing.T) {
 	said := make(logLines, 4)
 	var count atomic.Int32
 	fetched := make(chan error, 1)
-	go func() { fetched <- a.Fetch(t.Context(), dir, slog.New(slog.NewTextHandler(said, nil)), from(data, &count)) }()
+	go func() {
+		fetched <- a.Fetch(t.Context(), dir, slog.New(slog.NewTextHandler(said, nil)), from(data, &count))
+	}()
 	if line := <-said; !strings.Contains(line, "waiting for another stead process that downloads a kernel") {
 		t.Errorf("logged %q", line)
 	}

@@ -63,7 +63,7 @@ func newProvider(t *testing.T) *Provider {
 			t.Fatal(err)
 		}
 	}
-	p := &Provider{Bundles: bundles, Machines: &Inventory{bundles}, Images: images, opts: o, log: o.Log}
+	p := &Provider{Bundles: bundles, Machines: &Inventory{bundles: bundles}, Images: images, opts: o, log: o.Log}
 	p.Loader = &boot.Loader{Driver: idleDriver{}, Agent: func(string) (boot.Agent, error) { return embedded.Agent("agent"), nil }}
 	if p.Loader.Kernels, err = p.openKernels(); err != nil {
 		t.Fatal(err)

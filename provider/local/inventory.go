@@ -25,7 +25,10 @@ const observeTimeout = 10 * time.Second
 const observers = 16
 
 // Inventory reads the current state of the machines of a state directory.
-type Inventory struct{ bundles *bundle.Store }
+type Inventory struct {
+	bundles *bundle.Store
+	files   existence // of projects' files
+}
 
 // Supervisor returns a client of the machine's supervisor, which may not run.
 func (i *Inventory) Supervisor(id string) *supervisor.Client {
@@ -85,7 +88,7 @@ func (i *Inventory) observe(ctx context.Context, id string) machine.Machine {
 		return broken(err)
 	}
 	m.Spec, m.Created = r.Spec(machine.Settings{}), r.CreatedDate
-	m.OwnerGone = gone(m.Owner)
+	m.OwnerGone = i.files.gone(ctx, m.Owner)
 	s, err := b.Settings()
 	if err != nil {
 		return broken(err)
@@ -105,16 +108,6 @@ func (i *Inventory) observe(ctx context.Context, id string) machine.Machine {
 		m.Problem = b.Ended()
 	}
 	return m
-}
-
-// gone reports whether the project's file no longer exists, as when its directory was
-// moved. A file in an unreadable directory counts as existing.
-func gone(o machine.Owner) bool {
-	if o.File == "" {
-		return false
-	}
-	_, err := os.Stat(o.File)
-	return errors.Is(err, os.ErrNotExist)
 }
 
 // observeRunning adds the supervisor's status.

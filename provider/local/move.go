@@ -55,7 +55,7 @@ func (p *Provider) Adopt(ctx context.Context, id string, owner machine.Owner, fo
 	switch was := r.Owner(); {
 	case was == owner:
 		return nil
-	case !force && was.File != "" && was.File != owner.File && !gone(was):
+	case !force && was.File != "" && was.File != owner.File && !p.Machines.files.gone(ctx, was):
 		return &machine.OwnedError{ID: id, Owner: was}
 	}
 	r.Stead.Project, r.Stead.File = owner.Project, owner.File
