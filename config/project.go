@@ -111,10 +111,32 @@ func Load(file string) (*Project, error) {
 	for _, m := range p.Machines {
 		if m.Build != nil {
 			m.Build.OutsideContext = outside(p.Dir, m.Build.Context)
-			m.Build.OutsideDockerfile = outside(p.Dir, m.Build.Dockerfile)
+			m.Build.OutsideDockerfile = outsideDockerfile(p.Dir, m.Build)
 		}
 	}
 	return p, nil
+}
+
+// outsideDockerfile is outside for the Dockerfile of a build, which may be one of the usual names
+// in the context.
+func outsideDockerfile(dir string, b *Build) string {
+	if b.Dockerfile != "" {
+		return outside(dir, b.Dockerfile)
+	}
+	if b.OutsideContext != "" {
+		return "" // which says it already
+	}
+	for _, name := range []string{"Dockerfile", "Containerfile"} {
+		if path := filepath.Join(b.Context, name); exists(path) {
+			return outside(dir, path)
+		}
+	}
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // outside returns where path leads if that is not in dir, else "".

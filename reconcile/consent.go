@@ -12,6 +12,7 @@ import (
 type consent struct {
 	begun   bool
 	homes   map[string]access // by machine
+	agents  map[string]bool   // machines whose sessions may use the SSH agent
 	most    access            // of all machines of the project, which a new machine may have, too
 	sources []string          // of builds, outside of the project's directory
 }
@@ -23,10 +24,14 @@ func accessOf(m machine.HomeMount) access {
 	return access(max(0, slices.Index([]machine.HomeMount{machine.HomeNone, machine.HomeReadOnly, machine.HomeReadWrite}, m)))
 }
 
+// begin ends the time in which the file's word counts: a file that was wrong when the watch began
+// may have been replaced by another's.
+func (k *consent) begin() { k.begun = true }
+
 // learn adds what the machines of a plan have been given and, the first time, what the file says.
 func (k *consent) learn(p Plan) {
 	if k.homes == nil {
-		k.homes = map[string]access{}
+		k.homes, k.agents = map[string]access{}, map[string]bool{}
 	}
 	for _, c := range p.Changes {
 		if c.Have != nil {
@@ -36,13 +41,14 @@ func (k *consent) learn(p Plan) {
 			k.agree(c.ID, c.Want)
 		}
 	}
-	k.begun = true
+	k.begin()
 }
 
 func (k *consent) agree(id string, s *machine.Spec) {
 	given := accessOf(s.HomeMount)
 	k.homes[id] = max(k.homes[id], given)
 	k.most = max(k.most, given)
+	k.agents[id] = k.agents[id] || !s.NoSSHAgent
 	for _, a := range outsideAttrs(s) {
 		k.sources = append(k.sources, a.New)
 	}
@@ -60,7 +66,7 @@ func (k *consent) covers(c *Change) bool {
 	case !known:
 		agreed = k.most
 	}
-	if accessOf(c.Want.HomeMount) > agreed {
+	if accessOf(c.Want.HomeMount) > agreed || known && !c.Want.NoSSHAgent && !k.agents[c.ID] {
 		return false
 	}
 	return !slices.ContainsFunc(outsideAttrs(c.Want), func(a AttrChange) bool { return !slices.Contains(k.sources, a.New) })

@@ -100,6 +100,7 @@ func (l *watch) round(ctx context.Context) (again time.Duration, err error) {
 			l.failure = err.Error()
 		}
 		l.failed++
+		l.given.begin()
 		return backoff(l.failed), nil
 	}
 	if l.failed > 0 {

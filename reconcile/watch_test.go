@@ -173,6 +173,8 @@ func withHome(mount machine.HomeMount) func(*reconcile.Goal) {
 	return func(w *reconcile.Goal) { w.HomeMount = mount }
 }
 
+func withoutAgent(w *reconcile.Goal) { w.NoSSHAgent = true }
+
 func withContext(outside string) func(*reconcile.Goal) {
 	return func(w *reconcile.Goal) { w.Build = &machine.Build{Context: outside, OutsideContext: outside} }
 }
@@ -191,6 +193,7 @@ func TestWatchAsksBeforeMachinesGetMoreOfTheHost(t *testing.T) {
 		"the first machine":                       {nil, goals(declaredMachine("a", rw)), "applies create a"},
 		"a new machine with more of the home":     {goals(declaredMachine("a", none)), goals(declaredMachine("a", none), declaredMachine("b", rw)), "waits create b"},
 		"more for one, which another already has": {goals(declaredMachine("a", none), declaredMachine("b", rw)), goals(declaredMachine("a", rw), declaredMachine("b", rw)), "waits restart a"},
+		"the SSH agent for a machine without it":  {goals(declaredMachine("a", none, withoutAgent)), goals(declaredMachine("a", none)), "waits reconfigure a"},
 		"a build of a directory outside":          {goals(declaredMachine("a", rw)), goals(declaredMachine("a", rw), declaredMachine("b", rw, withContext("/elsewhere"))), "waits create b"},
 		"a build that the file had from the start": {
 			goals(declaredMachine("a", rw, withContext("/elsewhere"))),
@@ -208,6 +211,18 @@ func TestWatchAsksBeforeMachinesGetMoreOfTheHost(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestFileThatWasWrongWhenTheWatchBeganIsNotAgreedTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		was := declaredMachine("a", withHome(machine.HomeNone)).Spec
+		host := reconciletest.New(machine.Machine{Spec: was, State: machine.Running, Booted: &was.Settings})
+		r := watch(t, &fakeProject{host: host, err: errors.New("no such file")}, reconcile.WatchOptions{})
+		r.taken()
+		r.err, r.want = nil, []reconcile.Goal{declaredMachine("a", withHome(machine.HomeReadWrite))}
+		r.saved()
+		r.heard("mended", "waits restart a")
+	})
 }
 
 func TestWatchLearnsWhatWasApprovedElsewhere(t *testing.T) {

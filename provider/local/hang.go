@@ -16,6 +16,9 @@ import (
 // A stop by force waits for observeTimeout.
 const hangTimeout = 30 * time.Second
 
+// recordTime is more than the time between taking a lock and recording the holder.
+const recordTime = 200 * time.Millisecond
+
 // SilentError reports a supervisor that runs but does not answer: it is stopped or it hangs.
 type SilentError struct{ After time.Duration }
 
@@ -23,10 +26,10 @@ func (e *SilentError) Error() string {
 	return fmt.Sprintf("its supervisor did not answer within %v", e.After)
 }
 
-// awaken returns an [UnreachableError] if the machine's supervisor accepts a request but does not
+// checkAnswers returns an [UnreachableError] if the machine's supervisor accepts a request but does not
 // answer it in time. It returns nil if there is no supervisor that listens: one that is starting
 // or ending is no reason to give up.
-func (p *Provider) awaken(ctx context.Context, id string, limit time.Duration) error {
+func (p *Provider) checkAnswers(ctx context.Context, id string, limit time.Duration) error {
 	_, err := p.ask(ctx, id, limit)
 	return err
 }
@@ -62,10 +65,13 @@ func (p *Provider) killSupervisor(ctx context.Context, b bundle.Bundle, id strin
 		return err
 	}
 	defer func() { _ = process.Release() }()
-	// As long as the lock is held, the process that recorded itself in it is alive, so its number
-	// cannot be another's.
-	if alive, err := b.Supervised(); err != nil || !alive {
-		return err
+	// Whoever takes the lock records itself within moments. A record that stays the same while the
+	// lock is held is therefore its holder's, who is alive, so the number cannot be another's.
+	time.Sleep(recordTime)
+	if again, held := b.Supervisor().Holder(); !held {
+		return nil
+	} else if again.PID != holder.PID || !again.Since.Equal(holder.Since) {
+		return errors.New("did not stop: another supervisor has started; run the command again")
 	}
 	p.log.Warn("the supervisor does not answer; killing it, which cuts the machine's power", "machine", id, "pid", holder.PID)
 	if err := process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -3,10 +3,9 @@ package local
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
-
-	"github.com/stead-vm/stead/provider/lock"
 )
 
 // withHangingSupervisor returns a provider whose machine "dev" has a supervisor that listens but
@@ -20,24 +19,24 @@ func withHangingSupervisor(t *testing.T) *Provider {
 
 func TestSupervisorThatHangsIsFoundOut(t *testing.T) {
 	p := withHangingSupervisor(t)
-	err := p.awaken(t.Context(), "dev", 20*time.Millisecond)
+	err := p.checkAnswers(t.Context(), "dev", 20*time.Millisecond)
 	var unreachable *UnreachableError
 	var silent *SilentError
 	if !errors.As(err, &unreachable) || !errors.As(err, &silent) {
-		t.Errorf("awaken = %v, want an UnreachableError", err)
+		t.Errorf("checkAnswers = %v, want an UnreachableError", err)
 	}
 	gaveUp := errors.New("gave up")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(gaveUp)
-	if err := p.awaken(ctx, "dev", time.Hour); !errors.Is(err, gaveUp) {
-		t.Errorf("awaken = %v, want %v", err, gaveUp)
+	if err := p.checkAnswers(ctx, "dev", time.Hour); !errors.Is(err, gaveUp) {
+		t.Errorf("checkAnswers = %v, want %v", err, gaveUp)
 	}
 }
 
 func TestSupervisorThatDoesNotListenYetDoesNotHang(t *testing.T) {
 	p, _ := withSilentSupervisor(t)
-	if err := p.awaken(t.Context(), "dev", time.Hour); err != nil {
-		t.Errorf("awaken = %v", err)
+	if err := p.checkAnswers(t.Context(), "dev", time.Hour); err != nil {
+		t.Errorf("checkAnswers = %v", err)
 	}
 }
 
@@ -53,8 +52,7 @@ func TestMachineHasOneSupervisor(t *testing.T) {
 	p, _ := withSilentSupervisor(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	var held *lock.HeldError
-	if err := p.Supervise(ctx, "dev", nil); !errors.As(err, &held) {
+	if err := p.Supervise(ctx, "dev", nil); err == nil || !strings.Contains(err.Error(), "machine dev is supervised by another stead process") {
 		t.Errorf("a second supervisor ended with %v", err)
 	}
 }

@@ -204,7 +204,7 @@ func (p *Provider) stop(ctx context.Context, id string, how StopOptions) error {
 	if how.Force {
 		patience = observeTimeout
 	}
-	if err := p.awaken(ctx, id, patience); err != nil {
+	if err := p.checkAnswers(ctx, id, patience); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
@@ -310,7 +310,7 @@ func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.awaken(ctx, id, observeTimeout); err != nil {
+	if err := p.checkAnswers(ctx, id, observeTimeout); err != nil {
 		return err
 	}
 	states, err := p.Machines.Supervisor(id).ApplyServices(ctx, s.Services)
@@ -322,7 +322,7 @@ func (p *Provider) ApplyServices(ctx context.Context, id string) error {
 
 // WaitServices returns when the declared services of a running machine run.
 func (p *Provider) WaitServices(ctx context.Context, id string) error {
-	if err := p.awaken(ctx, id, observeTimeout); err != nil {
+	if err := p.checkAnswers(ctx, id, observeTimeout); err != nil {
 		return err
 	}
 	st, err := p.Machines.Supervisor(id).Status(ctx, supervisor.WaitServices)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stead-vm/stead/provider/bundle"
 	"github.com/stead-vm/stead/provider/host"
-	"github.com/stead-vm/stead/provider/lock"
 	"github.com/stead-vm/stead/provider/logfile"
 	"github.com/stead-vm/stead/provider/space"
 	"github.com/stead-vm/stead/provider/supervisor"
@@ -56,8 +55,11 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 	defer cancel()
 	unlock, err := p.Bundles.Locks().Supervise(locking, id)
 	if err != nil {
+		if locking.Err() == nil {
+			return err
+		}
 		by, _ := b.Supervisor().Holder()
-		return &lock.HeldError{What: b.Supervisor().What, By: by, Err: context.Cause(locking)}
+		return fmt.Errorf("%s by %s", b.Supervisor().What, by)
 	}
 	defer unlock()
 	if err := checkStarter(started); err != nil {

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"crypto/rand"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -33,7 +34,12 @@ type grant struct {
 	over  bool
 
 	ended chan struct{} // closed when the session has ended
+	open  atomic.Int32  // channels to the agent
 }
+
+// maxAgentChannels is how many channels to its client's SSH agent a session may have at once. Each
+// costs the supervisor and the client a few goroutines and a connection.
+const maxAgentChannels = 32
 
 // session returns the grant of a channel of the client, which has no token yet.
 func (a *agents) session(asked ssh.NewChannel, client ssh.Conn) *grant {
@@ -87,6 +93,14 @@ func (a *agents) serve(channels <-chan ssh.NewChannel) {
 			_ = ch.Reject(ssh.Prohibited, "the guest may only open channels to the SSH agent of a session that forwards it")
 			continue
 		}
-		go join(ch, g.client, nil, nil, g.ended)
+		if g.open.Add(1) > maxAgentChannels {
+			g.open.Add(-1)
+			_ = ch.Reject(ssh.ResourceShortage, "too many connections to the SSH agent of this session")
+			continue
+		}
+		go func() {
+			defer g.open.Add(-1)
+			join(ch, g.client, nil, nil, g.ended)
+		}()
 	}
 }

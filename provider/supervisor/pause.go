@@ -68,8 +68,11 @@ func (s *supervisor) pauseReason(err error, tried time.Duration) (why string, ca
 	if err != nil {
 		return fmt.Sprintf("the host's disk is full (%s): %v", dir, err), tried >= resumeEvery
 	}
-	return fmt.Sprintf("the host's disk is full (%s, %s free); the machine continues when %s are free", dir, size.Measured(free), size.Measured(resumeRoom)),
-		free >= resumeRoom
+	why = fmt.Sprintf("the host's disk is full (%s, %s free)", dir, size.Measured(free))
+	if free >= resumeRoom { // and yet it is: inodes or a quota of a directory may be used up
+		return why, tried >= resumeEvery
+	}
+	return why + "; the machine continues when " + size.Measured(resumeRoom) + " are free", false
 }
 
 // showPaused sets the status of a paused machine.

@@ -132,7 +132,7 @@ func newSupervisor(o Options) *supervisor {
 func (s *supervisor) run(ctx context.Context) error {
 	for {
 		exit, err := s.bootOnce(ctx)
-		if err != nil && s.isStopping() {
+		if err != nil && (s.isStopping() || ctx.Err() != nil) {
 			return nil // it did not come to a boot
 		}
 		if err != nil {
@@ -210,7 +210,7 @@ func (s *supervisor) bootOnce(ctx context.Context) (hypervisor.Exit, error) {
 		_ = vm.Kill(context.WithoutCancel(ctx))
 		<-vm.Done()
 		pauses.Wait()
-		return hypervisor.Exit{}, tendErr
+		return hypervisor.Exit{}, &EndError{tendErr, vm.Exit().Last}
 	}
 	<-vm.Done()
 	pauses.Wait()

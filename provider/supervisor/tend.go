@@ -36,7 +36,7 @@ func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot
 		if err != nil {
 			return err
 		}
-		if !s.attend(alive, client, bootID, want) || s.isStopping() {
+		if s.isStopping() || !s.attend(alive, client, bootID, want) || s.isStopping() {
 			return nil
 		}
 		s.log.Info("the guest rebooted")
@@ -56,17 +56,21 @@ func (s *supervisor) tend(alive context.Context, client *guest.Client, boot Boot
 // awaitReady waits until the guest is ready, updates the status, and returns the ID of
 // the guest's boot.
 func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bootID string, err error) {
-	ready, cancel := context.WithTimeoutCause(alive, readyTimeout,
-		fmt.Errorf("the agent did not answer within %v", readyTimeout))
-	defer cancel()
-	found, err := client.WaitReady(ready)
+	found, err := s.waitReady(alive, client)
 	if err != nil {
 		return "", err
 	}
+	stopping := false
 	s.update(func(st *Status) {
+		if stopping = st.State == StateStopping; stopping {
+			return
+		}
 		st.State, st.Ready, st.Address = StateRunning, time.Now(), ipAddress(found.Address)
 		st.Heard = st.Ready
 	})
+	if stopping {
+		return found.Hello.BootID, nil
+	}
 	debug.FreeOSMemory() // a boot needs much more memory than a running machine
 	s.log.Info("ready", "duration", time.Since(s.snapshot().Started).Round(time.Millisecond))
 	if s.opts.Ready != nil {
@@ -74,6 +78,19 @@ func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bo
 		s.opts.Ready = nil
 	}
 	return found.Hello.BootID, nil
+}
+
+// waitReady waits until the guest is ready. The time in which the machine is paused does not count.
+func (s *supervisor) waitReady(alive context.Context, client *guest.Client) (guest.Status, error) {
+	for {
+		ready, cancel := context.WithTimeoutCause(alive, readyTimeout,
+			fmt.Errorf("the agent did not answer within %v", readyTimeout))
+		found, err := client.WaitReady(ready)
+		cancel()
+		if err == nil || alive.Err() != nil || s.snapshot().State != StatePaused {
+			return found, err
+		}
+	}
 }
 
 // attend applies the services and maintains the clock of one boot of the guest, until

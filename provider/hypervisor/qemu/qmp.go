@@ -128,7 +128,8 @@ func (m *monitor) handshake(ctx context.Context) error {
 // execute runs a command that has neither arguments nor an answer worth reading.
 func (m *monitor) execute(ctx context.Context, command string) error {
 	answer := make(chan qmpMessage, 1)
-	if err := m.send(command, answer); err != nil {
+	id, err := m.send(command, answer)
+	if err != nil {
 		return fmt.Errorf("QMP %s: %w", command, err)
 	}
 	select {
@@ -140,11 +141,15 @@ func (m *monitor) execute(ctx context.Context, command string) error {
 	case <-m.done:
 		return fmt.Errorf("QMP %s: %w", command, m.err)
 	case <-ctx.Done():
+		m.mu.Lock()
+		delete(m.pending, id)
+		m.mu.Unlock()
 		return fmt.Errorf("QMP %s: %w", command, context.Cause(ctx))
 	}
 }
 
-func (m *monitor) send(command string, answer chan<- qmpMessage) error {
+// send sends a command and returns its ID.
+func (m *monitor) send(command string, answer chan<- qmpMessage) (id int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lastID++
@@ -153,16 +158,17 @@ func (m *monitor) send(command string, answer chan<- qmpMessage) error {
 		ID      int    `json:"id"`
 	}{command, m.lastID})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	m.pending[m.lastID] = answer
 	// A QEMU that is stopped reads nothing, and the lock is held.
 	_ = m.conn.SetWriteDeadline(time.Now().Add(qmpWriteTimeout))
 	if _, err := m.conn.Write(append(line, '\n')); err != nil {
 		delete(m.pending, m.lastID)
-		return err
+		m.conn.Close() // half a command may have been sent
+		return 0, err
 	}
-	return nil
+	return m.lastID, nil
 }
 
 // data returns the fields of the event, none if they cannot be read.

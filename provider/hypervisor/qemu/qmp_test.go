@@ -147,7 +147,9 @@ func TestEventsChangeTheState(t *testing.T) {
 		"a full quota":                       {events: []qmpEvent{quota, {Name: "STOP"}}, paused: "cannot write /m/rootfs.ext4: Disk quota exceeded"},
 		"a full disk that is not ours":       {events: []qmpEvent{event("BLOCK_IO_ERROR", `{"device": "other", "action": "stop"}`)}, paused: "cannot write other: "},
 		"an error that the guest is told of": {events: []qmpEvent{event("BLOCK_IO_ERROR", `{"device": "disk0", "action": "report"}`)}},
-		"other events":                       {events: []qmpEvent{{Name: "STOP"}, event("POWERDOWN", `{"reason": "x"}`)}},
+		"processors that QEMU stops":         {events: []qmpEvent{{Name: "STOP"}}, paused: "the hypervisor has stopped its processors"},
+		"processors that QEMU starts again":  {events: []qmpEvent{{Name: "STOP"}, {Name: "RESUME"}}},
+		"other events":                       {events: []qmpEvent{event("POWERDOWN", `{"reason": "x"}`)}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -159,10 +161,11 @@ func TestEventsChangeTheState(t *testing.T) {
 			if reason := v.shutdown.Load(); reason != nil {
 				shutdown = *reason
 			}
-			var failed *hypervisor.DiskError
-			if errors.As(v.Paused(), &failed) {
-				paused = failed.Error()
+			if err := v.Paused(); err != nil {
+				paused = err.Error()
 			}
+			var failed *hypervisor.DiskError
+			_ = errors.As(v.Paused(), &failed)
 			if shutdown != tt.shutdown || paused != tt.paused || failed != nil && failed.Full != tt.full {
 				t.Errorf("shutdown %q, paused %q (%+v), want %q and %q", shutdown, paused, failed, tt.shutdown, tt.paused)
 			}

@@ -150,6 +150,9 @@ func (v *vm) onEvent(e qmpEvent) {
 			var failed error = &hypervisor.DiskError{Path: v.diskPath(text(data["device"])), Full: full, Reason: text(data["reason"])}
 			v.paused.Store(&failed)
 		}
+	case "STOP": // also follows BLOCK_IO_ERROR
+		stopped := errors.New("the hypervisor has stopped its processors")
+		v.paused.CompareAndSwap(nil, &stopped)
 	case "RESUME":
 		v.paused.Store(nil)
 	}
