@@ -3,6 +3,7 @@
 package sshd
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path"
@@ -88,33 +89,37 @@ func (id identity) credential() *syscall.Credential {
 // defaultPath is the search path unless the image sets another.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environment returns the environment of a session of id. Later entries override earlier
-// ones.
-func (id identity) environment(image, session []string) []string {
+// environment returns the environment of a session of id, whose directory for run-time files is
+// runtime, or none. Later entries override earlier ones.
+func (id identity) environment(image []string, runtime string, session []string) []string {
 	env := append([]string{defaultPath}, image...)
 	env = append(env, "HOME="+id.Home, "SHELL="+id.Shell)
 	if id.Name != "" {
 		env = append(env, "USER="+id.Name, "LOGNAME="+id.Name)
 	}
-	if dir := path.Join("/run/user", strconv.Itoa(id.UID)); isDir(dir) {
-		env = append(env, "XDG_RUNTIME_DIR="+dir)
+	if runtime != "" {
+		env = append(env, "XDG_RUNTIME_DIR="+runtime)
 	}
 	return append(env, session...)
 }
 
-// workingDir returns the requested directory, or the home, or "/" if the home is missing.
-func (id identity) workingDir(wanted string, set bool) string {
-	switch {
-	case set:
-		return wanted
-	case isDir(id.Home):
-		return id.Home
-	default:
-		return "/"
+// runtimeDir returns the directory that systemd has made for the user's run-time files, or "".
+func (id identity) runtimeDir(ctx context.Context, l *looks) string {
+	dir := path.Join("/run/user", strconv.Itoa(id.UID))
+	if found, err := l.look(ctx, dir); err != nil || !found {
+		return ""
 	}
+	return dir
 }
 
-func isDir(p string) bool {
-	info, err := os.Stat(p)
-	return err == nil && info.IsDir()
+// workingDir returns the requested directory, or the home, or "/" if the home is missing. A home
+// that hangs is not missing.
+func (id identity) workingDir(ctx context.Context, l *looks, wanted string, set bool) string {
+	if set {
+		return wanted
+	}
+	if dir, err := l.look(ctx, id.Home); dir || hangs(err) {
+		return id.Home
+	}
+	return "/"
 }

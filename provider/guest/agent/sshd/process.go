@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,17 +19,33 @@ import (
 
 // process is the leader of a session's process group.
 type process struct {
-	mu  sync.Mutex
-	cmd *exec.Cmd // nil before the start and after the end
+	mu       sync.Mutex
+	cmd      *exec.Cmd // nil before the start and after the end
+	awaited  bool      // it will be started
+	hungUp   bool      // it must not be started any more
+	deferred []syscall.Signal
+}
+
+// await makes the process get the signals that come before its start.
+func (p *process) await() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.awaited = true
 }
 
 func (p *process) start(cmd *exec.Cmd) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.hungUp {
+		return errHangedUp
+	}
 	if err := oom.Start(cmd); err != nil {
 		return err
 	}
-	p.cmd = cmd
+	p.cmd, p.awaited = cmd, false
+	for _, sig := range p.deferred {
+		p.send(sig)
+	}
 	return nil
 }
 
@@ -44,14 +61,36 @@ func (p *process) wait() syscall.WaitStatus {
 	return cmd.ProcessState.Sys().(syscall.WaitStatus)
 }
 
+// hangUp sends a running process the signals of a terminal that hangs up, which it may ignore, and
+// prevents the start of one that does not run yet.
+func (p *process) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hungUp = true
+	if p.cmd != nil {
+		p.send(unix.SIGHUP)
+		p.send(unix.SIGCONT)
+	}
+}
+
 // signal sends sig to the process group, and to the group that a terminal session
-// has in its foreground. It reports whether a process got it.
+// has in its foreground. It reports whether a process got it, or will get it at its start.
 func (p *process) signal(sig syscall.Signal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd == nil || sig == 0 {
+	switch {
+	case sig == 0:
 		return false
+	case p.cmd != nil:
+		return p.send(sig)
+	case p.awaited && !slices.Contains(p.deferred, sig): // as the kernel, which keeps one of each
+		p.deferred = append(p.deferred, sig)
 	}
+	return p.awaited
+}
+
+// send is signal for a process that runs.
+func (p *process) send(sig syscall.Signal) bool {
 	group := p.cmd.Process.Pid
 	if front := foreground(p.cmd); front != 0 && front != group {
 		_ = unix.Kill(-front, sig)

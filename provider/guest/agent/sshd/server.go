@@ -42,6 +42,7 @@ type Options struct {
 type Server struct {
 	opts   Options
 	config *ssh.ServerConfig
+	looks  *looks
 }
 
 // New validates o. It starts nothing.
@@ -64,7 +65,7 @@ func New(o Options) (*Server, error) {
 		},
 	}
 	config.AddHostKey(o.HostKey)
-	return &Server{opts: o, config: config}, nil
+	return &Server{opts: o, config: config, looks: newLooks()}, nil
 }
 
 // Serve serves connections until l ends, and returns when the last one has ended.

@@ -3,16 +3,9 @@
 package sshd
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"os/exec"
-	"path"
+	"context"
 	"strings"
 	"sync"
-	"syscall"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
@@ -20,16 +13,12 @@ import (
 	"github.com/stead-vm/stead/provider/guest"
 )
 
-// Exit statuses of a session whose program could not be started, as in a shell.
-const (
-	exitCannotRun = 126
-	exitNotFound  = 127
-)
-
-// session is one "session" channel (RFC 4254 §6). It handles requests one after the other.
-// Only process is used by more than one goroutine.
+// session is one "session" channel (RFC 4254 §6). It handles requests one after the other. From the
+// one that starts a program, only launch changes a session, beside them: all sessions of a
+// connection stand still while one of them does not take its requests.
 type session struct {
 	server     *Server
+	ctx        context.Context // ends with the channel
 	conn       ssh.Conn
 	channel    ssh.Channel
 	env        []string
@@ -40,6 +29,7 @@ type session struct {
 	agentExtra []byte
 	started    bool
 	process    process
+	launching  sync.WaitGroup
 	done       sync.WaitGroup
 }
 
@@ -48,22 +38,30 @@ func (s *Server) serveSession(conn ssh.Conn, offer ssh.NewChannel) {
 	if err != nil {
 		return
 	}
-	ses := &session{server: s, conn: conn, channel: channel, directives: map[string]string{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ses := &session{server: s, ctx: ctx, conn: conn, channel: channel, directives: map[string]string{}}
 	for r := range requests {
 		ok := ses.handle(r)
 		if r.WantReply {
 			_ = r.Reply(ok, nil)
 		}
-		if ok {
-			ses.launch(r)
+		if ok && starts(r) {
+			ses.started = true
+			ses.process.await()
+			ses.launching.Go(func() { ses.launch(r) })
 		}
 	}
-	// The client is gone: send running programs the signals of a terminal that hangs up. They
-	// may ignore them.
-	ses.process.signal(unix.SIGHUP)
-	ses.process.signal(unix.SIGCONT)
+	cancel()
+	ses.process.hangUp()
+	ses.launching.Wait()
 	ses.close()
 	ses.done.Wait()
+}
+
+// starts reports whether r asks for the start of a program.
+func starts(r *ssh.Request) bool {
+	return r.Type == "exec" || r.Type == "shell" || r.Type == "subsystem"
 }
 
 func (s *session) handle(r *ssh.Request) bool {
@@ -75,8 +73,10 @@ func (s *session) handle(r *ssh.Request) bool {
 	case "window-change":
 		return s.terminal != nil && s.terminal.resize(r.Payload)
 	case "auth-agent-req@openssh.com":
-		s.agentAsked, s.agentExtra = !s.started, r.Payload
-		return s.agentAsked
+		if !s.started {
+			s.agentAsked, s.agentExtra = true, r.Payload
+		}
+		return !s.started
 	case "signal":
 		var p struct{ Name string }
 		return ssh.Unmarshal(r.Payload, &p) == nil && s.process.signal(unix.SignalNum("SIG"+p.Name))
@@ -116,128 +116,6 @@ func (s *session) setTerminal(payload []byte) bool {
 	s.terminal = t
 	s.env = append(s.env, "TERM="+t.name)
 	return true
-}
-
-// launch starts the program of a request. The request was already answered with success, so
-// errors go to stderr and the exit status.
-func (s *session) launch(r *ssh.Request) {
-	if r.Type != "exec" && r.Type != "shell" && r.Type != "subsystem" {
-		return
-	}
-	s.started = true
-	if hold := s.server.opts.Hold; hold != nil {
-		<-hold
-	}
-	err := s.start(r)
-	if err == nil {
-		return
-	}
-	fmt.Fprintf(s.channel.Stderr(), "stead: %v\n", err)
-	status := exitCannotRun
-	if errors.Is(err, fs.ErrNotExist) {
-		status = exitNotFound
-	}
-	s.exit(status)
-}
-
-func (s *session) start(r *ssh.Request) error {
-	id, err := s.server.identify(s.directives)
-	if err != nil {
-		return err
-	}
-	if s.agentAsked {
-		if s.agent, err = listenAgent(s.conn, s.server.opts.AgentDir, id, s.agentExtra); err != nil {
-			return err
-		}
-		s.env = append(s.env, "SSH_AUTH_SOCK="+s.agent.path)
-	}
-	wanted, set := s.directives[guest.EnvCwd]
-	cmd := &exec.Cmd{
-		Env:         id.environment(s.server.opts.Env, s.env),
-		Dir:         id.workingDir(wanted, set),
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Credential: id.credential()},
-	}
-	switch r.Type {
-	case "exec":
-		var p struct{ Command string }
-		if err := ssh.Unmarshal(r.Payload, &p); err != nil {
-			return err
-		}
-		cmd.Path, cmd.Args = id.Shell, []string{path.Base(id.Shell), "-c", p.Command}
-	case "shell":
-		cmd.Path, cmd.Args = id.Shell, []string{"-" + path.Base(id.Shell)}
-	case "subsystem":
-		cmd.Path, cmd.Args = s.server.opts.SFTP[0], s.server.opts.SFTP
-	}
-	if s.terminal != nil {
-		return s.startOnTerminal(cmd, id)
-	}
-	return s.startOnPipes(cmd)
-}
-
-func (s *session) startOnTerminal(cmd *exec.Cmd, id identity) error {
-	t := s.terminal
-	if os.Geteuid() == 0 {
-		if err := t.tty.Chown(id.UID, -1); err != nil {
-			return fmt.Errorf("change the terminal's owner to user %d: %w", id.UID, err)
-		}
-	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = t.tty, t.tty, t.tty
-	cmd.SysProcAttr.Setctty = true
-	if err := s.process.start(cmd); err != nil {
-		return explain(err, cmd)
-	}
-	t.tty.Close()
-	out := &output{src: t.pty, dst: s.channel}
-	go func() {
-		_, _ = io.Copy(t.pty, s.channel)
-	}()
-	s.wait(out)
-	return nil
-}
-
-func (s *session) startOnPipes(cmd *exec.Cmd) error {
-	var ours, theirs [3]*os.File
-	closeAll := func(files []*os.File) {
-		for _, f := range files {
-			if f != nil {
-				f.Close()
-			}
-		}
-	}
-	defer func() { closeAll(theirs[:]) }()
-	for i := range ours {
-		r, w, err := os.Pipe()
-		if err != nil {
-			closeAll(ours[:])
-			return fmt.Errorf("create a pipe: %w", err)
-		}
-		ours[i], theirs[i] = r, w
-	}
-	ours[0], theirs[0] = theirs[0], ours[0]
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	if err := s.process.start(cmd); err != nil {
-		closeAll(ours[:])
-		return explain(err, cmd)
-	}
-	go func() {
-		_, _ = io.Copy(ours[0], s.channel)
-		ours[0].Close()
-	}()
-	s.wait(&output{src: ours[1], dst: s.channel}, &output{src: ours[2], dst: s.channel.Stderr()})
-	return nil
-}
-
-// explain names what is missing: the error of the system call may be about the working
-// directory or the program.
-func explain(err error, cmd *exec.Cmd) error {
-	if _, e := os.Stat(cmd.Dir); e != nil {
-		return fmt.Errorf("working directory %s: %v; choose another one", cmd.Dir, errors.Unwrap(e)) // not wrapped: the program is not missing
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("run %s in %s: %w", cmd.Path, cmd.Dir, fs.ErrPermission)
-	}
-	return fmt.Errorf("run %s: %w", cmd.Path, err)
 }
 
 // wait sends the exit status after the process has ended and all of its output was sent.

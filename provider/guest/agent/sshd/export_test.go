@@ -1,0 +1,11 @@
+//go:build linux
+
+package sshd
+
+import "time"
+
+// MaxLooks is how many looks at files may be under way.
+const MaxLooks = maxLooks
+
+// LimitLooks sets how long a file system may take to describe a file.
+func (s *Server) LimitLooks(limit time.Duration) { s.looks.limit = limit }
