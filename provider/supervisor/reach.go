@@ -67,7 +67,7 @@ func (s *supervisor) unanswered(client *guest.Client) {
 	s.log.Warn("the machine is unreachable: its agent does not answer")
 	client.Close()
 	if conn := s.proxy.release(); conn != nil {
-		go conn.Close() // may wait for a guest that does not read
+		_ = conn.Close()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -307,4 +308,46 @@ func TestCloseEndsAReadThoughTheGuestIsSilent(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("Read returned data")
 	}
+}
+
+// stuck is a connection whose Write waits for the end of the connection once it is full.
+type stuck struct {
+	net.Conn
+	full   atomic.Bool
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	if s.full.Load() {
+		<-s.closed
+		return 0, net.ErrClosed
+	}
+	return s.Conn.Write(p)
+}
+
+func (s *stuck) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.Conn.Close()
+}
+
+func TestCloseDoesNotWaitForAGuestThatTakesNoBytes(t *testing.T) {
+	p := newPort(t)
+	host := &stuck{Conn: p.host, closed: make(chan struct{})}
+	d := portmux.NewDialer(host)
+	kill := p.echo(t)
+	c := exchange(t, d)
+	host.full.Store(true)
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Close waits for the guest")
+	}
+	d.Close()
+	kill()
 }
