@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -34,15 +35,17 @@ type Options struct {
 	AgentDir    string        // existing directory for the sockets of SSH agents; default: that for temporary files
 	Log         *slog.Logger  // default: discard
 
-	// Hold delays the start of programs until it is closed; nil: no delay.
+	// Hold delays the start of programs until it is closed, when the init accepts commands; nil: no
+	// delay. Close it after a minute in any case.
 	Hold <-chan struct{}
 }
 
 // Server accepts SSH connections. It is safe for concurrent use.
 type Server struct {
-	opts   Options
-	config *ssh.ServerConfig
-	looks  *looks
+	opts     Options
+	config   *ssh.ServerConfig
+	looks    *looks
+	patience time.Duration // after which a session tells that it waits for Hold
 }
 
 // New validates o. It starts nothing.
@@ -65,7 +68,7 @@ func New(o Options) (*Server, error) {
 		},
 	}
 	config.AddHostKey(o.HostKey)
-	return &Server{opts: o, config: config, looks: newLooks()}, nil
+	return &Server{opts: o, config: config, looks: newLooks(), patience: 5 * time.Second}, nil
 }
 
 // Serve serves connections until l ends, and returns when the last one has ended.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -313,5 +314,38 @@ func TestHoldDelaysASession(t *testing.T) {
 	close(hold)
 	if err := s.Wait(); err != nil || out.String() != "started\n" {
 		t.Errorf("said %q, %v", &out, err)
+	}
+}
+
+func TestASessionTellsThatItWaitsForTheInit(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prepare func(*ssh.Session) error
+		want    string
+	}{
+		"of a command":  {func(*ssh.Session) error { return nil }, "accept commands, for at most a minute after the boot\n"},
+		"of a terminal": {func(s *ssh.Session) error { return s.RequestPty("xterm", 24, 80, nil) }, "accept commands, for at most a minute after the boot\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hold := make(chan struct{})
+			m := newMachineWith(t, func(o *sshd.Options) { o.Hold = hold })
+			m.server.LimitPatience(time.Millisecond)
+			s := session(t, m.connect(t))
+			stderr, err := s.StderrPipe()
+			if err := errors.Join(err, tt.prepare(s), s.Start("true")); err != nil {
+				t.Fatal(err)
+			}
+			want := "stead: waiting for the machine's init to " + tt.want
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(stderr, got); err != nil || string(got) != want {
+				t.Errorf("stderr begins with %q, %v", got, err)
+			}
+			close(hold)
+			if rest, err := io.ReadAll(stderr); len(rest) != 0 || err != nil {
+				t.Errorf("stderr goes on with %q, %v", rest, err)
+			}
+			if err := s.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

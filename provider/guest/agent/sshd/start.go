@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -26,23 +27,48 @@ const (
 // launch starts the program of a request. The request was already answered with success, so
 // errors go to stderr and the exit status.
 func (s *session) launch(r *ssh.Request) {
-	if hold := s.server.opts.Hold; hold != nil {
-		select {
-		case <-hold:
-		case <-s.ctx.Done():
-			return
-		}
+	if !s.awaitInit() {
+		return
 	}
 	err := s.start(r)
 	if err == nil {
 		return
 	}
-	fmt.Fprintf(s.channel.Stderr(), "stead: %v\n", err)
+	s.tell(err.Error())
 	status := exitCannotRun
 	if errors.Is(err, fs.ErrNotExist) {
 		status = exitNotFound
 	}
 	s.exit(status)
+}
+
+// awaitInit waits until programs may start. It reports false if the session has ended before.
+func (s *session) awaitInit() bool {
+	if s.server.opts.Hold == nil {
+		return true
+	}
+	patience := time.NewTimer(s.server.patience)
+	defer patience.Stop()
+	for {
+		select {
+		case <-s.server.opts.Hold:
+			return true
+		case <-s.ctx.Done():
+			return false
+		case <-patience.C:
+			s.tell("waiting for the machine's init to accept commands, for at most a minute after the boot")
+		}
+	}
+}
+
+// tell writes a line to the client's standard error. The client's terminal is in raw mode if the
+// session has one.
+func (s *session) tell(line string) {
+	end := "\n"
+	if s.terminal != nil {
+		end = "\r\n"
+	}
+	fmt.Fprint(s.channel.Stderr(), "stead: ", line, end)
 }
 
 func (s *session) start(r *ssh.Request) error {
