@@ -37,6 +37,6 @@ func newLogsCmd(a *app) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&supervisor, "supervisor", false, "show the log of its supervisor instead")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "keep printing as the log grows")
-	cmd.Flags().BoolVar(&raw, "raw", false, "on a terminal, print escape sequences as they are")
+	cmd.Flags().BoolVar(&raw, "raw", false, "print escape sequences as they are, also on a terminal")
 	return cmd
 }

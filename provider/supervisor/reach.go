@@ -20,7 +20,7 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("the machine is unreachable since %s: its agent does not answer", e.Since.Format(time.TimeOnly))
+	return fmt.Sprintf("the machine has been unreachable since %s: its agent does not answer", e.Since.Format(time.DateTime))
 }
 
 // notRunning returns why a machine in this state can do nothing now.

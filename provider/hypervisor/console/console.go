@@ -25,8 +25,8 @@ const (
 	lastWords = 2 << 10
 )
 
-// A guest may print as fast as it can, for as long as it runs. The first burst bytes pass at
-// once, which is enough for the messages of a boot. Then the console takes flow bytes a second,
+// A guest may print as fast as it can, for as long as it runs. A burst passes at once, which is
+// enough for the messages of a boot. On average the console takes flow bytes a second,
 // five times what a real serial line carries at 115,200 baud. A guest that prints more waits,
 // and nothing is lost.
 const (
