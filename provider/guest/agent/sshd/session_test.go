@@ -67,7 +67,7 @@ func TestBackgroundChildDoesNotHoldTheSession(t *testing.T) {
 
 func TestOutputOfAnEndedPipelineArrives(t *testing.T) {
 	c := newMachine(t).connect(t)
-	out, _, _ := run(t, session(t, c), "(sleep 0.05; echo late) & echo early")
+	out, _, _ := run(t, session(t, c), "(sleep 0.01; echo late) & echo early")
 	if out != "early\nlate\n" {
 		t.Errorf("stdout = %q", out)
 	}
