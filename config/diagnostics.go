@@ -99,7 +99,7 @@ func excerpt(src []byte, at hcl.Range) (line, marks string) {
 	if i := bytes.IndexByte(src[start:], '\n'); i >= 0 {
 		to = start + i
 	}
-	line = printable(strings.TrimRight(string(src[from:to]), "\r"))
+	line = masked(strings.TrimRight(string(src[from:to]), "\r"))
 	if strings.TrimSpace(line) == "" {
 		return "", ""
 	}
@@ -112,8 +112,8 @@ func excerpt(src []byte, at hcl.Range) (line, marks string) {
 	return line, indent + strings.Repeat("^", max(1, utf8.RuneCount(src[start:min(end, to)])))
 }
 
-// printable replaces control characters, which a terminal would obey.
-func printable(s string) string {
+// masked replaces control characters, which a terminal would obey, one by one: columns stay.
+func masked(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || unicode.IsPrint(r) {
 			return r

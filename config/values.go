@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
@@ -15,6 +14,7 @@ import (
 	"github.com/zclconf/go-cty/cty/gocty"
 
 	"github.com/stead-vm/stead/provider/platform"
+	"github.com/stead-vm/stead/provider/printable"
 	"github.com/stead-vm/stead/provider/size"
 )
 
@@ -69,7 +69,7 @@ func (d *decoder) refuseVariable(a argument, e *hclsyntax.ScopeTraversalExpr) {
 	if word != "" && a.takesQuotes() {
 		suggestion = fmt.Sprintf(" Strings need double quotes: %q.", word)
 	}
-	text := printable(oneLine(string(e.Range().SliceBytes(d.src))))
+	text := masked(oneLine(string(e.Range().SliceBytes(d.src))))
 	d.add(e.Range(), "Variables not allowed", "%s refers to the variable %s, but a project file has no variables.%s\n%s",
 		a.name, text, suggestion, a.requirement())
 }
@@ -100,16 +100,13 @@ func (d *decoder) textValue(f form, v cty.Value, at hcl.Range) (string, bool) {
 		d.add(at, "Invalid value", "%s must not be empty.%s", f.name, f.forExample())
 		return "", false
 	}
-	if i := strings.IndexFunc(v.AsString(), isHidden); i >= 0 {
+	if i := strings.IndexFunc(v.AsString(), printable.Hidden); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(v.AsString()[i:])
 		d.add(at, "Invalid value", "%s contains the invisible character %U, which would make plans unreadable. Remove it.", f.name, r)
 		return "", false
 	}
 	return v.AsString(), true
 }
-
-// isHidden reports whether a terminal would not show r, or obey it. Spaces can be seen.
-func isHidden(r rune) bool { return !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) }
 
 // oneOf reads a string that must be one of the options.
 func (d *decoder) oneOf(options []string, a argument) string {
@@ -206,7 +203,7 @@ func kind(v cty.Value) string {
 	case v.IsNull():
 		return "null"
 	case t == cty.String && len(v.AsString()) < 40:
-		return `"` + printable(v.AsString()) + `"`
+		return `"` + masked(v.AsString()) + `"`
 	case t == cty.Number:
 		return v.AsBigFloat().Text('g', 10)
 	case t == cty.Bool && v.True():

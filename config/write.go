@@ -35,7 +35,7 @@ func Write(w io.Writer, machines []Declaration) error {
 
 // comment returns text as one comment line, even if it has newlines.
 func comment(text string) hclwrite.Tokens {
-	return hclwrite.Tokens{{Bytes: []byte("# " + printable(oneLine(text)) + "\n")}}
+	return hclwrite.Tokens{{Bytes: []byte("# " + masked(oneLine(text)) + "\n")}}
 }
 
 // machineValues return the value of each argument, or null to omit it. They have the names

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
+
+	"github.com/stead-vm/stead/provider/printable"
 )
 
 var writtenMachines = []Declaration{
@@ -66,7 +68,7 @@ func TestEveryAttributeIsWritten(t *testing.T) {
 
 func TestLoadReadsWhatWriteWrites(t *testing.T) {
 	text := rapid.SampledFrom([]string{"x", "a b", `"`, `\`, "${a}", "%{if}", "$${", "#", "é", "\n", "\t", "/*", "<<E"})
-	visible := text.Filter(func(s string) bool { return strings.IndexFunc(s, isHidden) < 0 })
+	visible := text.Filter(func(s string) bool { return strings.IndexFunc(s, printable.Hidden) < 0 })
 	rapid.Check(t, func(t *rapid.T) {
 		var machines []Declaration
 		for i := range rapid.IntRange(0, 3).Draw(t, "machines") {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stead-vm/stead/provider/printable"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
@@ -100,10 +101,5 @@ func (a *app) lastHeard(ctx context.Context, id string) string {
 
 // since returns a time of the past and how long ago that was: "12:03:05 (2m0s)".
 func since(t time.Time) string {
-	ago := time.Since(t)
-	layout := time.TimeOnly
-	if ago > 12*time.Hour {
-		layout = time.DateTime
-	}
-	return fmt.Sprintf("%s (%s)", t.Local().Format(layout), ago.Round(time.Second))
+	return fmt.Sprintf("%s (%s)", printable.Clock(t), time.Since(t).Round(time.Second))
 }

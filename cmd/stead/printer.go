@@ -3,16 +3,15 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
-	"fmt"
 	"io"
 	"os"
 	"strings"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/term"
+
+	"github.com/stead-vm/stead/provider/printable"
 )
 
 // printer writes the program's own output to one of its streams. Much of that output is foreign:
@@ -27,10 +26,10 @@ type printer struct {
 func (w *printer) Write(p []byte) (int, error) {
 	parts := strings.Split(string(p), colourMark)
 	var out strings.Builder
-	out.WriteString(printable(parts[0]))
+	out.WriteString(printable.Text(parts[0]))
 	for _, part := range parts[1:] {
 		sgr, text, _ := strings.Cut(part, "m")
-		out.WriteString("\x1b[" + sgr + "m" + printable(text))
+		out.WriteString("\x1b[" + sgr + "m" + printable.Text(text))
 	}
 	if _, err := io.WriteString(w.raw, out.String()); err != nil {
 		return 0, err
@@ -41,34 +40,6 @@ func (w *printer) Write(p []byte) (int, error) {
 // colourMark stands for the beginning of a colour's escape sequence. It is different in each
 // process, so foreign text cannot contain it.
 var colourMark = "\x00" + rand.Text() + "\x00"
-
-// printable replaces the characters that have no visible form, such as escape characters and
-// marks that reverse the direction of writing, by escapes. Line feeds and tabs stay. The
-// escapes are those of JSON, so that text in JSON keeps its meaning.
-func printable(text string) string {
-	if strings.IndexFunc(text, isHidden) < 0 && utf8.ValidString(text) {
-		return text
-	}
-	var b strings.Builder
-	for i, r := range text {
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
-			b.WriteRune(r) // a byte that is no character
-		case !isHidden(r):
-			b.WriteRune(r)
-		default:
-			for _, unit := range utf16.Encode([]rune{r}) {
-				fmt.Fprintf(&b, `\u%04x`, unit)
-			}
-		}
-	}
-	return b.String()
-}
-
-// isHidden reports whether r has no visible form. Spaces of all widths have one.
-func isHidden(r rune) bool {
-	return r != '\n' && r != '\t' && !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r)
-}
 
 // terminal returns the file that w writes to if that is a terminal, else nil.
 func terminal(w any) *os.File {
@@ -102,7 +73,7 @@ func (f *logFilter) Write(p []byte) (int, error) {
 			if len(f.line) < maxLogLine {
 				return len(p), nil
 			}
-			end = len(f.line)
+			end = whole(f.line)
 		}
 		if err := f.print(f.line[:end]); err != nil {
 			return 0, err
@@ -110,6 +81,27 @@ func (f *logFilter) Write(p []byte) (int, error) {
 		f.line = f.line[end:]
 	}
 }
+
+// whole returns how much of the line ends with a character that is whole and, as far as that is
+// near, before an escape sequence.
+func whole(line []byte) int {
+	end := len(line)
+	if i := bytes.LastIndexByte(line, 0x1b); i > end-maxSequence {
+		end = i
+	}
+	for back := 1; back < utf8.UTFMax && back <= end; back++ {
+		if c := line[end-back]; utf8.RuneStart(c) {
+			if !utf8.FullRune(line[end-back : end]) {
+				end -= back
+			}
+			break
+		}
+	}
+	return end
+}
+
+// maxSequence is the length of escape sequences that programs use for colours, in bytes.
+const maxSequence = 32
 
 // flush prints a line that has not ended.
 func (f *logFilter) flush() error {

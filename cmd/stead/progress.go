@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stead-vm/stead/provider/printable"
 	"github.com/stead-vm/stead/provider/size"
 	"github.com/stead-vm/stead/provider/transfer"
 
@@ -45,10 +46,10 @@ func (p *progress) event(name string) transfer.Progress {
 			return
 		}
 		key := name + " " + string(e.Action) + " " + e.ID
-		p.last.Store(key, printable(e.Text))
+		p.last.Store(key, printable.Text(e.Text))
 		bar := p.open[key]
 		if bar == nil {
-			bar = p.bar(key, printable(name+": "+doing(e)+" "), e)
+			bar = p.bar(key, printable.Text(name+": "+doing(e)+" "), e)
 			p.open[key] = bar
 		}
 		bar.SetTotal(e.Total, false)
@@ -114,7 +115,7 @@ type machineLine struct {
 func (w *machineLine) text(id string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return printable(fmt.Sprintf("%s: %s (%s)", id, w.step, took(w.since)))
+	return printable.Text(fmt.Sprintf("%s: %s (%s)", id, w.step, took(w.since)))
 }
 
 func took(since time.Time) time.Duration { return time.Since(since).Round(time.Second) }
@@ -170,7 +171,7 @@ func (p *progress) line(text string) {
 		fmt.Fprintln(p.w, text)
 		return
 	}
-	_, _ = p.bars.Write([]byte(printable(text) + "\n"))
+	_, _ = p.bars.Write([]byte(printable.Text(text) + "\n"))
 }
 
 // wait ends the bars; what did not finish is taken away.

@@ -109,7 +109,7 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 	if err != nil {
 		return err
 	}
-	client, id, err := a.connect(ctx, o.name, o.timeout)
+	client, id, left, err := a.connect(ctx, o.name, o.timeout)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 		}
 	}
 	s := session{
-		machine: id, timeout: o.timeout, command: strings.Join(args, " "), env: env,
+		machine: id, timeout: left, command: strings.Join(args, " "), env: env,
 		agent: !o.noAgent && a.allowsAgent(id),
 	}
 	s.tty = o.tty || isTerminal(a.in) && isTerminal(a.out) && o.interactive

@@ -264,21 +264,26 @@ func forwardAgent(client *ssh.Client, sess *ssh.Session) error {
 }
 
 // connect opens an SSH connection to the machine, which it boots first if it is stopped. A
-// machine that runs has timeout to answer; 0 means no limit.
-func (a *app) connect(ctx context.Context, name string, timeout time.Duration) (*ssh.Client, string, error) {
+// machine that runs has timeout to answer; 0 means no limit. The result left is what a session
+// has of it.
+func (a *app) connect(ctx context.Context, name string, timeout time.Duration) (client *ssh.Client, id string, left time.Duration, err error) {
 	p, id, err := a.target(ctx, name)
 	if err != nil {
-		return nil, "", err
+		return nil, "", 0, err
 	}
 	sup := p.Machines.Supervisor(id)
+	begin := time.Now()
 	if client, err := a.dial(ctx, sup, id, timeout); client != nil || err != nil {
-		return client, id, err
+		if timeout > 0 {
+			timeout = max(timeout-time.Since(begin), time.Millisecond)
+		}
+		return client, id, timeout, err
 	}
 	if err := a.startOne(ctx, p, id); err != nil {
-		return nil, "", err
+		return nil, "", 0, err
 	}
-	client, err := sup.SSH(ctx)
-	return client, id, err
+	client, err = sup.SSH(ctx)
+	return client, id, timeout, err
 }
 
 // dial connects to a machine that runs, once it is ready. It returns nil if the machine does

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/provider/local"
+	"github.com/stead-vm/stead/provider/printable"
 	"github.com/stead-vm/stead/provider/supervisor"
 )
 
@@ -105,7 +106,7 @@ func (a *app) watchHealth(ctx context.Context, id string, raw bool) <-chan error
 // anywhere, and a line feed does not return it.
 func sayInSession(w *printer, line string, raw bool) {
 	if raw {
-		_, _ = io.WriteString(w.raw, "\r\n"+printable(line)+"\r\n")
+		_, _ = io.WriteString(w.raw, "\r\n"+printable.Text(line)+"\r\n")
 	} else {
 		fmt.Fprintln(w, line)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/provider/host"
+	"github.com/stead-vm/stead/provider/printable"
 )
 
 // Holder is the process that holds a lock, as written in the lock's file. The file alone
@@ -27,11 +28,7 @@ func (h Holder) String() string {
 	if h.PID == 0 {
 		return "another stead process"
 	}
-	layout := time.TimeOnly
-	if time.Since(h.Since) > 12*time.Hour {
-		layout = time.DateTime
-	}
-	parts := []string{fmt.Sprintf("pid %d", h.PID), "since " + h.Since.Local().Format(layout)}
+	parts := []string{fmt.Sprintf("pid %d", h.PID), "since " + printable.Clock(h.Since)}
 	if me, err := host.User(); err != nil || h.User != me.Name {
 		parts = append(parts, "user "+h.User)
 	}

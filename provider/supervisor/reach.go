@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stead-vm/stead/provider/guest"
+	"github.com/stead-vm/stead/provider/printable"
 )
 
 // missedBeats is how many beats in a row a guest may not answer before it counts as unreachable.
@@ -20,7 +21,7 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("the machine has been unreachable since %s: its agent does not answer", e.Since.Format(time.DateTime))
+	return fmt.Sprintf("the machine has been unreachable since %s: its agent does not answer", printable.Clock(e.Since))
 }
 
 // notRunning returns why a machine in this state can do nothing now.
