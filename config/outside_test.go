@@ -13,12 +13,12 @@ func TestLoadFindsSourcesOutsideOfTheProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	proj, other := filepath.Join(root, "proj"), filepath.Join(root, "other")
-	for _, dir := range []string{filepath.Join(proj, "image"), other, filepath.Join(root, "proj2")} {
+	for _, dir := range []string{filepath.Join(proj, "image"), filepath.Join(proj, "app"), other, filepath.Join(root, "proj2")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for link, target := range map[string]string{"link": other, "alias": "image", "image/D": filepath.Join(other, "D")} {
+	for link, target := range map[string]string{"link": other, "alias": "image", "image/D": filepath.Join(other, "D"), "app/Dockerfile": filepath.Join(other, "D")} {
 		if err := os.Symlink(target, filepath.Join(proj, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -37,6 +37,7 @@ func TestLoadFindsSourcesOutsideOfTheProject(t *testing.T) {
 		"a directory that is missing":    {block: `context = "../none"`, context: filepath.Join(root, "none")},
 		"a Dockerfile outside":           {block: `dockerfile = "../other/D"`, dockerfile: filepath.Join(other, "D")},
 		"a link to a Dockerfile outside": {block: `dockerfile = "image/D"`, dockerfile: filepath.Join(other, "D")},
+		"a usual name that is a link":    {block: `context = "app"`, dockerfile: filepath.Join(other, "D")},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -166,14 +166,16 @@ func TestErrorsHaveNoControlCharacters(t *testing.T) {
 
 func TestInvisibleCharactersAreRefused(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
-		"an escape sequence in an image":   {`image = "evil\u001b[1A\rgood"`, "image contains the invisible character U+001B"},
-		"a carriage return in a kernel":    {`kernel = "./evil\rgood"`, "kernel contains the invisible character U+000D"},
-		"a line feed in an image":          {`image = "a\n  + machine.b  create"`, "image contains the invisible character U+000A"},
-		"text from right to left":          {`image = "debian\u202e"`, "image contains the invisible character U+202E"},
-		"a zero-width space":               {`image = "debian\u200b"`, "image contains the invisible character U+200B"},
-		"an escape sequence in a context":  {"build {\n context = \"a\\u001b[2J\"\n}", "context contains the invisible character U+001B"},
-		"an escape sequence in a platform": {`platform = "linux/amd64\u001b"`, "platform contains the invisible character U+001B"},
-		"a wide space":                     {`kernel = "./Neuer\u00a0Ordner/vmlinux"`, ""},
+		"an escape sequence in an image":    {`image = "evil\u001b[1A\rgood"`, "image contains the invisible character U+001B"},
+		"a carriage return in a kernel":     {`kernel = "./evil\rgood"`, "kernel contains the invisible character U+000D"},
+		"a line feed in an image":           {`image = "a\n  + machine.b  create"`, "image contains the invisible character U+000A"},
+		"text from right to left":           {`image = "debian\u202e"`, "image contains the invisible character U+202E"},
+		"a zero-width space":                {`image = "debian\u200b"`, "image contains the invisible character U+200B"},
+		"an escape sequence in a context":   {"build {\n context = \"a\\u001b[2J\"\n}", "context contains the invisible character U+001B"},
+		"an escape sequence in a platform":  {`platform = "linux/amd64\u001b"`, "platform contains the invisible character U+001B"},
+		"an escape sequence in an argument": {"build {\n args = { A = \"a\\u001b[2J\" }\n}", "Build argument \"A\" contains an invisible character"},
+		"lines in an argument":              {"build {\n args = { A = \"a\\n\\tb\" }\n}", ""},
+		"a wide space":                      {`kernel = "./Neuer\u00a0Ordner/vmlinux"`, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -154,3 +154,29 @@ func TestGrantThatHasEndedIssuesNoToken(t *testing.T) {
 		t.Errorf("a session that has ended got token %q", token)
 	}
 }
+
+func TestConnectionsToAnAgentAreBounded(t *testing.T) {
+	g := newGuestSSH(t)
+	defer forwarding(t, forwardingClient(t, startProxy(t, g)))()
+	tokens, guest := g.heard()
+	var open []ssh.Channel
+	for {
+		ch, requests, err := guest.OpenChannel(agentChannel, []byte(tokens[0]))
+		if err != nil {
+			var refused *ssh.OpenChannelError
+			if !errors.As(err, &refused) || refused.Reason != ssh.ResourceShortage {
+				t.Errorf("the connection too many ended with %v", err)
+			}
+			break
+		}
+		go ssh.DiscardRequests(requests)
+		if open = append(open, ch); len(open) > maxAgentChannels {
+			t.Fatalf("%d connections are open", len(open))
+		}
+	}
+	for _, ch := range open {
+		ch.Close()
+	}
+	for !reaches(t, guest, tokens[0]) { // once the closed ones have been noticed
+	}
+}

@@ -105,3 +105,25 @@ func TestMachineThatPausesWhileItBootsIsStillBooting(t *testing.T) {
 	d.says(guest.Status{Ready: true})
 	s.until(t, "running", func(st Status) bool { return st.State == StateRunning })
 }
+
+func TestTimeInWhichABootIsPausedDoesNotCount(t *testing.T) {
+	d := newDriver(t)
+	d.says(guest.Status{})
+	d.set = func(v *fakeVM) { v.pause = &hypervisor.DiskError{Path: "/m/rootfs.ext4", Full: true} }
+	s := newSupervisor(Options{Driver: d, Prepare: noBoot})
+	var free atomic.Int64
+	s.readyTime, s.look, s.free = 50*time.Millisecond, time.Millisecond, func(string) (int64, error) { return free.Load(), nil }
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(t.Context()) }()
+	<-d.started
+	s.until(t, "paused", func(st Status) bool { return st.State == StatePaused })
+	time.Sleep(4 * s.readyTime)
+	select {
+	case err := <-ended:
+		t.Fatalf("the machine ended while it was paused: %v", err)
+	default:
+	}
+	d.says(guest.Status{Ready: true})
+	free.Store(1 << 30)
+	s.until(t, "running", func(st Status) bool { return st.State == StateRunning })
+}

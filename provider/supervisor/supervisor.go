@@ -97,13 +97,14 @@ func ignoreClosed(err error) error {
 }
 
 type supervisor struct {
-	opts   Options
-	log    *slog.Logger
-	proxy  proxy
-	clock  clock
-	look   time.Duration // see pauseLook
-	free   func(dir string) (int64, error)
-	resets resets
+	opts      Options
+	log       *slog.Logger
+	proxy     proxy
+	clock     clock
+	look      time.Duration // see pauseLook
+	readyTime time.Duration // see readyTimeout
+	free      func(dir string) (int64, error)
+	resets    resets
 
 	beatTime time.Duration // for the guest to answer one
 	missed   int           // beats in a row without an answer; used by keepClock only
@@ -123,6 +124,7 @@ type supervisor struct {
 
 func newSupervisor(o Options) *supervisor {
 	s := &supervisor{opts: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)), changed: make(chan struct{}), stopped: make(chan struct{})}
+	s.readyTime = readyTimeout
 	s.clock, s.beatTime, s.look, s.free, s.resets = hostClock(), beatInterval, pauseLook, space.Free, resets{pause: firstPause}
 	s.proxy = proxy{dial: s.dialSSH, lost: make(chan struct{}, 1), patience: 5 * time.Second}
 	return s

@@ -83,8 +83,8 @@ func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bo
 // waitReady waits until the guest is ready. The time in which the machine is paused does not count.
 func (s *supervisor) waitReady(alive context.Context, client *guest.Client) (guest.Status, error) {
 	for {
-		ready, cancel := context.WithTimeoutCause(alive, readyTimeout,
-			fmt.Errorf("the agent did not answer within %v", readyTimeout))
+		ready, cancel := context.WithTimeoutCause(alive, s.readyTime,
+			fmt.Errorf("the agent did not answer within %v", s.readyTime))
 		found, err := client.WaitReady(ready)
 		cancel()
 		if err == nil || alive.Err() != nil || s.snapshot().State != StatePaused {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -221,5 +222,38 @@ func TestGuestsOnlySpeakOfWantedServices(t *testing.T) {
 	want := []guest.ServiceState{{Name: "db", Error: "failed\n  machine web: running"}, {Name: "web", Active: true}}
 	if d := cmp.Diff(want, believable([]string{"db", "web", "cache"}, said)); d != "" {
 		t.Errorf("believable mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestMachineThatStopsWhileItBootsIsNeverRunning(t *testing.T) {
+	d := newDriver(t)
+	d.says(guest.Status{})
+	d.set = func(v *fakeVM) { v.obeysShutdown = false }
+	ready := false
+	s := newSupervisor(Options{Driver: d, Prepare: noBoot, Ready: func() { ready = true }})
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(t.Context()) }()
+	v := <-d.started
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.stop(t.Context(), Stop{})
+	}()
+	s.until(t, "stopping", func(st Status) bool { return st.State == StateStopping })
+	for !slices.Contains(v.asked(), "shutdown") {
+		time.Sleep(time.Millisecond)
+	}
+	d.says(guest.Status{Ready: true})
+	time.Sleep(50 * time.Millisecond) // several answers of the agent
+	if st := s.snapshot(); st.State != StateStopping || ready {
+		t.Errorf("the state is %q, ready: %v", st.State, ready)
+	}
+	v.end(hypervisor.Exit{Reason: hypervisor.PoweredOff})
+	<-stopped
+	if err := <-ended; err != nil {
+		t.Errorf("run = %v", err)
+	}
+	if slices.ContainsFunc(v.asked(), func(s string) bool { return strings.HasPrefix(s, "services") }) {
+		t.Errorf("the guest was asked %q", v.asked())
 	}
 }
