@@ -77,7 +77,10 @@ func (s *supervisor) pauseReason(err error, tried time.Duration) (why string, ca
 
 // showPaused sets the status of a paused machine.
 func (s *supervisor) showPaused(why string) {
-	before := s.snapshot()
+	s.mu.Lock()
+	s.paused = time.Now()
+	before := s.status
+	s.mu.Unlock()
 	if before.State == StateStopping || before.State == StatePaused && before.Problem == why {
 		return
 	}

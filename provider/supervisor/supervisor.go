@@ -120,6 +120,7 @@ type supervisor struct {
 	client   *guest.Client
 	stopping bool
 	stopped  chan struct{} // closed when stopping is set
+	paused   time.Time     // when the machine was last seen to be paused
 }
 
 func newSupervisor(o Options) *supervisor {

@@ -80,14 +80,18 @@ func (s *supervisor) awaitReady(alive context.Context, client *guest.Client) (bo
 	return found.Hello.BootID, nil
 }
 
-// waitReady waits until the guest is ready. The time in which the machine is paused does not count.
+// waitReady waits until the guest is ready. After a pause, the guest has the full time again.
 func (s *supervisor) waitReady(alive context.Context, client *guest.Client) (guest.Status, error) {
 	for {
+		begin := time.Now()
 		ready, cancel := context.WithTimeoutCause(alive, s.readyTime,
 			fmt.Errorf("the agent did not answer within %v", s.readyTime))
 		found, err := client.WaitReady(ready)
 		cancel()
-		if err == nil || alive.Err() != nil || s.snapshot().State != StatePaused {
+		s.mu.Lock()
+		paused := s.paused.After(begin)
+		s.mu.Unlock()
+		if err == nil || alive.Err() != nil || !paused {
 			return found, err
 		}
 	}
