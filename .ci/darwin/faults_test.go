@@ -124,8 +124,8 @@ func TestFaultsOfTypesAreFound(t *testing.T) {
 		fault
 		arch string
 	}{
-		"a number where vz needs a string": {
-			fault: fault{file: devices, old: "(c.ConsoleLog, true)", new: "(len(c.ConsoleLog), true)", words: "cannot use len(c.ConsoleLog)"},
+		"a number where vz needs a file": {
+			fault: fault{file: devices, old: "(b.serial.input, b.serial.output)", new: "(b.serial.input, 1)", words: "cannot use 1"},
 			arch:  arm64,
 		},
 		"a function that vz does not have": {

@@ -57,12 +57,16 @@ func TestResetsInARowAreSlowedDownAndEnded(t *testing.T) {
 func (d *fakeDriver) endEach(exit hypervisor.Exit) *atomic.Int32 {
 	var n atomic.Int32
 	go func() {
-		for v := range d.started {
-			n.Add(1)
-			v.end(exit)
+		for {
+			select {
+			case v := <-d.started:
+				n.Add(1)
+				v.end(exit)
+			case <-d.t.Context().Done():
+				return
+			}
 		}
 	}()
-	d.t.Cleanup(func() { close(d.started) })
 	return &n
 }
 

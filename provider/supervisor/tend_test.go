@@ -234,6 +234,11 @@ func TestMachineThatStopsWhileItBootsIsNeverRunning(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(t.Context()) }()
 	v := <-d.started
+	for started := false; !started; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		started = s.vm != nil
+		s.mu.Unlock()
+	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
