@@ -40,15 +40,21 @@ type answer struct {
 	late    chan struct{}
 }
 
+// patience is the time that a machine has to answer. The zero value is no limit.
+type patience struct {
+	limit time.Duration // as the user gave it
+	left  time.Duration // of it
+}
+
 // awaitAnswer says what is waited for if the machine does not answer soon, and calls giveUp
-// if it does not answer within timeout; 0 means without limit.
-func (a *app) awaitAnswer(id string, timeout time.Duration, giveUp func(error)) *answer {
+// if it does not answer in time.
+func (a *app) awaitAnswer(id string, p patience, giveUp func(error)) *answer {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &answer{stop: cancel, late: make(chan struct{})}
 	w.ended.Go(func() {
 		var limit <-chan time.Time
-		if timeout > 0 {
-			limit = time.After(timeout)
+		if p.limit > 0 {
+			limit = time.After(p.left)
 		}
 		notice, late := time.After(answerPatience), w.late
 		for {
@@ -59,7 +65,7 @@ func (a *app) awaitAnswer(id string, timeout time.Duration, giveUp func(error)) 
 			case <-late:
 			case <-limit:
 				if heard := a.lastHeard(ctx, id); ctx.Err() == nil {
-					giveUp(&noAnswerError{id: id, after: timeout, heard: heard})
+					giveUp(&noAnswerError{id: id, after: p.limit, heard: heard})
 				}
 				return
 			}

@@ -24,7 +24,7 @@ import (
 // session is one command or shell in a machine, joined to this program's terminal.
 type session struct {
 	machine string            // its name
-	timeout time.Duration     // for the machine to answer; 0: without limit
+	timeout patience          // for the machine to answer
 	command string            // run by the user's shell; empty: a login shell
 	env     map[string]string // for the guest, reserved names included
 	agent   bool              // the command can use the user's SSH agent
@@ -266,32 +266,31 @@ func forwardAgent(client *ssh.Client, sess *ssh.Session) error {
 // connect opens an SSH connection to the machine, which it boots first if it is stopped. A
 // machine that runs has timeout to answer; 0 means no limit. The result left is what a session
 // has of it.
-func (a *app) connect(ctx context.Context, name string, timeout time.Duration) (client *ssh.Client, id string, left time.Duration, err error) {
+func (a *app) connect(ctx context.Context, name string, timeout time.Duration) (client *ssh.Client, id string, left patience, err error) {
+	left = patience{limit: timeout, left: timeout}
 	p, id, err := a.target(ctx, name)
 	if err != nil {
-		return nil, "", 0, err
+		return nil, "", left, err
 	}
 	sup := p.Machines.Supervisor(id)
 	begin := time.Now()
-	if client, err := a.dial(ctx, sup, id, timeout); client != nil || err != nil {
-		if timeout > 0 {
-			timeout = max(timeout-time.Since(begin), time.Millisecond)
-		}
-		return client, id, timeout, err
+	if client, err := a.dial(ctx, sup, id, left); client != nil || err != nil {
+		left.left -= time.Since(begin)
+		return client, id, left, err
 	}
 	if err := a.startOne(ctx, p, id); err != nil {
-		return nil, "", 0, err
+		return nil, "", left, err
 	}
 	client, err = sup.SSH(ctx)
-	return client, id, timeout, err
+	return client, id, left, err
 }
 
 // dial connects to a machine that runs, once it is ready. It returns nil if the machine does
 // not run.
-func (a *app) dial(ctx context.Context, sup *supervisor.Client, id string, timeout time.Duration) (*ssh.Client, error) {
+func (a *app) dial(ctx context.Context, sup *supervisor.Client, id string, p patience) (*ssh.Client, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	waiting := a.awaitAnswer(id, timeout, giveUp)
+	waiting := a.awaitAnswer(id, p, giveUp)
 	defer waiting.received()
 	// The common case needs only the sockets of a machine that runs.
 	client, err := sup.SSH(ctx)
