@@ -30,8 +30,7 @@ type Stop struct {
 // power, each with its timeout. It returns when the machine has ended.
 func (s *supervisor) stop(ctx context.Context, how Stop) {
 	s.mu.Lock()
-	if !s.stopping {
-		s.stopping = true
+	if !s.isStopping() {
 		close(s.stopped)
 	}
 	vm, client := s.vm, s.client

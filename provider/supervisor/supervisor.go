@@ -59,7 +59,7 @@ type Options struct {
 	Prepare func(context.Context) (Boot, error) // called before each boot, including reboots by the guest
 	Ready   func()                              // called once, when the first boot is ready
 	Settled func(services []string)             // called with the services that did not fail, after each attempt
-	Console io.Writer                           // takes what the guest prints, over all boots; default: nobody
+	Console io.Writer                           // takes what the guest prints, over all boots; default: discard
 	Log     *slog.Logger                        // default: discard
 }
 
@@ -112,15 +112,14 @@ type supervisor struct {
 	services sync.Mutex // held while a list of services is applied
 	want     []string   // the last such list
 
-	mu       sync.Mutex
-	status   Status
-	changed  chan struct{} // closed and replaced at each change of status
-	boot     Boot
-	vm       hypervisor.VM // nil before the first start
-	client   *guest.Client
-	stopping bool
-	stopped  chan struct{} // closed when stopping is set
-	paused   time.Time     // when the machine was last seen to be paused
+	mu      sync.Mutex
+	status  Status
+	changed chan struct{} // closed and replaced at each change of status
+	boot    Boot
+	vm      hypervisor.VM // nil before the first start
+	client  *guest.Client
+	stopped chan struct{} // closed, under mu, when the machine is to stop
+	paused  time.Time     // when the machine was last seen to be paused
 }
 
 func newSupervisor(o Options) *supervisor {
@@ -190,7 +189,7 @@ func (s *supervisor) bootOnce(ctx context.Context) (hypervisor.Exit, error) {
 	client := guest.NewClient(vm.Dial)
 	s.mu.Lock()
 	s.boot, s.vm, s.client = boot, vm, client
-	stopping := s.stopping
+	stopping := s.isStopping()
 	s.mu.Unlock()
 	if stopping { // stop was called before the machine started
 		if err := vm.Kill(context.WithoutCancel(ctx)); err != nil {
@@ -279,9 +278,12 @@ func (s *supervisor) startVM(ctx context.Context) (Boot, hypervisor.VM, error) {
 var errStopped = errors.New("the machine was stopped before it had started")
 
 func (s *supervisor) isStopping() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stopping
+	select {
+	case <-s.stopped:
+		return true
+	default:
+		return false
+	}
 }
 
 // dialSSH opens an SSH connection to the agent.
