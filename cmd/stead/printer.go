@@ -17,7 +17,7 @@ import (
 // printer writes the program's own output to one of its streams. Much of that output is foreign:
 // a guest's address and errors, a registry's answer, a path in a project file. A terminal would
 // obey the control characters in it, so a printer makes them visible. Its own colours pass, as
-// [palette] marks them in a way that nobody else can.
+// [palette] marks them, with a random mark.
 type printer struct {
 	raw io.Writer // the stream itself, for what must pass unchanged, such as a session
 }

@@ -164,7 +164,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// stuckWriter is a standard output that nobody reads.
+// stuckWriter is a standard output that is not read.
 type stuckWriter struct {
 	full  chan struct{} // closed by the first write
 	ended <-chan struct{}

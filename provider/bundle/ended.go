@@ -12,7 +12,7 @@ type Ended struct {
 	Error string    `json:"error"` // lines that the guest printed may follow the first line
 }
 
-// vanished is the end of a run that nobody recorded.
+// vanished is the end of a run that was not recorded.
 const vanished = "its last run ended without a record: its supervisor was killed, or the host went down"
 
 // recordEnd records why a run ended; nil is an orderly end.

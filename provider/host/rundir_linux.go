@@ -16,7 +16,7 @@ const lingerDir = "/var/lib/systemd/linger"
 
 // lastingRunDir returns $XDG_RUNTIME_DIR if it outlives log-outs, else "". systemd-logind removes
 // it at the last log-out of a user who does not linger, but machines go on running: without
-// their sockets nobody could reach or stop them.
+// their sockets they could be neither reached nor stopped.
 func lastingRunDir() string {
 	u, err := user.Current()
 	if err != nil {

@@ -55,7 +55,7 @@ type Config struct {
 	Shares   []Share
 	Network  *Network // nil: no network
 	// Console takes what the guest prints. Its Write may block, and then the guest's console
-	// waits. nil: nobody reads it.
+	// waits. nil: it is discarded.
 	Console io.Writer
 	Nested  bool   // the guest gets /dev/kvm
 	RunDir  string // short path for sockets; must exist with mode 0700; the caller removes it

@@ -65,7 +65,7 @@ func (e *RegistryError) Remedy() string {
 	return fmt.Sprintf("check that this host can reach %s, then retry; the pull resumes where it stopped", e.Registry)
 }
 
-// CredentialError reports that nobody said in time with which credentials to log in.
+// CredentialError reports that the credentials for a registry were not found out in time.
 type CredentialError struct {
 	Registry string
 	After    time.Duration

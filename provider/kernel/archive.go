@@ -64,7 +64,7 @@ func (a Archive) In(dir string) (Kernel, error) {
 
 // Fetch ensures that the kernel is in dir. Concurrent callers download it once. with opens
 // the archive, verified against its digest, and calls use with its content. However the
-// process ends, only a complete kernel has the final name. log, which may be nil, is told of a
+// process ends, only a complete kernel has the final name. log, which may be nil, reports a
 // wait for another process.
 func (a Archive) Fetch(ctx context.Context, dir string, log *slog.Logger, with func(use func(io.Reader) error) error) error {
 	if _, err := a.In(dir); err == nil {

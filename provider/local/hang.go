@@ -26,15 +26,15 @@ func (e *SilentError) Error() string {
 	return fmt.Sprintf("its supervisor did not answer within %v", e.After)
 }
 
-// checkAnswers returns an [UnreachableError] if the machine's supervisor accepts a request but does not
-// answer it in time. It returns nil if there is no supervisor that listens: one that is starting
-// or ending is no reason to give up.
+// checkAnswers returns an [UnreachableError] if the machine's supervisor accepts a request but
+// does not answer it in time. It returns nil if there is no supervisor that listens: one that is
+// starting or ending is no reason to give up.
 func (p *Provider) checkAnswers(ctx context.Context, id string, limit time.Duration) error {
 	_, err := p.ask(ctx, id, limit)
 	return err
 }
 
-// ask is awaken, and also returns the machine's status: that without a state if there is no
+// ask is checkAnswers, and also returns the machine's status, which has no state if there is no
 // supervisor that listens.
 func (p *Provider) ask(ctx context.Context, id string, limit time.Duration) (supervisor.Status, error) {
 	asking, cancel := context.WithTimeout(ctx, limit)

@@ -40,7 +40,7 @@ func config() *yamux.Config {
 type stream struct{ *yamux.Stream }
 
 // Close closes the stream in the background: yamux waits until it has written the end of the stream,
-// or for ConnectionWriteTimeout. Nobody could use its error.
+// or for ConnectionWriteTimeout. Its error would be of no use.
 func (s stream) Close() error {
 	_ = s.SetDeadline(time.Unix(1, 0))
 	go func() { _ = s.Stream.Close() }()

@@ -136,20 +136,20 @@ func TestEventsChangeTheState(t *testing.T) {
 		paused   string // the error
 		full     bool
 	}{
-		"a reset":                            {events: []qmpEvent{event("SHUTDOWN", `{"guest": true, "reason": "guest-reset"}`)}, shutdown: "guest-reset"},
-		"only the first reason counts":       {events: []qmpEvent{event("SHUTDOWN", `{"reason": "guest-reset"}`), event("SHUTDOWN", `{"reason": "host-signal"}`)}, shutdown: "guest-reset"},
-		"a shutdown without a reason":        {events: []qmpEvent{event("SHUTDOWN", `{}`)}},
-		"a shutdown without data":            {events: []qmpEvent{{Name: "SHUTDOWN"}}},
-		"a reason that is no text":           {events: []qmpEvent{event("SHUTDOWN", `{"reason": {"a": 1}}`)}},
-		"a full disk":                        {events: []qmpEvent{full, {Name: "STOP"}}, paused: "cannot write /m/rootfs.ext4: No space left on device", full: true},
-		"a full disk, then room":             {events: []qmpEvent{full, {Name: "STOP"}, {Name: "RESUME"}}},
-		"a full disk, resumed, full again":   {events: []qmpEvent{full, {Name: "RESUME"}, full}, paused: "cannot write /m/rootfs.ext4: No space left on device", full: true},
-		"a full quota":                       {events: []qmpEvent{quota, {Name: "STOP"}}, paused: "cannot write /m/rootfs.ext4: Disk quota exceeded"},
-		"a full disk that is not ours":       {events: []qmpEvent{event("BLOCK_IO_ERROR", `{"device": "other", "action": "stop"}`)}, paused: "cannot write other: "},
-		"an error that the guest is told of": {events: []qmpEvent{event("BLOCK_IO_ERROR", `{"device": "disk0", "action": "report"}`)}},
-		"processors that QEMU stops":         {events: []qmpEvent{{Name: "STOP"}}, paused: "the hypervisor has stopped its processors"},
-		"processors that QEMU starts again":  {events: []qmpEvent{{Name: "STOP"}, {Name: "RESUME"}}},
-		"other events":                       {events: []qmpEvent{event("POWERDOWN", `{"reason": "x"}`)}},
+		"a reset":                           {events: []qmpEvent{event("SHUTDOWN", `{"guest": true, "reason": "guest-reset"}`)}, shutdown: "guest-reset"},
+		"only the first reason counts":      {events: []qmpEvent{event("SHUTDOWN", `{"reason": "guest-reset"}`), event("SHUTDOWN", `{"reason": "host-signal"}`)}, shutdown: "guest-reset"},
+		"a shutdown without a reason":       {events: []qmpEvent{event("SHUTDOWN", `{}`)}},
+		"a shutdown without data":           {events: []qmpEvent{{Name: "SHUTDOWN"}}},
+		"a reason that is no text":          {events: []qmpEvent{event("SHUTDOWN", `{"reason": {"a": 1}}`)}},
+		"a full disk":                       {events: []qmpEvent{full, {Name: "STOP"}}, paused: "cannot write /m/rootfs.ext4: No space left on device", full: true},
+		"a full disk, then room":            {events: []qmpEvent{full, {Name: "STOP"}, {Name: "RESUME"}}},
+		"a full disk, resumed, full again":  {events: []qmpEvent{full, {Name: "RESUME"}, full}, paused: "cannot write /m/rootfs.ext4: No space left on device", full: true},
+		"a full quota":                      {events: []qmpEvent{quota, {Name: "STOP"}}, paused: "cannot write /m/rootfs.ext4: Disk quota exceeded"},
+		"a full disk that is not ours":      {events: []qmpEvent{event("BLOCK_IO_ERROR", `{"device": "other", "action": "stop"}`)}, paused: "cannot write other: "},
+		"an error that the guest gets":      {events: []qmpEvent{event("BLOCK_IO_ERROR", `{"device": "disk0", "action": "report"}`)}},
+		"processors that QEMU stops":        {events: []qmpEvent{{Name: "STOP"}}, paused: "the hypervisor has stopped its processors"},
+		"processors that QEMU starts again": {events: []qmpEvent{{Name: "STOP"}, {Name: "RESUME"}}},
+		"other events":                      {events: []qmpEvent{event("POWERDOWN", `{"reason": "x"}`)}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -6,7 +6,7 @@ import "golang.org/x/sys/unix"
 
 // privileges are the bits of a mode with which a program runs as the file's owner or group.
 // A guest must not set them, because the owner is a user of the host. On a directory they
-// give nobody anything, and the set-group-ID bit decides the group of new files.
+// give no rights; its set-group-ID bit decides the group of new files.
 //
 // They are removed silently, as chmod(2) removes the set-group-ID bit if the caller is not in
 // the group: programs that copy a mode, such as tar and cp, then succeed.

@@ -4,7 +4,7 @@
 // it kill the programs that the agent starts.
 //
 // The kernel ranks processes by their memory and by a score, which children inherit: see
-// proc_pid_oom_score_adj(5). Without the agent nobody can find out what fills the memory.
+// proc_pid_oom_score_adj(5). Without the agent, what fills the memory cannot be found out.
 package oom
 
 import (
