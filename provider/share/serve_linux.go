@@ -29,6 +29,9 @@ func serve(ctx context.Context, o Options) (err error) {
 	defer log.SetOutput(os.Stderr)
 
 	s := newServer(o)
+	watching, rest := context.WithCancel(ctx)
+	defer rest()
+	go s.slow.watch(watching)
 	defer func() { s.close(errors.Is(err, vhostuser.ErrStuck)) }()
 	// Report a problem with the directory before QEMU starts.
 	if err := s.renew(); err != nil {

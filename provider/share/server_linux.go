@@ -42,9 +42,13 @@ const (
 
 // Operations of the FUSE protocol that the server inspects, from linux/fuse.h.
 const (
+	opFsync    = 20
 	opInit     = 26
+	opFsyncdir = 30
 	opSetlkw   = 33
 	opDestroy  = 38
+	opAllocate = 43
+	opCopy     = 47
 	opcodeAt   = 4 // offset in the request's header
 	headerSize = 40
 )
@@ -55,7 +59,7 @@ type server struct {
 	opts  Options
 	queue chan *vhostuser.Request
 	wg    sync.WaitGroup
-	slow  atomic.Int64 // time of the last report of a slow request, Unix nanoseconds
+	slow  slowness
 	waits atomic.Int32 // goroutines of requests that wait for locks
 
 	mu       sync.RWMutex
@@ -65,6 +69,7 @@ type server struct {
 
 func newServer(o Options) *server {
 	s := &server{opts: o, queue: make(chan *vhostuser.Request, backlog)}
+	s.slow = slowness{log: o.Log, dir: o.Dir, running: map[uint64]time.Time{}}
 	for range workers {
 		s.wg.Go(func() {
 			for q := range s.queue {
@@ -75,12 +80,22 @@ func newServer(o Options) *server {
 	return s
 }
 
-// handle queues a request. A request that waits for a lock gets a goroutine of its own, so
-// that the request that releases the lock finds a worker. Neither waits nor what each of them
-// holds may be without limit.
+// handle executes a request at once if that is likely to be quick and there is no other, and
+// queues it otherwise. A request that waits for a lock gets a goroutine of its own, so that the
+// request that releases the lock finds a worker. Neither waits nor what each of them holds may be
+// without limit.
 func (s *server) handle(q *vhostuser.Request) {
-	if opcode(q.In) != opSetlkw {
+	switch opcode(q.In) {
+	case opSetlkw:
+	case opFsync, opFsyncdir, opAllocate, opCopy:
 		s.queue <- q
+		return
+	default:
+		if q.Alone {
+			s.answer(q)
+		} else {
+			s.queue <- q
+		}
 		return
 	}
 	if size(q.In) > maxWait || size(q.Out) > maxWait || s.waits.Load() >= maxWaits {
@@ -114,30 +129,13 @@ func (s *server) answer(q *vhostuser.Request) {
 	protocol := s.protocol
 	s.mu.RUnlock()
 	if opcode(q.In) != opSetlkw { // which may wait for another process
-		defer time.AfterFunc(slowRequest, s.reportSlow).Stop()
+		defer s.slow.end(s.slow.begin())
 	}
 	n, status := protocol.HandleRequest(q.In, q.Out)
 	if !status.Ok() {
 		s.opts.Log.Debug("malformed FUSE request", "status", status)
 	}
 	q.Done(n)
-}
-
-// slowRequest is how long a request may take before the log says so. A file system of the host that
-// hangs, such as that of a dead server, lets requests hang, and with enough of them the share.
-const slowRequest = 10 * time.Second
-
-// slowReports is the pause between two such messages.
-const slowReports = time.Minute
-
-// reportSlow logs that a request takes long.
-func (s *server) reportSlow() {
-	now := time.Now().UnixNano()
-	last := s.slow.Load()
-	if last != 0 && now-last < int64(slowReports) || !s.slow.CompareAndSwap(last, now) {
-		return
-	}
-	s.opts.Log.Warn("a request to the shared directory takes long; does a file system below it hang?", "dir", s.opts.Dir, "duration", slowRequest)
 }
 
 // opcode returns the request's operation, or 0 if the request is too short. It is only a

@@ -6,27 +6,25 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const availNoInterrupt = 1 // VIRTQ_AVAIL_F_NO_INTERRUPT
 
-// ring is one split virtqueue. Its loop goroutine takes requests from it; the goroutine that
-// serves a request puts the answer back. Only the session changes the set-up, and it halts
-// the loop for that.
+// ring is one split virtqueue. Its loop takes requests from it; the goroutine that serves a
+// request puts the answer back. Only the session changes the set-up, and it halts the loop for
+// that.
 type ring struct {
 	index   int
 	dev     Device
 	buffers *atomic.Int64 // of all requests in flight, on all rings
 	log     *slog.Logger
 
-	kick    *os.File      // nil until the front-end sends one
-	loop    chan struct{} // closed when the loop has ended; nil: no loop
+	kick    int   // eventfd; -1 until the front-end sends one
+	loop    *loop // nil: halted, or not set up
 	enabled bool
 
 	mu       sync.Mutex // guards what follows
@@ -51,7 +49,7 @@ type ring struct {
 type ringAddr struct{ desc, used, avail uint64 }
 
 func newRing(index int, d Device, buffers *atomic.Int64) *ring {
-	return &ring{index: index, dev: d, buffers: buffers, log: d.Log.With("ring", index), call: -1}
+	return &ring{index: index, dev: d, buffers: buffers, log: d.Log.With("ring", index), kick: -1, call: -1}
 }
 
 // halt ends the loop. Requests in flight continue.
@@ -62,14 +60,13 @@ func (r *ring) halt() {
 	r.mu.Lock()
 	r.halted = true
 	r.mu.Unlock()
-	_ = r.kick.SetReadDeadline(time.Unix(1, 0)) // cannot fail: setKick has tested it
-	<-r.loop
+	r.loop.halt()
 	r.loop = nil
 }
 
 // resume starts the loop if the set-up is complete.
 func (r *ring) resume() error {
-	if r.loop != nil || r.kick == nil || !r.enabled {
+	if r.loop != nil || r.kick < 0 || !r.enabled {
 		return nil
 	}
 	r.mu.Lock()
@@ -80,12 +77,11 @@ func (r *ring) resume() error {
 	if r.desc == nil {
 		return nil
 	}
-	if err := r.kick.SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("ring %d: %w", r.index, err)
+	loop, err := startLoop(r)
+	if err != nil {
+		return err
 	}
-	r.halted = false
-	r.loop = make(chan struct{})
-	go r.run(r.kick, r.loop)
+	r.halted, r.loop = false, loop
 	return nil
 }
 
@@ -115,24 +111,6 @@ func (r *ring) locate() error {
 	r.desc, r.avail, r.used = desc, avail, used
 	r.nextUsed = load16(used, 2)
 	return nil
-}
-
-// run waits in Go's poller on the kick event, which must be non-blocking: QEMU shares that
-// eventfd, and reads it while it holds its global lock.
-func (r *ring) run(kick *os.File, done chan<- struct{}) {
-	defer close(done)
-	var count [8]byte
-	for {
-		for q := r.take(); q != nil; q = r.take() {
-			r.dev.Handle(q)
-		}
-		if _, err := kick.Read(count[:]); err != nil {
-			if !os.IsTimeout(err) {
-				r.log.Warn("the kick event failed", "err", err)
-			}
-			return
-		}
-	}
 }
 
 // take returns the next request, or nil if there is none. After nil, the driver kicks when

@@ -23,8 +23,9 @@ var ErrStuck = errors.New("a request does not end; perhaps a network file system
 
 // Device is the device of a back-end.
 type Device struct {
-	// Handle is called for every request, in the driver's order. It must not block: it passes
-	// the request to another goroutine. Required.
+	// Handle is called for every request. It may handle the request or pass it on. While it
+	// handles one, its ring's further requests wait, but for a short time only: if it takes
+	// longer, it is called for them by another goroutine. Required.
 	Handle func(*Request)
 	// Interrupt is called when a ring stops, before the session waits for its last requests.
 	// It must make requests that wait for an external event end soon. Optional.
@@ -50,6 +51,9 @@ type Request struct {
 	// guest memory, which the guest may change at any time, and are valid until Done. The
 	// handler must not change the slices.
 	In, Out [][]byte
+	// Alone reports that no other request waits in the ring and that few take long, so that it may
+	// be handled at once.
+	Alone bool
 
 	ring *ring
 	mem  *memory

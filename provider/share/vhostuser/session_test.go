@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -230,4 +231,46 @@ func TestConfigurationSpaceIsReadInParts(t *testing.T) {
 	if none.AskWord(vhosttest.GetProtocolFeatures)&protoConfig != 0 {
 		t.Error("a configuration space is offered by a device without one")
 	}
+}
+
+// A request that takes long does not keep others of its ring waiting.
+func TestSlowRequestGivesTheRingUp(t *testing.T) {
+	slow := make(chan struct{})
+	f, _ := start(t, vhostuser.Device{Handle: func(q *vhostuser.Request) {
+		if text := string(slices.Concat(q.In...)); text == "slow" && q.Alone {
+			<-slow
+		}
+		q.Done(copy(q.Out[0], bytes.ToUpper(q.In[0])))
+	}})
+	f.Start(allFeatures)
+	q := f.Queue(1, 64, ringAt, true)
+	q.Start(0)
+	offer := func(slot int, s string) {
+		in := text(f, inAt+100*slot, s)
+		in.Flags, in.Next = vhosttest.Next, uint16(2*slot+1)
+		q.Put(uint16(2*slot), in)
+		q.Put(uint16(2*slot+1), room(outAt+100*slot, 100))
+		q.Offer(uint16(2 * slot))
+	}
+	// More than may be handled at once: the last ones are not alone.
+	const many = 10
+	answered := 0
+	for i := range many {
+		offer(i, "slow")
+		offer(many+i, "quick")
+		for u := q.Wait(); ; u = q.Wait() {
+			if int(u.Head) == 2*(many+i) {
+				break
+			}
+			answered++
+		}
+	}
+	if answered == 0 || answered == many {
+		t.Errorf("%d of %d slow requests were handed over", answered, many)
+	}
+	close(slow)
+	for ; answered < many; answered++ {
+		q.Wait()
+	}
+	ask(t, f, q, "after all")
 }

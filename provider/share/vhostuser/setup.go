@@ -4,8 +4,6 @@ package vhostuser
 
 import (
 	"fmt"
-	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,20 +54,13 @@ func (r *ring) setKick(fd int) error {
 		_ = unix.Close(fd)
 		return fmt.Errorf("ring %d: kick event: %w", r.index, err)
 	}
-	f := os.NewFile(uintptr(fd), "kick")
-	if err := f.SetReadDeadline(time.Time{}); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("ring %d: cannot poll the kick event: %w", r.index, err)
-	}
-	r.kick = f
+	r.kick = fd
 	return nil
 }
 
 func (r *ring) closeKick() {
-	if r.kick != nil {
-		_ = r.kick.Close()
-		r.kick = nil
-	}
+	_ = closeFD(r.kick)
+	r.kick = -1
 }
 
 // setCall takes ownership of fd; -1 means that the guest wants no interrupts. It is called
