@@ -90,6 +90,9 @@ func runDaemon(restarted bool) error {
 	if limit := h.Boot.SharedInodes; limit > 0 {
 		go keepInodes(log, limit)
 	}
+	for _, m := range h.Boot.Mounts {
+		go keepLockWaits(context.Background(), log, m.Target)
+	}
 	state, err := initsys.NewState(h.Init, restarted)
 	if err != nil {
 		log.Warn("cannot watch systemd's state", "err", err)

@@ -56,6 +56,9 @@ func TestLinkThatReplacedADirectoryIsNotFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := header(folder)
+	if s := fs.Lookup(nil, &h, "secret", new(fuse.EntryOut)); s != stale {
+		t.Errorf("LOOKUP in a directory that was moved: %v, want ESTALE", s)
+	}
 	set := fuse.SetAttrIn{}
 	set.InHeader, set.Valid, set.Mode = header(file), fuse.FATTR_MODE|fuse.FATTR_SIZE, 0o777
 	calls := map[string]fuse.Status{
@@ -67,10 +70,16 @@ func TestLinkThatReplacedADirectoryIsNotFollowed(t *testing.T) {
 		"SETATTR": fs.SetAttr(nil, &set, new(fuse.AttrOut)),
 		"RENAME":  fs.Rename(nil, &fuse.RenameIn{InHeader: h, Newdir: root}, "secret", "mine"),
 	}
-	for op, s := range calls {
-		if s.Ok() {
-			t.Errorf("%s followed the link", op)
-		}
+	if s := calls["OPEN"]; s.Ok() {
+		t.Error("OPEN followed the link")
+	}
+	// The directory that the guest has is the one that it was.
+	if _, err := os.Stat(dir + "/elsewhere/new"); err != nil {
+		t.Errorf("the new directory is not in the one that was moved; the calls returned %v", calls)
+	}
+	outer, err := os.ReadDir(filepath.Dir(dir))
+	if err != nil || len(outer) != 2 {
+		t.Errorf("beside the share are %v, want the share and the secret; %v", outer, err)
 	}
 	if got := read(t, filepath.Dir(dir)+"/secret"); got != "secret" {
 		t.Errorf("the secret is now %q", got)

@@ -44,22 +44,19 @@ func (n *node) OpendirHandle(context.Context, uint32) (fh fs.FileHandle, flags u
 		n.tree.dirs.Add(-1)
 		return nil, 0, syscall.ENFILE
 	}
-	f, err := n.openDir()
-	if err != nil {
+	var f *file
+	e = n.in(func(dir int) error {
+		fd, err := beneath(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+		if err == nil {
+			f, err = n.hold(fd)
+		}
+		return err
+	})
+	if e != 0 {
 		n.tree.dirs.Add(-1)
-		return nil, 0, errno(err)
+		return nil, 0, e
 	}
 	return &dir{file: f}, 0, 0
-}
-
-func (n *node) openDir() (*file, error) {
-	n.tree.moving.RLock()
-	defer n.tree.moving.RUnlock()
-	fd, err := n.resolveLocked(unix.O_RDONLY | unix.O_DIRECTORY)
-	if err != nil {
-		return nil, err
-	}
-	return n.hold(fd)
 }
 
 // Readdirent returns the next entry, or nil at the end. It also returns nil once after each

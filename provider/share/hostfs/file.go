@@ -5,7 +5,7 @@ package hostfs
 import (
 	"context"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -25,17 +25,19 @@ var (
 	_ fs.FileReleaser       = (*file)(nil)
 )
 
-// file is a file or directory that the guest has open. The lock keeps the descriptor from
-// being closed, and its number from being reused, during an operation.
+// file is a file or directory that the guest has open.
 type file struct {
-	node *node
-	mu   sync.RWMutex
-	fd   int // -1 if closed
+	node   *node
+	d      *descriptor
+	closed atomic.Bool
+
+	unflushed bool     // the guest sends no FLUSH for it
+	owners    []uint64 // who has locked parts of an unflushed file with it; guarded by the node
 }
 
 // hold returns a file for an open descriptor of n and registers it for [FS.Close].
 func (n *node) hold(fd int) (*file, error) {
-	f := &file{node: n, fd: fd}
+	f := &file{node: n, d: newDescriptor(fd)}
 	n.tree.mu.Lock()
 	defer n.tree.mu.Unlock()
 	err := unix.EBADF
@@ -47,26 +49,16 @@ func (n *node) hold(fd int) (*file, error) {
 		n.tree.open[f] = struct{}{}
 		return f, nil
 	}
-	_ = unix.Close(fd)
+	f.d.release()
 	return nil, err
 }
 
 func (f *file) with(op func(fd int) error) syscall.Errno {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	if f.fd < 0 {
+	if !f.d.acquire() {
 		return syscall.EBADF
 	}
-	return errno(op(f.fd))
-}
-
-// dup duplicates the descriptor, for an operation on two files: it must not hold two locks.
-func (f *file) dup() (fd int, e syscall.Errno) {
-	e = f.with(func(old int) (err error) {
-		fd, err = unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, 0)
-		return err
-	})
-	return fd, e
+	defer f.d.release()
+	return errno(op(f.d.fd))
 }
 
 func closeFD(fd int) error {
@@ -76,16 +68,15 @@ func closeFD(fd int) error {
 	return unix.Close(fd)
 }
 
+// close closes the descriptor after the operations that use it.
 func (f *file) close() {
+	if f.closed.Swap(true) {
+		return
+	}
 	f.node.tree.mu.Lock()
 	delete(f.node.tree.open, f)
 	f.node.tree.mu.Unlock()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.fd >= 0 {
-		_ = unix.Close(f.fd)
-		f.fd = -1
-	}
+	f.d.release()
 }
 
 // CopyFileRange copies on the host.
@@ -95,22 +86,29 @@ func (n *node) CopyFileRange(_ context.Context, fhIn fs.FileHandle, offIn uint64
 	if !ok || !ok2 {
 		return 0, syscall.EBADF
 	}
-	from, e := in.dup()
-	if e != 0 {
-		return 0, e
+	var done int
+	e := in.with(func(from int) error {
+		return out.change(func(to int) (err error) {
+			offsetIn, offsetOut := int64(offIn), int64(offOut)
+			done, err = unix.CopyFileRange(from, &offsetIn, to, &offsetOut, int(min(size, 1<<30)), int(flags))
+			return err
+		})
+	})
+	return uint32(max(done, 0)), e
+}
+
+// change calls op, which changes the content of the file.
+func (f *file) change(op func(fd int) error) error {
+	if e := f.with(func(fd int) error {
+		if err := f.node.tree.dropPrivileges(fd); err != nil {
+			return err
+		}
+		defer f.node.untell()
+		return op(fd)
+	}); e != 0 {
+		return e
 	}
-	defer func() { _ = unix.Close(from) }()
-	to, e := out.dup()
-	if e != 0 {
-		return 0, e
-	}
-	defer func() { _ = unix.Close(to) }()
-	if err := n.tree.dropPrivileges(to); err != nil {
-		return 0, errno(err)
-	}
-	offsetIn, offsetOut := int64(offIn), int64(offOut)
-	done, err := unix.CopyFileRange(from, &offsetIn, to, &offsetOut, int(min(size, 1<<30)), int(flags))
-	return uint32(max(done, 0)), errno(err)
+	return nil
 }
 
 // Read returns a result that go-fuse reads directly into guest memory.
@@ -161,25 +159,17 @@ func (f *file) Writev(_ context.Context, data [][]byte, off int64) (written uint
 	if off == atEnd {
 		off, flags = 0, unix.RWF_APPEND
 	}
-	e = f.with(func(fd int) error {
-		if err := f.node.tree.dropPrivileges(fd); err != nil {
-			return err
-		}
+	err := f.change(func(fd int) error {
 		n, err := unix.Pwritev2(fd, data, off, flags)
 		written = uint32(max(n, 0))
 		return err
 	})
-	return written, e
+	return written, errno(err)
 }
 
 // Allocate calls fallocate(2).
 func (f *file) Allocate(_ context.Context, off, size uint64, mode uint32) syscall.Errno {
-	return f.with(func(fd int) error {
-		if err := f.node.tree.dropPrivileges(fd); err != nil {
-			return err
-		}
-		return unix.Fallocate(fd, mode, int64(off), int64(size))
-	})
+	return errno(f.change(func(fd int) error { return unix.Fallocate(fd, mode, int64(off), int64(size)) }))
 }
 
 // Lseek finds data and holes. The guest implements the rest of lseek(2) itself.
@@ -206,30 +196,26 @@ func (f *file) Fsync(_ context.Context, flags uint32) syscall.Errno {
 	})
 }
 
-// Flush closes a duplicate of the descriptor: some file systems report a failed write only
-// on close.
-func (f *file) Flush(context.Context) syscall.Errno {
-	fd, e := f.dup()
-	if e != 0 {
-		return e
-	}
-	return errno(unix.Close(fd))
-}
-
 // Release closes the file. With the inode's last file it also closes the locks.
 func (f *file) Release(context.Context) syscall.Errno {
 	n := f.node
 	n.mu.Lock()
 	n.files = slices.DeleteFunc(n.files, func(o *file) bool { return o == f })
-	locks := n.locks
+	owners, locks := f.owners, n.locks
 	if len(n.files) == 0 {
 		n.locks = nil
 	} else {
 		locks = nil
 	}
 	n.mu.Unlock()
+	if len(locks) > 0 {
+		n.tree.locks.drop(n)
+	}
 	for _, l := range locks {
 		l.close()
+	}
+	for _, owner := range owners {
+		n.forgetOwner(owner)
 	}
 	f.close()
 	return 0

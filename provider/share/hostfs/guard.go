@@ -149,6 +149,16 @@ func (g *guard) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	return s
 }
 
+// GetXAttr also answers the guest's agent.
+func (g *guard) GetXAttr(cancel <-chan struct{}, h *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
+	if h.NodeId == fuse.FUSE_ROOT_ID {
+		if size, status, handled := g.tree.locks.attribute(attr, dest); handled {
+			return size, status
+		}
+	}
+	return g.RawFileSystem.GetXAttr(cancel, h, attr, dest)
+}
+
 // Ioctl refuses every ioctl: go-fuse would pass pointers from the guest to the host's
 // kernel.
 func (g *guard) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut, []byte) fuse.Status {

@@ -189,7 +189,10 @@ func TestGuestsCacheIsKeptOnlyForAnUnchangedFile(t *testing.T) {
 	fs, dir := mount(t, false)
 	write(t, dir+"/file", "none")
 	file := lookup(t, fs, root, "file")
-	kept := func() bool { return open(t, fs, file, unix.O_RDONLY).OpenFlags&fuse.FOPEN_KEEP_CACHE != 0 }
+	kept := func() bool {
+		lookup(t, fs, root, "file")
+		return open(t, fs, file, unix.O_RDONLY).OpenFlags&fuse.FOPEN_KEEP_CACHE != 0
+	}
 	for young, tries := false, 0; !young; tries++ {
 		if tries == 100 {
 			t.Fatalf("a file could not be opened twice within %v of its change", Timeout)

@@ -19,10 +19,11 @@ import (
 // A flock belongs to an open file, in the guest as on the host. A POSIX lock belongs to a
 // process, but for the host all processes of the guest are this one process. So each owner
 // gets an open file of its own, and its locks are open file description locks
-// (F_OFD_SETLK) on that file.
+// (F_OFD_SETLK) on that file. The host's kernel does not find deadlocks between such locks, so
+// that the server does.
 //
-// A waiting request polls: a thread that blocks in the host's kernel could not be
-// interrupted when the guest is reset.
+// A waiting request polls: a thread that blocks in the host's kernel could not be interrupted.
+// The guest's agent says which of the guest's waits must end; see package lockwait.
 
 var (
 	_ fs.NodeGetlker  = (*node)(nil)
@@ -40,6 +41,10 @@ func (n *node) Getlk(_ context.Context, fh fs.FileHandle, owner uint64, lk *fuse
 	f, ok := fh.(*file)
 	if !ok {
 		return syscall.EBADF
+	}
+	if h, held := n.tree.locks.holder(n, owner, lk); held {
+		*out = fuse.FileLock{Start: h.start, End: h.end, Typ: h.typ, Pid: h.pid}
+		return 0
 	}
 	n.mu.Lock()
 	if own := n.locks[owner]; own != nil {
@@ -67,27 +72,41 @@ func (n *node) Setlk(_ context.Context, fh fs.FileHandle, owner uint64, lk *fuse
 		n.forgetOwner(owner)
 		return 0
 	}
+	f.locking(owner)
 	own, err := n.lockFile(f, owner)
 	if err != nil {
 		return errno(err)
 	}
+	if lk.Typ != unix.F_UNLCK && !n.tree.locks.room() {
+		return syscall.ENOLCK
+	}
 	var flk syscall.Flock_t
 	lk.ToFlockT(&flk)
-	return own.with(func(fd int) error { return syscall.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &flk) })
+	e := own.with(func(fd int) error { return syscall.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &flk) })
+	if e == 0 {
+		n.tree.locks.record(n, owner, lk)
+	}
+	return e
 }
 
-// Setlkw waits for a lock until [FS.Interrupt] or the guest's own interrupt.
+// Setlkw waits for a lock until the agent or [FS.Interrupt] ends the wait.
 func (n *node) Setlkw(ctx context.Context, fh fs.FileHandle, owner uint64, lk *fuse.FileLock, flags uint32) syscall.Errno {
-	n.tree.mu.Lock()
-	interrupted := n.tree.waits
-	n.tree.mu.Unlock()
+	w := &wait{node: n, owner: owner, lock: *lk, flock: flags&fuse.LK_FLOCK != 0}
+	if caller, ok := fuse.FromContext(ctx); ok {
+		w.Thread = int(caller.Pid)
+	}
+	n.tree.locks.begin(w)
+	defer n.tree.locks.remove(w)
 	for pause := lockFirstPause; ; pause = min(2*pause, lockLongestPause) {
 		if e := n.Setlk(ctx, fh, owner, lk, flags); e != syscall.EAGAIN {
 			return e
 		}
+		if err := n.tree.locks.check(w); err != nil {
+			return errno(err)
+		}
 		select {
 		case <-time.After(pause):
-		case <-interrupted:
+		case <-w.end:
 			return syscall.EINTR
 		case <-ctx.Done():
 			return syscall.EINTR
@@ -140,6 +159,7 @@ func (n *node) forgetOwner(owner uint64) {
 	own := n.locks[owner]
 	delete(n.locks, owner)
 	n.mu.Unlock()
+	n.tree.locks.drop(n, owner)
 	if own != nil {
 		own.close()
 	}

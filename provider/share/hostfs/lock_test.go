@@ -13,6 +13,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"github.com/stead-vm/stead/provider/guest/lockwait"
 )
 
 // locker requests locks on one open file.
@@ -160,4 +162,112 @@ func TestCloseReleasesWhatTheGuestHeld(t *testing.T) {
 		t.Errorf("POSIX lock: %v", err)
 	}
 	a.want("using the closed file", a.flock(unix.F_WRLCK), fuse.EBADF)
+}
+
+// agentReads reads an attribute of the root as the guest's agent does.
+func agentReads(t *testing.T, fs *FS, attribute string) []byte {
+	t.Helper()
+	h := header(root)
+	value := make([]byte, lockwait.MaxSize)
+	n, s := fs.GetXAttr(nil, &h, attribute, value)
+	ok(t, "GETXATTR "+attribute, s)
+	return value[:n]
+}
+
+func waitsOf(t *testing.T, fs *FS) []lockwait.Wait {
+	t.Helper()
+	waits, err := lockwait.Decode(agentReads(t, fs, lockwait.Attribute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return waits
+}
+
+// awaitWaits waits until n requests wait for locks.
+func awaitWaits(t *testing.T, fs *FS, n int) []lockwait.Wait {
+	t.Helper()
+	for range 10_000 {
+		if waits := waitsOf(t, fs); len(waits) == n {
+			return waits
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("no %d requests wait for locks, but %v", n, waitsOf(t, fs))
+	return nil
+}
+
+// setlkw waits for a POSIX lock of one byte.
+func (l locker) setlkw(owner uint64, thread uint32, at uint64) <-chan fuse.Status {
+	got := make(chan fuse.Status, 1)
+	in := l.in(owner, unix.F_WRLCK, 0, at, at)
+	in.Pid = thread
+	go func() { got <- l.fs.SetLkw(nil, in) }()
+	return got
+}
+
+func TestAgentEndsAWait(t *testing.T) {
+	a, b, _ := twoOpen(t)
+	a.want("the first lock", a.posix(1, unix.F_WRLCK, 0, 9), fuse.OK)
+	one, two := b.setlkw(2, 222, 1), b.setlkw(3, 333, 2)
+	for _, w := range awaitWaits(t, a.fs, 2) {
+		if w.Thread == 333 {
+			agentReads(t, a.fs, lockwait.Interrupt(w.ID))
+		}
+	}
+	b.want("the wait of the thread with a signal", <-two, fuse.EINTR)
+	if waits := awaitWaits(t, a.fs, 1); waits[0].Thread != 222 {
+		t.Errorf("the waits are %v, want the one of thread 222", waits)
+	}
+	agentReads(t, a.fs, lockwait.Interrupt(1<<40)) // one that has just ended
+	a.want("unlock", a.posix(1, unix.F_UNLCK, 0, 9), fuse.OK)
+	b.want("the other wait", <-one, fuse.OK)
+}
+
+func TestWaitWithoutAnAgentFails(t *testing.T) {
+	a, b, _ := twoOpen(t)
+	a.want("the first lock", a.posix(1, unix.F_WRLCK, 0, 9), fuse.OK)
+	l := a.fs.tree.locks
+	l.mu.Lock()
+	l.asked = time.Now().Add(-2 * attention)
+	l.mu.Unlock()
+	b.want("a wait that nobody could end", <-b.setlkw(2, 222, 1), fuse.Status(syscall.ENOLCK))
+}
+
+// Each of three processes waits for the next one's lock.
+func TestDeadlockIsFound(t *testing.T) {
+	a, b, _ := twoOpen(t)
+	for owner := range uint64(3) {
+		a.want("a free lock", a.posix(owner+1, unix.F_WRLCK, owner, owner), fuse.OK)
+	}
+	one, two := a.setlkw(1, 1, 1), b.setlkw(2, 2, 2)
+	awaitWaits(t, a.fs, 2)
+	a.want("the wait that closes the circle", <-a.setlkw(3, 3, 0), fuse.Status(syscall.EDEADLK))
+	awaitWaits(t, a.fs, 2)
+	a.want("unlock", a.posix(3, unix.F_UNLCK, 2, 2), fuse.OK)
+	b.want("the second wait", <-two, fuse.OK)
+	// A part of what it has locked is enough.
+	a.want("unlock", a.posix(2, unix.F_UNLCK, 1, 1), fuse.OK)
+	a.want("the first wait", <-one, fuse.OK)
+}
+
+func TestHolderOfALockIsNamed(t *testing.T) {
+	a, b, _ := twoOpen(t)
+	in := a.in(1, unix.F_WRLCK, 0, 10, 19)
+	in.Lk.Pid = 4711
+	a.want("lock", a.fs.SetLk(nil, in), fuse.OK)
+	a.want("unlock the middle", a.posix(1, unix.F_UNLCK, 13, 15), fuse.OK)
+	for at, held := range map[uint64]bool{9: false, 10: true, 12: true, 13: false, 15: false, 16: true, 19: true, 20: false} {
+		var out fuse.LkOut
+		b.want("GETLK", b.fs.GetLk(nil, b.in(2, unix.F_RDLCK, 0, at, at), &out), fuse.OK)
+		if got := out.Lk.Typ != unix.F_UNLCK; got != held {
+			t.Errorf("byte %d is locked: %v, want %v", at, got, held)
+		}
+		if held && out.Lk.Pid != 4711 {
+			t.Errorf("byte %d is locked by process %d, want 4711", at, out.Lk.Pid)
+		}
+	}
+	a.fs.Flush(nil, &fuse.FlushIn{InHeader: header(a.node), Fh: a.fh, LockOwner: 1})
+	if l := a.fs.tree.locks; l.holds != 0 {
+		t.Errorf("after the file was closed, %d ranges are locked", l.holds)
+	}
 }

@@ -27,7 +27,7 @@ func (n *node) make(ctx context.Context, name string, out *fuse.EntryOut, op fun
 	if err := n.tree.census.admit(); err != nil {
 		return nil, errno(err)
 	}
-	e = n.with(func(dir int) error {
+	e = n.in(func(dir int) error {
 		if err := op(dir); err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, o
 	if err := n.tree.census.admit(); err != nil {
 		return nil, errno(err)
 	}
-	e = n.with(func(dir int) error {
+	e = n.in(func(dir int) error {
 		linked := old.with(func(fd int) error {
 			return unix.Linkat(unix.AT_FDCWD, procPath(fd), dir, name, unix.AT_SYMLINK_FOLLOW)
 		})
@@ -122,12 +122,12 @@ func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, o
 
 // Unlink removes a name.
 func (n *node) Unlink(_ context.Context, name string) syscall.Errno {
-	return n.with(func(dir int) error { return unix.Unlinkat(dir, name, 0) })
+	return n.in(func(dir int) error { return unix.Unlinkat(dir, name, 0) })
 }
 
 // Rmdir removes an empty directory.
 func (n *node) Rmdir(_ context.Context, name string) syscall.Errno {
-	return n.with(func(dir int) error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
+	return n.in(func(dir int) error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
 }
 
 // Rename is called with tree.moving held.
@@ -136,15 +136,15 @@ func (n *node) Rename(_ context.Context, name string, newParent fs.InodeEmbedder
 	if !ok {
 		return syscall.EXDEV
 	}
-	oldDir, err := n.resolveLocked(unix.O_PATH)
+	oldDir, err := n.folder(byName)
 	if err != nil {
 		return errno(err)
 	}
-	defer func() { _ = unix.Close(oldDir) }()
-	newDir, err := to.resolveLocked(unix.O_PATH)
+	defer oldDir.release()
+	newDir, err := to.folder(byName)
 	if err != nil {
 		return errno(err)
 	}
-	defer func() { _ = unix.Close(newDir) }()
-	return errno(unix.Renameat2(oldDir, name, newDir, newName, uint(flags)))
+	defer newDir.release()
+	return errno(unix.Renameat2(oldDir.fd, name, newDir.fd, newName, uint(flags)))
 }

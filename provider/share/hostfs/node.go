@@ -4,8 +4,8 @@ package hostfs
 
 import (
 	"context"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -21,7 +21,13 @@ type node struct {
 	mu    sync.Mutex
 	files []*file          // open files of this inode
 	locks map[uint64]*file // POSIX locks: one open file per owner
+	holds []hold           // the ranges that these have locked; guarded by tree.locks
 	seen  stamp            // the state of the file in the guest's page cache
+	told  belief           // the attributes in the guest's cache
+
+	locked    bool        // a program of the guest has locked a part of it
+	disagreed bool        // the last open found other attributes than told
+	moved     atomic.Bool // the host has moved the file, and the guest got ESTALE for that
 }
 
 var (
@@ -36,47 +42,81 @@ var (
 	_ fs.NodeListxattrer   = (*node)(nil)
 )
 
-// resolve opens the inode with O_PATH.
-func (n *node) resolve() (int, error) {
-	n.tree.moving.RLock()
-	defer n.tree.moving.RUnlock()
-	return n.resolveLocked(unix.O_PATH)
-}
-
-// resolveLocked is for callers that hold tree.moving.
-func (n *node) resolveLocked(flags uint64) (int, error) {
-	path := n.Path(n.Root())
-	if path == "" {
-		path = "."
-	}
-	return beneath(n.tree.root, path, flags)
-}
-
-// with calls op with a descriptor of the inode: one opened with O_PATH or, if the inode no
-// longer has a name, one that the guest has open.
+// with calls op with a descriptor of the inode, which may be opened with O_PATH only.
 func (n *node) with(op func(fd int) error) syscall.Errno {
-	fd, err := n.resolve()
-	if err == nil {
-		defer func() { _ = unix.Close(fd) }()
-		return errno(op(fd))
+	return errno(n.use(func() (*descriptor, error) { return n.descriptor() }, op))
+}
+
+// in calls op with a descriptor of the directory n, for an operation on a name in it.
+func (n *node) in(op func(dir int) error) syscall.Errno {
+	return errno(n.use(func() (*descriptor, error) { return n.folder(byName) }, op))
+}
+
+func (n *node) use(find func() (*descriptor, error), op func(fd int) error) error {
+	n.tree.moving.RLock()
+	d, err := find()
+	n.tree.moving.RUnlock()
+	if err != nil {
+		return err
 	}
+	defer d.release()
+	return op(d.fd)
+}
+
+// descriptor returns one of the inode: of the directory, of the open file, or of the file that
+// has the inode's name. The caller must release it.
+func (n *node) descriptor() (*descriptor, error) {
+	if n.IsDir() {
+		return n.folder(byHandle)
+	}
+	if d := n.openFile(); d != nil {
+		return d, nil
+	}
+	return n.named()
+}
+
+// named returns a descriptor of the file that has the inode's name. The caller must release it.
+func (n *node) named() (*descriptor, error) {
+	up, name := n.parent()
+	if up == nil {
+		return nil, unix.ESTALE
+	}
+	parent, err := up.folder(byName)
+	if err != nil {
+		return nil, err
+	}
+	defer parent.release()
+	fd, err := n.openAt(parent.fd, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	n.moved.Store(false)
+	return newDescriptor(fd), nil
+}
+
+// openFile returns the descriptor of a file that the guest has open, acquired, or nil.
+func (n *node) openFile() *descriptor {
 	n.mu.Lock()
-	files := slices.Clone(n.files)
-	n.mu.Unlock()
-	if err != unix.ENOENT || len(files) == 0 {
-		return errno(err)
+	defer n.mu.Unlock()
+	for _, f := range n.files {
+		if f.d.acquire() {
+			return f.d
+		}
 	}
-	return files[0].with(op)
+	return nil
 }
 
 // child returns the inode for st, the file name in n.
 func (n *node) child(ctx context.Context, name string, st *unix.Statx_t, out *fuse.EntryOut) *fs.Inode {
 	fillAttr(&out.Attr, st)
 	id := n.tree.identity(st)
+	out.SetEntryTimeout(entryTimeout(id.Mode))
 	if known := n.known(name, id); known != nil {
+		known.Operations().(*node).tell(st)
 		return known
 	}
 	child := &node{tree: n.tree}
+	child.tell(st)
 	n.tree.census.add(child)
 	return n.NewInode(ctx, child, id)
 }
@@ -105,7 +145,7 @@ func (n *node) find(ctx context.Context, fd int, name string, out *fuse.EntryOut
 
 // Lookup finds name in the directory.
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
-	e = n.with(func(fd int) (err error) {
+	e = n.in(func(fd int) (err error) {
 		child, err = n.find(ctx, fd, name, out)
 		return err
 	})
@@ -128,6 +168,7 @@ func (n *node) Getattr(_ context.Context, fh fs.FileHandle, out *fuse.AttrOut) s
 	read := func(fd int) error {
 		st, err := stat(fd, "")
 		if err == nil {
+			n.tell(st)
 			fillAttr(&out.Attr, st)
 		}
 		return err
@@ -154,7 +195,7 @@ func (n *node) Setattr(_ context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, 
 			return err
 		}
 		if mode, ok := in.GetMode(); ok {
-			if err := setMode(fd, mode); err != nil {
+			if err := n.setMode(fd, mode); err != nil {
 				return err
 			}
 		}
@@ -165,6 +206,7 @@ func (n *node) Setattr(_ context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, 
 		if err != nil {
 			return err
 		}
+		n.tell(st)
 		fillAttr(&out.Attr, st)
 		out.Ino = n.StableAttr().Ino
 		out.SetTimeout(Timeout)

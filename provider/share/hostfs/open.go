@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"syscall"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -25,6 +24,9 @@ func hostFlags(flags uint32) int {
 	return int(flags)&(unix.O_ACCMODE|unix.O_TRUNC|unix.O_SYNC|unix.O_DSYNC) | unix.O_CLOEXEC
 }
 
+// errNotRegular says that a file is not a regular one. No honest kernel sends an open for one.
+const errNotRegular = unix.EPERM
+
 // openRegular opens the file of path, a descriptor opened with O_PATH, if it is a regular
 // file: opening a fifo would block, and opening a device has side effects.
 func (t *tree) openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
@@ -33,7 +35,7 @@ func (t *tree) openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
 		return -1, nil, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return -1, nil, unix.EPERM
+		return -1, nil, errNotRegular
 	}
 	if flags&unix.O_TRUNC != 0 {
 		if err := t.dropPrivileges(path); err != nil {
@@ -46,44 +48,50 @@ func (t *tree) openRegular(path int, flags uint32) (int, *unix.Statx_t, error) {
 
 // Open opens a regular file.
 func (n *node) Open(_ context.Context, flags uint32) (fh fs.FileHandle, fuseFlags uint32, e syscall.Errno) {
-	e = n.with(func(path int) error {
+	e = errno(n.use(n.toOpen, func(path int) error {
 		fd, st, err := n.tree.openRegular(path, flags)
 		if err != nil {
 			return err
 		}
-		f, err := n.hold(fd)
+		if flags&unix.O_TRUNC != 0 {
+			n.untell()
+		} else if fuseFlags, err = n.agree(st); err != nil {
+			return errors.Join(err, unix.Close(fd))
+		}
+		f, more, err := n.open(fd, st)
 		if err != nil {
 			return err
 		}
-		fh = f
+		fh, fuseFlags = f, fuseFlags|more
 		if n.opened(f, st) && flags&unix.O_TRUNC == 0 {
-			fuseFlags = fuse.FOPEN_KEEP_CACHE
+			fuseFlags |= fuse.FOPEN_KEEP_CACHE
 		}
 		return nil
-	})
+	}))
 	return fh, fuseFlags, e
 }
 
-// stamp identifies a state of a file's content.
-type stamp struct {
-	mtime, ctime unix.StatxTimestamp
-	ino, size    uint64
+// open returns a handle and flags for an open regular file, of which it takes ownership.
+func (n *node) open(fd int, st *unix.Statx_t) (*file, uint32, error) {
+	flags := n.unflushed(fd, st)
+	f, err := n.hold(fd)
+	if err != nil {
+		return nil, 0, err
+	}
+	f.unflushed = flags != 0
+	return f, flags, nil
 }
 
-// opened records that f is open, and reports whether the guest's cache of the file is still
-// valid: the file did not change since it was last opened. Two changes within a tick of the
-// host's clock look the same, so a state counts only if it was old when it was recorded.
-func (n *node) opened(f *file, st *unix.Statx_t) bool {
-	now := stamp{mtime: st.Mtime, ctime: st.Ctime, ino: st.Ino, size: st.Size}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.files = append(n.files, f)
-	same := n.seen == now
-	n.seen = stamp{}
-	if time.Since(time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec))) > Timeout {
-		n.seen = now
+// toOpen returns the descriptor of the file to open: the one that has the inode's name or, if the
+// host has moved that and the guest insists, one that the guest has open.
+func (n *node) toOpen() (*descriptor, error) {
+	d, err := n.named()
+	if err == unix.ESTALE && n.moved.Swap(true) {
+		if open := n.openFile(); open != nil {
+			return open, nil
+		}
 	}
-	return same
+	return d, err
 }
 
 // Create creates and opens a file. It opens a file that already exists on the host without
@@ -92,7 +100,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	if err := n.tree.census.admit(); err != nil {
 		return nil, nil, 0, errno(err)
 	}
-	e = n.with(func(dir int) error {
+	e = n.in(func(dir int) error {
 		fd, err := unix.Openat(dir, name, hostFlags(flags)|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode&0o7777&^privileges)
 		switch {
 		case err == nil:
@@ -103,36 +111,41 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		if err != nil {
 			return errors.Join(err, closeFD(fd))
 		}
-		child, fh, err = n.adopt(ctx, fd, name, out)
+		child, fh, fuseFlags, err = n.adopt(ctx, fd, name, out)
 		return err
 	})
-	return child, fh, 0, e
+	return child, fh, fuseFlags, e
 }
 
+// openChild opens a regular file that is new to the guest. Whatever else has the name, such as a
+// directory or a link, the guest's kernel must look up first.
 func (n *node) openChild(dir int, name string, flags uint32) (int, error) {
 	path, err := beneath(dir, name, unix.O_PATH)
 	if err != nil {
-		return -1, err
+		return -1, asStale(err)
 	}
 	defer func() { _ = unix.Close(path) }()
 	fd, _, err := n.tree.openRegular(path, flags)
+	if err == errNotRegular {
+		err = unix.ESTALE
+	}
 	return fd, err
 }
 
-// adopt returns inode and handle for fd, the file name in n that is new to the guest.
-func (n *node) adopt(ctx context.Context, fd int, name string, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, error) {
+// adopt returns inode, handle and flags for fd, the file name in n that is new to the guest.
+func (n *node) adopt(ctx context.Context, fd int, name string, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, error) {
 	st, err := stat(fd, "")
 	if err != nil {
-		return nil, nil, errors.Join(err, closeFD(fd))
+		return nil, nil, 0, errors.Join(err, closeFD(fd))
 	}
 	child := n.child(ctx, name, st, out)
 	owner := child.Operations().(*node)
-	f, err := owner.hold(fd)
+	f, flags, err := owner.open(fd, st)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	owner.opened(f, st)
-	return child, f, nil
+	return child, f, flags, nil
 }
 
 // Tmpfile creates a file without a name.
@@ -140,7 +153,7 @@ func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryO
 	if err := n.tree.census.admit(); err != nil {
 		return nil, nil, 0, errno(err)
 	}
-	e = n.with(func(dir int) error {
+	e = n.in(func(dir int) error {
 		fd, err := unix.Openat(dir, ".", hostFlags(flags)|unix.O_TMPFILE, mode&0o7777&^privileges)
 		if err == nil {
 			err = n.tree.give(ctx, dir, fd, "")
@@ -148,8 +161,8 @@ func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *fuse.EntryO
 		if err != nil {
 			return errors.Join(err, closeFD(fd))
 		}
-		child, fh, err = n.adopt(ctx, fd, "", out)
+		child, fh, fuseFlags, err = n.adopt(ctx, fd, "", out)
 		return err
 	})
-	return child, fh, 0, e
+	return child, fh, fuseFlags, e
 }

@@ -12,18 +12,11 @@ import "golang.org/x/sys/unix"
 // the group: programs that copy a mode, such as tar and cp, then succeed.
 const privileges = unix.S_ISUID | unix.S_ISGID
 
-// setMode changes the mode of fd, which may be opened with O_PATH.
-func setMode(fd int, mode uint32) error {
+// setMode changes the mode of n, which is open as fd, possibly with O_PATH.
+func (n *node) setMode(fd int, mode uint32) error {
 	mode &= 0o7777
-	if mode&privileges != 0 {
-		// The inode that the guest knows may be of another type: the host may have replaced it.
-		st, err := stat(fd, "")
-		if err != nil {
-			return err
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			mode &^= privileges
-		}
+	if !n.IsDir() {
+		mode &^= privileges
 	}
 	return unix.Chmod(procPath(fd), mode)
 }

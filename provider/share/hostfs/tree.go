@@ -31,17 +31,21 @@ type FS struct {
 
 // tree is the state that the nodes of one mount share.
 type tree struct {
-	root   int // the directory, opened with O_PATH
+	root   *descriptor // the directory
 	dev    uint64
 	asRoot bool
+
+	folders *folders
+	onClose sync.Map // device to bool: whether a close there may report an error
 
 	// moving is held by a rename until both the host and the inode tree are changed, and
 	// read-locked while an inode is resolved to a path.
 	moving sync.RWMutex
 
-	mu    sync.Mutex
-	open  map[*file]struct{} // everything that the guest has open
-	waits chan struct{}      // closed to end waits for locks
+	mu   sync.Mutex
+	open map[*file]struct{} // everything that the guest has open
+
+	locks *locks
 
 	dirs   atomic.Int32 // open directories
 	census census
@@ -69,18 +73,21 @@ func New(dir string, o Options) (*FS, error) {
 		_ = unix.Close(root)
 		return nil, err
 	}
+	folders, err := newFolders()
+	if err != nil {
+		_ = unix.Close(root)
+		return nil, err
+	}
+	log := cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	t := &tree{
-		root: root, dev: devOf(st), asRoot: os.Geteuid() == 0,
-		open: map[*file]struct{}{}, waits: make(chan struct{}),
-		census: census{
-			max: int64(cmp.Or(o.MaxNodes, MaxNodes)),
-			log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
-		},
+		root: newDescriptor(root), dev: devOf(st), folders: folders, asRoot: os.Geteuid() == 0,
+		open: map[*file]struct{}{}, locks: newLocks(log),
+		census: census{max: int64(cmp.Or(o.MaxNodes, MaxNodes)), log: log},
 	}
 	timeout := Timeout
 	id := t.identity(st)
 	raw := fs.NewNodeFS(&node{tree: t}, &fs.Options{
-		EntryTimeout: &timeout, AttrTimeout: &timeout,
+		AttrTimeout:     &timeout,
 		NullPermissions: true,
 		RootStableAttr:  &id,
 	})
@@ -100,12 +107,7 @@ func probeOpenat2(root int) error {
 }
 
 // Interrupt makes the requests that wait for a lock fail with EINTR.
-func (f *FS) Interrupt() {
-	f.tree.mu.Lock()
-	defer f.tree.mu.Unlock()
-	close(f.tree.waits)
-	f.tree.waits = make(chan struct{})
-}
+func (f *FS) Interrupt() { f.tree.locks.interruptAll() }
 
 // Close closes everything that the guest has open, including locks. Operations that still
 // run fail with EBADF.
@@ -118,14 +120,9 @@ func (f *FS) Close() error {
 	for h := range open {
 		h.close()
 	}
-	f.tree.moving.Lock()
-	defer f.tree.moving.Unlock()
-	root := f.tree.root
-	f.tree.root = -1
-	if root < 0 {
-		return nil
-	}
-	return unix.Close(root)
+	f.tree.folders.close()
+	f.tree.root.release()
+	return nil
 }
 
 // beneath opens path inside root. It does not follow symbolic links, neither within the path

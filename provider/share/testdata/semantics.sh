@@ -174,6 +174,34 @@ posix_locks() {
 	' || fail "POSIX locks"
 }
 
+# A program that waits for a lock handles signals and can be killed, and two that wait for each
+# other are told.
+waits_for_locks() {
+	printf '0123456789' >waited
+	perl -MFcntl=:DEFAULT,:flock -e '
+		sub lk { my ($f, $start) = @_;
+			return fcntl($f, F_SETLKW, pack "s s x4 q q l x4", F_WRLCK, 0, $start, 1, 0) }
+		sub child { my $run = shift; my $pid = fork; return $pid if $pid; exit($run->() ? 0 : 1) }
+		sub pause { select undef, undef, undef, 0.5 }
+		open my $f, "+<", "waited" or die;
+		lk($f, 0) or die "first lock: $!";
+		my $other = child(sub { open my $g, "+<", "waited"; lk($g, 1) or exit 2; lk($g, 0) });
+		pause();
+		lk($f, 1) and die "two programs wait for each other";
+		$!{EDEADLK} or die "a deadlock is reported as: $!";
+		kill KILL => $other; waitpid $other, 0;
+		$? == 9 or die "a program that waits ended with status $?, not by the signal";
+		lk($f, 1) or die "the killed program keeps its lock: $!";
+		my $alarmed = child(sub { open my $g, "+<", "waited"; local $SIG{ALRM} = sub {}; alarm 1; !lk($g, 0) && $!{EINTR} });
+		waitpid $alarmed, 0; $? == 0 or die "a signal does not interrupt a wait";
+		flock($f, LOCK_EX) or die "flock: $!";
+		my $flocker = child(sub { open my $g, "+<", "waited"; flock($g, LOCK_EX) });
+		pause();
+		kill TERM => $flocker; waitpid $flocker, 0;
+		$? == 15 or die "a program that waits in flock() ended with status $?, not by the signal";
+	' || fail "waiting for locks"
+}
+
 extended_attributes() {
 	echo x >attributed
 	perl -e '
@@ -288,7 +316,7 @@ many_files() {
 }
 
 for check in content parallel_writers appending_together only_one_creates shared_mmap unlinked_but_open \
-	flocks posix_locks extended_attributes links_and_renames special_files space attributes names many_files; do
+	flocks posix_locks waits_for_locks extended_attributes links_and_renames special_files space attributes names many_files; do
 	before=$failures
 	"$check"
 	[ "$failures" = "$before" ] && echo "ok: $check"

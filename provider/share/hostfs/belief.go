@@ -1,0 +1,90 @@
+//go:build linux
+
+package hostfs
+
+import (
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// What a guest's kernel believes about a file, and for how long, decides what a program reads
+// there after an edit on the host. As with NFS, an open by name gets the file as it is at that
+// moment (close-to-open consistency): the kernel asks for the name again, and the server refuses
+// to open a file whose size is not the one that it has told. The kernel cuts what it reads at the
+// size that it knows, also where the content is new.
+
+// entryTimeout is how long a guest may believe that a name is the file of this type. It is zero
+// for all but directories, so that a path never leads to a file that is no longer there.
+func entryTimeout(mode uint32) time.Duration {
+	if mode == unix.S_IFDIR {
+		return Timeout
+	}
+	return 0
+}
+
+// belief is what the guest was last told about a regular file.
+type belief struct {
+	known bool // false: the guest asks before it reads
+	size  uint64
+	mtime unix.StatxTimestamp
+}
+
+// tell records the attributes that an answer to the guest has.
+func (n *node) tell(st *unix.Statx_t) {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = belief{known: true, size: st.Size, mtime: st.Mtime}
+}
+
+// untell records that the guest changes the file: its kernel then knows the size itself, and asks
+// for the rest.
+func (n *node) untell() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = belief{}
+}
+
+// agree prepares an open of a file with the attributes st. If the guest knows others, the result
+// is ESTALE, with which its kernel looks the name up again. If the file changes faster than that,
+// the result is a flag with which the guest does without its cache, and so without the size.
+func (n *node) agree(st *unix.Statx_t) (flags uint32, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	same := !n.told.known || n.told == belief{known: true, size: st.Size, mtime: st.Mtime}
+	again := n.disagreed
+	n.disagreed = !same && !again
+	switch {
+	case same:
+		return 0, nil
+	case again:
+		return fuse.FOPEN_DIRECT_IO, nil
+	}
+	return 0, unix.ESTALE
+}
+
+// stamp identifies a state of a file's content.
+type stamp struct {
+	mtime, ctime unix.StatxTimestamp
+	ino, size    uint64
+}
+
+// opened records that f is open, and reports whether the guest's cache of the file is still
+// valid: the file did not change since it was last opened. Two changes within a tick of the
+// host's clock look the same, so a state counts only if it was old when it was recorded.
+func (n *node) opened(f *file, st *unix.Statx_t) bool {
+	now := stamp{mtime: st.Mtime, ctime: st.Ctime, ino: st.Ino, size: st.Size}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.files = append(n.files, f)
+	same := n.seen == now
+	n.seen = stamp{}
+	if time.Since(time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec))) > Timeout {
+		n.seen = now
+	}
+	return same
+}
