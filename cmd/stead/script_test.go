@@ -182,6 +182,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"disk-space":       diskSpace,
 	"sparse":           sparse,
 	"matches-schema":   matchesSchema,
+	"edit-share":       editShare,
 }
 
 // status returns the status of a machine's supervisor.
