@@ -305,6 +305,23 @@ names() {
 	rm -- "$long" $'line\nbreak' 'späße ☃' '*' '-rf'
 }
 
+# The path from the root is longer than the 4,096 bytes that one system call takes.
+deep_folders() {
+	perl -e '
+		mkdir "deep" or die; chdir "deep" or die;
+		my $name = "d" x 200;
+		for (1..30) { mkdir $name or die "mkdir $_: $!"; chdir $name or die "chdir $_: $!" }
+		open my $f, ">", "file" or die "create: $!"; print $f "deep"; close $f or die;
+		rename "file", "renamed" or die "rename: $!";
+		open $f, "<", "renamed" or die "open: $!"; <$f> eq "deep" or die "another content";
+		opendir my $d, "." or die "opendir: $!"; my @names = grep !/^\./, readdir $d;
+		"@names" eq "renamed" or die "the directory has: @names";
+		unlink "renamed" or die "unlink: $!";
+		for (1..30) { chdir ".." or die "leave $_: $!"; rmdir $name or die "rmdir $_: $!" }
+	' || fail "folders with a long path"
+	rmdir deep || fail "removing the folders"
+}
+
 many_files() {
 	local i
 	mkdir many
@@ -316,7 +333,7 @@ many_files() {
 }
 
 for check in content parallel_writers appending_together only_one_creates shared_mmap unlinked_but_open \
-	flocks posix_locks waits_for_locks extended_attributes links_and_renames special_files space attributes names many_files; do
+	flocks posix_locks waits_for_locks extended_attributes links_and_renames special_files space attributes names deep_folders many_files; do
 	before=$failures
 	"$check"
 	[ "$failures" = "$before" ] && echo "ok: $check"
