@@ -65,7 +65,7 @@ func TestProblems(t *testing.T) {
 		"a disk size that overflows":                {machine(`disk = "99999999999999999999P"`), []string{`machines.hcl:3:10: Invalid value: disk must be at most 1024P, not "99999999999999999999P". For example: disk = "64G".`}},
 		"a kernel to download":                      {machine(`kernel = "https://example.org/vmlinuz"`), []string{`machines.hcl:3:12: Invalid kernel path: kernel must be the path of a local file, not "https://example.org/vmlinuz". Download the kernel and write kernel = "./vmlinuz".`}},
 		"virtualization as a word":                  {machine(`virtualization = "yes"`), []string{`machines.hcl:3:20: Invalid value: virtualization must be true or false, not "yes".`}},
-		"an unknown platform":                       {machine(`platform = "linux/x86_64"`), []string{`machines.hcl:3:14: Invalid value: platform must be "linux/amd64" or "linux/arm64", not "linux/x86_64".`}},
+		"an unknown platform":                       {machine(`platform = "linux/s390x"`), []string{`machines.hcl:3:14: Invalid value: platform must be "linux/amd64" or "linux/arm64", not "linux/s390x".`}},
 		"an unknown home_mount":                     {machine(`home_mount = "rx"`), []string{`machines.hcl:3:16: Invalid value: home_mount must be "rw", "ro" or "none", not "rx". Did you mean "rw"?`}},
 		"a home_mount without a near option":        {machine(`home_mount = "xx"`), []string{`machines.hcl:3:16: Invalid value: home_mount must be "rw", "ro" or "none", not "xx".` + "\n"}},
 		"a home_mount that is not a string":         {machine(`home_mount = false`), []string{`machines.hcl:3:16: Invalid value: home_mount must be "rw", "ro" or "none", not false.`}},

@@ -70,6 +70,8 @@ func TestParseForms(t *testing.T) {
 		"sizes are binary in any case":      {machine(`memory = "2gb"`), Machine{Memory: 2 << 30}},
 		"a size may have a space":           {machine(`memory = "2048 MiB"`), Machine{Memory: 2 << 30}},
 		"a size without a unit is in bytes": {machine(`disk = "1073741824"`), Machine{Disk: 1 << 30}},
+		"a platform may have uname's name":  {machine(`platform = "linux/aarch64"`), Machine{Platform: arm64}},
+		"a platform may be the processor":   {machine(`platform = "ARM64"`), Machine{Platform: arm64}},
 		"null means not set":                {machine("cpus = null\nmemory = null\nservices = null"), Machine{}},
 		"a number may be computed":          {machine(`cpus = 2 * 3`), Machine{CPUs: 6}},
 		"a number may be a string":          {machine(`cpus = "4"`), Machine{CPUs: 4}},

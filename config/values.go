@@ -114,13 +114,26 @@ func (d *decoder) oneOf(options []string, a argument) string {
 	if !ok || slices.Contains(options, s) {
 		return s
 	}
-	d.add(a.expr.Range(), "Invalid value", "%s must be %s, not %q.%s", a.name, a.want, s, didYouMean(s, options))
+	d.notOneOf(options, a, s)
 	return ""
 }
 
-// platform reads the platform of an image.
+// notOneOf reports a string that is none of the options.
+func (d *decoder) notOneOf(options []string, a argument, s string) {
+	d.add(a.expr.Range(), "Invalid value", "%s must be %s, not %q.%s", a.name, a.want, s, didYouMean(s, options))
+}
+
+// platform reads the platform of an image, in any spelling.
 func (d *decoder) platform(a argument) platform.Platform {
-	p, _ := platform.Parse(d.oneOf(platforms, a)) // what it refuses oneOf has reported
+	s, ok := d.text(a)
+	if !ok {
+		return platform.Platform{}
+	}
+	p, err := platform.Parse(s)
+	if err != nil || !slices.Contains(platforms, p.String()) {
+		d.notOneOf(platforms, a, s)
+		return platform.Platform{}
+	}
 	return p
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -92,10 +91,7 @@ func (o createOptions) imagePlatform() (platform.Platform, error) {
 	if o.platform != "" {
 		return platform.Parse(o.platform)
 	}
-	p := platform.Host()
-	p.Architecture = cmp.Or(o.arch, p.Architecture)
-	p.OS = cmp.Or(o.os, p.OS)
-	return p, nil
+	return platform.Platform{OS: o.os, Architecture: o.arch}.Normal().Or(platform.Host()), nil
 }
 
 // spec returns the machine that the flags describe.

@@ -120,9 +120,8 @@ func (a *source) readConfig() error {
 		return fmt.Errorf("%s: %w", a.Path(bundle.ConfigFile), err)
 	}
 	c.Image.Digest = cmp.Or(c.Image.Digest, nested.Image.Descriptor.Digest)
-	if c.Platform == (bundle.Platform{}) { // older than the field
-		c.Platform = bundle.Platform(platform.Host())
-	}
+	// The bundle may be older than the field, or of an image that does not say.
+	c.Platform = bundle.Platform(platform.Platform(c.Platform).Normal().Or(platform.Host()))
 	if c.Image.Digest == "" || c.Image.Reference == "" {
 		return fmt.Errorf("%s: the image reference or digest is missing", a.Path(bundle.ConfigFile))
 	}

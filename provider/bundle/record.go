@@ -96,9 +96,8 @@ func (b Bundle) Record() (Record, error) {
 	if r.Configuration.ID == "" {
 		return Record{}, fmt.Errorf("%s: the machine id is missing", b.Path(ConfigFile))
 	}
-	if r.Configuration.Platform == (Platform{}) { // written before the field existed
-		r.Configuration.Platform = Platform(platform.Host())
-	}
+	// The record may be older than the field, or of an image that does not say.
+	r.Configuration.Platform = Platform(platform.Platform(r.Configuration.Platform).Or(platform.Host()))
 	if r.Stead.Moving == filepath.Base(b.Dir) {
 		r.Configuration.ID = r.Stead.Moving
 	}

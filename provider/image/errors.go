@@ -120,26 +120,25 @@ func (e *AmbiguousError) Remedy() string {
 type PlatformError struct {
 	Reference string
 	Want      platform.Platform
-	Have      []platform.Platform
+	Have      []platform.Platform // none if it holds several images that do not say
 }
 
 func (e *PlatformError) Error() string {
+	if len(e.Have) == 0 {
+		return fmt.Sprintf("image %s: none of its images says for which platform it is, so none can be chosen for %s", e.Reference, e.Want)
+	}
 	return fmt.Sprintf("image %s is for %s, not for %s", e.Reference, joinPlatforms(e.Have), e.Want)
 }
 
 // Remedy says to use another image or another platform.
 func (e *PlatformError) Remedy() string {
-	remedy := fmt.Sprintf("use an image that is built for %s", e.Want)
-	if len(e.Have) > 0 {
-		remedy += fmt.Sprintf(", or set the machine's platform to one that this image supports, such as %s", e.Have[0])
+	if len(e.Have) == 0 {
+		return fmt.Sprintf("use an image that is built for %s, or name one of these by its tag or digest", e.Want)
 	}
-	return remedy
+	return fmt.Sprintf("use an image that is built for %s, or set the machine's platform to one that this image supports, such as %s", e.Want, e.Have[0])
 }
 
 func joinPlatforms(ps []platform.Platform) string {
-	if len(ps) == 0 {
-		return "no platform"
-	}
 	words := make([]string, len(ps))
 	for i, p := range ps {
 		words[i] = p.String()

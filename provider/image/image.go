@@ -114,7 +114,7 @@ func newImage(reference string, digest v1.Hash, m *v1.Manifest, c *v1.ConfigFile
 	img := Image{
 		Reference: reference,
 		Digest:    digest.String(),
-		Platform:  platform.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant},
+		Platform:  platform.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}.Normal(),
 		Created:   c.Created.Time,
 		Size:      m.Config.Size,
 		Config: Config{

@@ -96,7 +96,7 @@ func (s *Store) findForImport(ctx context.Context, src source, as string) (sourc
 		return sourceImage{}, err
 	}
 	if len(cands) == 1 {
-		want = cands[0].platform
+		want = cands[0].platform.Or(want)
 	}
 	return s.find(ctx, src, as, want)
 }

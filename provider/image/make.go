@@ -71,7 +71,7 @@ func (s *Store) Layout(ctx context.Context, img Image, dir string) error {
 	}
 	d := f.desc
 	d.Annotations = map[string]string{ocispec.AnnotationRefName: LayoutTag}
-	d.Platform = &v1.Platform{OS: img.Platform.OS, Architecture: img.Platform.Architecture, Variant: img.Platform.Variant}
+	d.Platform = descriptorOf(img.Platform)
 	index, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{d}})
 	if err != nil {
 		return err

@@ -52,10 +52,7 @@ func byName(a, b Entry) int {
 }
 
 func (s *Store) entry(ctx context.Context, d v1.Descriptor) (Entry, error) {
-	p := platform.Host()
-	if d.Platform != nil {
-		p = platform.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}
-	}
+	p := describedPlatform(d).Or(platform.Host())
 	name := d.Annotations[ocispec.AnnotationRefName]
 	e := Entry{
 		Image:    Image{Reference: name, Digest: d.Digest.String(), Platform: p},

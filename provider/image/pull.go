@@ -132,7 +132,7 @@ func (s *Store) fetch(ctx context.Context, r reference, img Image, progress tran
 		if c.desc.Digest.String() != img.Digest {
 			continue
 		}
-		f, err := s.load(ctx, src, r.String(), c.desc, img.Platform)
+		f, err := s.load(ctx, src, r.String(), c.as(img.Platform), img.Platform)
 		if err != nil {
 			return Image{}, err
 		}
@@ -172,7 +172,7 @@ func (s *Store) copy(ctx context.Context, f sourceImage, as string, imported boo
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for _, d := range blobs {
-		g.Go(func() error { return s.copyBlob(gctx, f.src, d, progress) })
+		g.Go(func() error { return explainMissing(f.src, d, s.copyBlob(gctx, f.src, d, progress)) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -261,7 +261,7 @@ func (s *Store) loadStored(ctx context.Context, reference string, h v1.Hash, p p
 			Hint: "pull or import it again", Err: err,
 		}
 	}
-	f, err := s.load(ctx, storeSource{s}, reference, v1.Descriptor{Digest: h, Size: info.Size()}, p)
+	f, err := s.load(ctx, storeSource{s}, reference, v1.Descriptor{Digest: h, Size: info.Size(), Platform: descriptorOf(p)}, p)
 	if err != nil {
 		return sourceImage{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -110,7 +109,7 @@ func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {
 		return nil, err
 	}
 	if !d.MediaType.IsIndex() && !d.MediaType.IsImage() {
-		return nil, fmt.Errorf("image %s is a %s, not a container image", s.full, d.MediaType)
+		return nil, &NotImageError{Reference: s.full, What: notManifest(d.MediaType)}
 	}
 	return []v1.Descriptor{d}, nil
 }

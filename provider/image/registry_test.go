@@ -122,7 +122,7 @@ func TestTheImageOfThePlatformIsChosen(t *testing.T) {
 	r := newRegistry(t)
 	ref := r.push(t, "multi:1", multiArch(t, platforms("linux/arm/v7", "linux/arm64/v8", "linux/amd64", "linux/riscv64")...))
 	for word, want := range map[string]string{
-		"linux/amd64": "linux/amd64", "linux/arm64": "linux/arm64/v8", "linux/arm64/v8": "linux/arm64/v8",
+		"linux/amd64": "linux/amd64", "linux/arm64": "linux/arm64", "linux/arm64/v8": "linux/arm64",
 		"linux/arm": "linux/arm/v7", "linux/arm/v7": "linux/arm/v7",
 	} {
 		img, err := newStore(t, t.TempDir()).Pull(t.Context(), ref, platforms(word)[0], nil)
@@ -131,7 +131,7 @@ func TestTheImageOfThePlatformIsChosen(t *testing.T) {
 		}
 	}
 	_, err := newStore(t, t.TempDir()).Pull(t.Context(), ref, platforms("linux/s390x")[0], nil)
-	wantError(t, err, "built for linux/s390x", ref, "linux/arm/v7, linux/arm64/v8, linux/amd64, linux/riscv64, not for linux/s390x")
+	wantError(t, err, "built for linux/s390x", ref, "linux/arm/v7, linux/arm64, linux/amd64, linux/riscv64, not for linux/s390x")
 }
 
 func TestOneStoreKeepsSeveralPlatformsOfAName(t *testing.T) {

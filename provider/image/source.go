@@ -67,85 +67,28 @@ func (s *Store) find(ctx context.Context, src source, reference string, want pla
 	if err != nil {
 		return sourceImage{}, err
 	}
-	var have []platform.Platform
-	for _, c := range cands {
-		if c.platform.Satisfies(want) {
-			return s.load(ctx, src, reference, c.desc, want)
-		}
-		have = append(have, c.platform)
-	}
-	return sourceImage{}, &PlatformError{Reference: reference, Want: want, Have: have}
-}
-
-// candidate is an image and its platform.
-type candidate struct {
-	desc     v1.Descriptor
-	platform platform.Platform
-}
-
-func (s *Store) candidatesOf(ctx context.Context, src source) ([]candidate, error) {
-	var roots []v1.Descriptor
-	err := s.retry.Do(ctx, func() (err error) {
-		roots, err = src.roots(ctx)
-		return err
-	})
+	c, err := choose(reference, cands, want)
 	if err != nil {
-		return nil, err
+		return sourceImage{}, err
 	}
-	return s.candidates(ctx, src, roots, maxDepth)
-}
-
-// candidates walks indexes down to the images.
-func (s *Store) candidates(ctx context.Context, src source, descs []v1.Descriptor, depth int) ([]candidate, error) {
-	if depth == 0 {
-		return nil, fmt.Errorf("%s: indexes are nested too deeply", src)
+	if !c.platform.Complete() {
+		assumed := c.platform.Or(platform.Host())
+		s.log.Warn("the image does not say for which platform it is: assuming that it is for this host's",
+			"image", reference, "platform", assumed)
+		c.desc = c.as(assumed)
 	}
-	var all []candidate
-	for _, d := range descs {
-		switch {
-		case d.MediaType.IsIndex():
-			var index v1.IndexManifest
-			if err := s.document(ctx, src, d, &index); err != nil {
-				return nil, err
-			}
-			below, err := s.candidates(ctx, src, index.Manifests, depth-1)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, below...)
-		case d.MediaType.IsImage():
-			p, err := s.platformOf(ctx, src, d)
-			if err != nil {
-				return nil, err
-			}
-			if p.OS != "unknown" { // an attestation, which buildkit stores like an image
-				all = append(all, candidate{d, p})
-			}
-		}
-	}
-	return all, nil
-}
-
-// platformOf returns the platform of the descriptor, or else of the image's config.
-func (s *Store) platformOf(ctx context.Context, src source, d v1.Descriptor) (platform.Platform, error) {
-	if d.Platform != nil {
-		return platform.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}, nil
-	}
-	_, c, err := s.documents(ctx, src, d)
-	if err != nil {
-		return platform.Platform{}, err
-	}
-	return platform.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}, nil
+	return s.load(ctx, src, reference, c.desc, want)
 }
 
 // load reads an image. It checks the platform in the config: the one in an index may be
-// wrong.
+// wrong, and only counts if the config has none.
 func (s *Store) load(ctx context.Context, src source, reference string, d v1.Descriptor, want platform.Platform) (sourceImage, error) {
 	m, c, err := s.documents(ctx, src, d)
 	if err != nil {
 		return sourceImage{}, err
 	}
 	img := newImage(reference, d.Digest, m, c)
+	img.Platform = img.Platform.Or(describedPlatform(d))
 	if !img.Platform.Satisfies(want) {
 		return sourceImage{}, &PlatformError{Reference: reference, Want: want, Have: []platform.Platform{img.Platform}}
 	}
@@ -158,13 +101,18 @@ func (s *Store) documents(ctx context.Context, src source, d v1.Descriptor) (*v1
 	if err := s.document(ctx, src, d, &m); err != nil {
 		return nil, nil, err
 	}
+	if what := artifact(&m); what != "" {
+		return nil, nil, &NotImageError{Reference: src.String(), What: what}
+	}
 	var c v1.ConfigFile
 	if err := s.document(ctx, src, m.Config, &c); err != nil {
 		return nil, nil, err
 	}
-	if len(m.Layers) == 0 || len(m.Layers) != len(c.RootFS.DiffIDs) {
-		return nil, nil, &transfer.BlobError{Digest: d.Digest.String(), Source: src.String(), Err: fmt.Errorf(
-			"not the manifest of a container image: %d layers, but %d in its config", len(m.Layers), len(c.RootFS.DiffIDs))}
+	if len(m.Layers) != len(c.RootFS.DiffIDs) {
+		return nil, nil, &NotImageError{
+			Reference: src.String(),
+			What:      fmt.Sprintf("not a valid image (it has %d layers, but %d in its config)", len(m.Layers), len(c.RootFS.DiffIDs)),
+		}
 	}
 	for _, l := range append(m.Layers, m.Config) {
 		if l.Size < 0 || l.Digest.Hex == "" {
@@ -207,7 +155,7 @@ func (s *Store) readAll(ctx context.Context, src source, d v1.Descriptor) ([]byt
 		defer rc.Close() // only read from
 		return copyVerified(&buf, rc, d, src)
 	})
-	return buf.Bytes(), err
+	return buf.Bytes(), explainMissing(src, d, err)
 }
 
 func tooLarge(n int64) error {

@@ -174,7 +174,7 @@ func (s *Store) change(ctx context.Context, f func([]v1.Descriptor) []v1.Descrip
 func (s *Store) record(ctx context.Context, d v1.Descriptor, name string, p platform.Platform, imported bool) error {
 	entry := v1.Descriptor{
 		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
-		Platform:    &v1.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant},
+		Platform:    descriptorOf(p),
 		Annotations: map[string]string{ocispec.AnnotationRefName: name},
 	}
 	if imported {
@@ -182,7 +182,7 @@ func (s *Store) record(ctx context.Context, d v1.Descriptor, name string, p plat
 	}
 	return s.change(ctx, func(ds []v1.Descriptor) []v1.Descriptor {
 		ds = slices.DeleteFunc(ds, func(d v1.Descriptor) bool {
-			return hasTag(d, name) && (imported || d.Platform != nil && d.Platform.Equals(*entry.Platform))
+			return hasTag(d, name) && (imported || describedPlatform(d) == p.Normal())
 		})
 		return append(ds, entry)
 	})
