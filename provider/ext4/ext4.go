@@ -10,7 +10,8 @@
 //
 // Layers are merged as the OCI image specification says (layer.md, "Applying
 // Changesets"). Where the specification is silent, the order of entries does not
-// matter: a whiteout never hides what its own layer adds.
+// matter: a whiteout never hides what its own layer adds, and an entry below a symlink
+// of a lower layer goes where that leads unless its own layer has a directory instead.
 //
 // On-disk structures follow the kernel's Documentation/filesystems/ext4. The kernel
 // can grow the file system online: without resize_inode it converts to meta_bg when
@@ -45,7 +46,7 @@ type File interface {
 // FormatVersion changes whenever [Write] writes other bytes for the same input. A cache
 // of disks must store it with each disk, so that it does not reuse a disk that another
 // version of this program has written differently.
-const FormatVersion = 2
+const FormatVersion = 3
 
 // Options describes the file system to create.
 type Options struct {

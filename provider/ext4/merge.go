@@ -26,6 +26,8 @@ type merger struct {
 	tree    *tree
 	content contentWriter
 	layer   uint16
+	later   []postponed // entries that wait for the end of the layer
+	last    bool        // the layer has been read; nothing waits any longer
 }
 
 // apply merges a layer into the tree and reads it to its end.
@@ -66,7 +68,7 @@ func (m *merger) apply(ctx context.Context, l Layer) (err error) {
 	if _, err := io.Copy(io.Discard, buffered); err != nil {
 		return &LayerError{Layer: l.Name, Err: err}
 	}
-	return nil
+	return m.finish(l)
 }
 
 // entry applies one entry of the layer.
@@ -82,7 +84,11 @@ func (m *merger) entry(ctx context.Context, h *tar.Header, r io.Reader) error {
 		if h.Typeflag != tar.TypeDir {
 			return errors.New("the image's root must be a directory")
 		}
-		return m.describe(m.tree.root, h)
+		n, err := m.tree.metadata(h, typeFolder)
+		if err == nil {
+			*m.tree.at(m.tree.root) = n
+		}
+		return err
 	}
 	parents, name := parts[:len(parts)-1], parts[len(parts)-1]
 	for i, part := range parts {
@@ -94,86 +100,115 @@ func (m *merger) entry(ctx context.Context, h *tar.Header, r io.Reader) error {
 		return m.whiteout(parents, name)
 	}
 	dir, err := m.reach(parents)
+	if err == errLowerLink {
+		return m.postpone(ctx, parents, strings.Clone(name), h, r)
+	}
 	if err != nil {
 		return err
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
-		return m.folder(dir, name, h)
+		n, err := m.tree.metadata(h, typeFolder)
+		if err == nil {
+			m.folder(dir, name, n)
+		}
+		return err
 	case tar.TypeLink:
-		return m.hardlink(dir, name, h.Linkname)
+		id, err := m.source(h.Linkname)
+		if err == nil {
+			m.link(dir, name, id)
+		}
+		return err
 	}
 	return m.file(ctx, dir, name, h, r)
 }
 
-// folder creates a directory or updates one of a lower layer.
-func (m *merger) folder(dir nodeID, name string, h *tar.Header) error {
+// folder creates a directory or updates one of a lower layer. Its entry is n.
+func (m *merger) folder(dir nodeID, name string, n node) {
 	e, ok := m.tree.folders[dir].entries[name]
 	if !ok || !m.tree.at(e.node).is(typeFolder) {
 		m.tree.remove(dir, name)
 		e.node = m.tree.addFolder(dir)
 	}
 	m.tree.folders[dir].entries[strings.Clone(name)] = dirent{e.node, m.layer}
-	return m.describe(e.node, h)
+	*m.tree.at(e.node) = n
 }
 
-// describe sets a directory's owner, mode, time and attributes from its entry.
-func (m *merger) describe(id nodeID, h *tar.Header) error {
-	n, err := m.tree.metadata(h, typeFolder)
-	if err != nil {
-		return err
-	}
-	*m.tree.at(id) = n
-	return nil
-}
-
-// hardlink gives a file one more name. It ignores the header's other fields, which only
-// repeat the file's.
-func (m *merger) hardlink(dir nodeID, name, target string) error {
+// source returns the file that a hard link refers to. The other fields of a hard link's header
+// only repeat the file's.
+func (m *merger) source(target string) (nodeID, error) {
+	fail := func(why error) (nodeID, error) { return 0, fmt.Errorf("hard link to %q: %w", target, why) }
 	parts, err := splitPath(target)
 	if err != nil {
-		return fmt.Errorf("hard link to %q: %w", target, err)
+		return fail(err)
 	}
 	if len(parts) == 0 {
-		return fmt.Errorf("hard link to %q: the target is a directory", target)
+		return fail(errIsFolder)
 	}
-	last := len(parts) - 1
-	from, err := m.find(parts[:last])
+	id, err := m.lookUp(parts[:len(parts)-1], parts[len(parts)-1])
 	if err != nil {
-		return fmt.Errorf("hard link to %q: %w", target, err)
+		return fail(err)
 	}
-	source, ok := m.tree.folders[from].entries[parts[last]]
-	if !ok {
-		return fmt.Errorf("hard link to %q: no such file", target)
-	}
-	n := m.tree.at(source.node)
-	switch {
+	switch n := m.tree.at(id); {
 	case n.is(typeFolder):
-		return fmt.Errorf("hard link to %q: the target is a directory", target)
+		return fail(errIsFolder)
 	case n.links == maxLinks:
-		return fmt.Errorf("hard link to %q: the file already has %d names, the maximum", target, maxLinks)
+		return fail(fmt.Errorf("the file already has %d names, the maximum", maxLinks))
 	}
+	return id, nil
+}
+
+var errIsFolder = errors.New("the target is a directory")
+
+// lookUp finds a name that this layer or a lower one has.
+func (m *merger) lookUp(parents []string, name string) (nodeID, error) {
+	if id, ok := m.awaited(parents, name); ok {
+		return id, nil
+	}
+	dir, err := m.find(parents)
+	if err != nil {
+		return 0, err
+	}
+	e, ok := m.tree.folders[dir].entries[name]
+	if !ok {
+		return 0, errors.New("no such file")
+	}
+	return e.node, nil
+}
+
+// link gives a file one more name, in place of what has the name.
+func (m *merger) link(dir nodeID, name string, id nodeID) {
 	// Count the link first: the replaced name may be the file's last one, or a directory
 	// that contains it.
+	n := m.tree.at(id)
 	n.links++
 	m.tree.remove(dir, name)
-	m.tree.set(dir, strings.Clone(name), dirent{source.node, m.layer})
+	m.tree.set(dir, strings.Clone(name), dirent{id, m.layer})
 	n.links--
-	return nil
 }
 
 // file creates anything that is neither a directory nor a hard link.
 func (m *merger) file(ctx context.Context, dir nodeID, name string, h *tar.Header, r io.Reader) error {
+	id, err := m.create(ctx, h, r, func() { m.tree.remove(dir, name) })
+	if err == nil {
+		m.tree.set(dir, strings.Clone(name), dirent{id, m.layer})
+	}
+	return err
+}
+
+// create adds a file that has no name yet. It calls free as soon as the header is known to be
+// valid, so that the blocks of what the file replaces can be reused.
+func (m *merger) create(ctx context.Context, h *tar.Header, r io.Reader, free func()) (nodeID, error) {
 	fileType, err := typeOf(h.Typeflag)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	n, err := m.tree.metadata(h, fileType)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var extents []extent
-	m.tree.remove(dir, name) // first, so that its blocks can be reused
+	free()
 	switch fileType {
 	case typeRegular:
 		n.size = h.Size
@@ -185,15 +220,14 @@ func (m *merger) file(ctx context.Context, dir nodeID, name string, h *tar.Heade
 		n.start, err = deviceNumber(h.Devmajor, h.Devminor)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	id := m.tree.add(n)
 	m.tree.setExtents(id, extents)
 	if fileType == typeSymlink {
 		m.tree.symlinks[id] = strings.Clone(h.Linkname)
 	}
-	m.tree.set(dir, strings.Clone(name), dirent{id, m.layer})
-	return nil
+	return id, nil
 }
 
 func typeOf(flag byte) (uint16, error) {

@@ -142,12 +142,38 @@ func TestMerge(t *testing.T) {
 		"entries below a symlinked directory go where it leads": {
 			layers{
 				{dir("usr/lib"), symlink("lib", "usr/lib"), symlink("abs", "/lib"), file("usr/lib/old", "")},
-				{file("lib/x", "1"), file("abs/y", "2"), whiteout("abs/old")},
+				{file("lib/x", "1"), file("abs/y", "2"), folderAt("abs/d", 0o711), hardlink("lib/z", "lib/x"), hardlink("w", "usr/lib/y")},
 			},
 			map[string]string{
-				"abs": "-> /lib", "lib": "-> usr/lib", "usr": implied, "usr/lib": own,
-				"usr/lib/x": "file 0644 1", "usr/lib/y": "file 0644 2",
+				"abs": "-> /lib", "lib": "-> usr/lib", "usr": implied, "usr/lib": own, "usr/lib/old": "file 0644 ", "usr/lib/d": "dir 0711",
+				"usr/lib/x": "file 0644 1", "usr/lib/y": "= w", "usr/lib/z": "= usr/lib/x", "w": "file 0644 2",
 			},
+		},
+		"a whiteout below a symlinked directory hides nothing of its target": {
+			layers{{dir("t"), file("t/x", ""), symlink("l", "t")}, {whiteout("l/x"), opaque("l/x"), file("l/y", "")}},
+			map[string]string{"l": "-> t", "t": own, "t/x": "file 0644 ", "t/y": "file 0644 "},
+		},
+		"an opaque marker makes a directory of a symlink, and its target keeps everything": {
+			layers{{dir("t"), file("t/x", "1"), symlink("l", "t")}, {file("l/x", "2"), opaque("l"), file("l/y", "")}},
+			map[string]string{"l": implied, "l/x": "file 0644 2", "l/y": "file 0644 ", "t": own, "t/x": "file 0644 1"},
+		},
+		"a directory in place of a symlink, after its marker, its whiteouts and its entries": {
+			layers{
+				{dir("t"), file("t/x", "1"), file("t/y", "2"), symlink("l", "t"), symlink("m", "t")},
+				{opaque("l"), file("l/x", "3"), dir("l"), whiteout("m/x"), file("m/y", "4"), hardlink("m/z", "m/y"), dir("m")},
+			},
+			map[string]string{
+				"l": own, "l/x": "file 0644 3", "m": own, "m/y": "file 0644 4", "m/z": "= m/y",
+				"t": own, "t/x": "file 0644 1", "t/y": "file 0644 2",
+			},
+		},
+		"entries below a symlink that the layer removes afterwards": {
+			layers{{dir("t"), symlink("l", "t")}, {file("l/x", "1"), whiteout("l")}},
+			map[string]string{"l": implied, "l/x": "file 0644 1", "t": own},
+		},
+		"a hard link to a file below a dangling symlink": {
+			layers{{symlink("run", "/var/run")}, {file("run/x", ""), hardlink("run/y", "run/x"), hardlink("z", "run/x")}},
+			map[string]string{"run": "-> /var/run", "var": implied, "var/run": implied, "var/run/x": "= z", "var/run/y": "= z", "z": "file 0644 "},
 		},
 		"no symlink leads out of the image": {
 			layers{{dir("etc"), symlink("a/b", "../../../../etc")}, {file("a/b/x", "")}},

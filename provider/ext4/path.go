@@ -43,15 +43,31 @@ func checkName(name string) error {
 // errNoFolder is find's error if a part of the path does not exist.
 var errNoFolder = errors.New("no such directory")
 
+// errLowerLink is reach's error at a symlink of a lower layer before the layer's end.
+var errLowerLink = errors.New("the path leads through a symlink of a lower layer")
+
 // find walks to a directory, following symlinks as a process inside the image would.
 func (m *merger) find(parts []string) (nodeID, error) {
-	return m.walk(parts, func(nodeID, string) (nodeID, error) { return 0, errNoFolder })
+	return m.walk(parts, func(dirent) error { return nil }, noFolder)
 }
+
+// findPlain walks to a directory without following symlinks.
+func (m *merger) findPlain(parts []string) (nodeID, error) {
+	return m.walk(parts, func(dirent) error { return errNoFolder }, noFolder)
+}
+
+func noFolder(nodeID, string) (nodeID, error) { return 0, errNoFolder }
 
 // reach walks to a directory and creates missing ones. Such a directory replaces a file
 // of a lower layer; a file of the same layer is an error.
 func (m *merger) reach(parts []string) (nodeID, error) {
-	return m.walk(parts, func(dir nodeID, name string) (nodeID, error) {
+	link := func(e dirent) error {
+		if e.layer != m.layer && !m.last {
+			return errLowerLink
+		}
+		return nil
+	}
+	return m.walk(parts, link, func(dir nodeID, name string) (nodeID, error) {
 		if err := checkName(name); err != nil {
 			return 0, err
 		}
@@ -65,9 +81,9 @@ func (m *merger) reach(parts []string) (nodeID, error) {
 	})
 }
 
-// walk calls missing for a name that is not a directory. ".." stops at the image's root,
-// so no symlink leads out of it.
-func (m *merger) walk(parts []string, missing func(nodeID, string) (nodeID, error)) (nodeID, error) {
+// walk calls link before it follows a symlink, and missing for a name that is not a directory.
+// ".." stops at the image's root, so no symlink leads out of it.
+func (m *merger) walk(parts []string, link func(dirent) error, missing func(nodeID, string) (nodeID, error)) (nodeID, error) {
 	t, at, links := m.tree, m.tree.root, 0
 	for len(parts) > 0 {
 		name := parts[0]
@@ -86,6 +102,9 @@ func (m *merger) walk(parts []string, missing func(nodeID, string) (nodeID, erro
 		case ok && t.at(e.node).is(typeSymlink):
 			if links++; links > maxSymlinks {
 				return 0, fmt.Errorf("too many symlinks in the path: more than %d", maxSymlinks)
+			}
+			if err := link(e); err != nil {
+				return 0, err
 			}
 			target := t.symlinks[e.node]
 			if strings.HasPrefix(target, "/") {

@@ -17,7 +17,7 @@ import (
 // disks are then created again.
 func TestOutputChangesOnlyWithFormatVersion(t *testing.T) {
 	const (
-		version = 2
+		version = 3
 		digest  = "9c1d27ebcf0f87ccc4116b26bb3c084f03b34fcc4eb122cac107892b04b0641b"
 	)
 	name := filepath.Join(t.TempDir(), "disk")

@@ -8,27 +8,48 @@ import (
 
 // whiteout hides entries of lower layers. A missing entry is not an error: builders also
 // mark files that only an intermediate layer had.
+//
+// A whiteout is in a directory of its layer, so it never hides what a symlink leads to: where a
+// lower layer has the symlink, the layer has replaced it, or is about to.
 func (m *merger) whiteout(parents []string, marker string) error {
 	name := strings.TrimPrefix(marker, whiteoutPrefix)
 	if name == "" || name == "." || name == ".." {
 		return fmt.Errorf("invalid whiteout of %q", name)
 	}
-	dir, err := m.find(parents)
-	if errors.Is(err, errNoFolder) {
+	dir, err := m.findPlain(parents)
+	switch {
+	case errors.Is(err, errNoFolder) && marker == opaqueMarker:
+		m.replaceByFolder(parents)
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, errNoFolder):
+		return nil
+	case err != nil:
 		return err
-	}
-	f := m.tree.folders[dir]
-	if marker == opaqueMarker {
-		for _, name := range f.names() {
-			m.hide(dir, name)
-		}
+	case marker != opaqueMarker:
+		m.hide(dir, name)
 		return nil
 	}
-	m.hide(dir, name)
+	for _, name := range m.tree.folders[dir].names() {
+		m.hide(dir, name)
+	}
 	return nil
+}
+
+// replaceByFolder replaces a file or a symlink of a lower layer by a directory, which only a
+// marker in it shows: overlayfs sees an opaque directory there, too. It counts as one of the lower
+// layer, so that a whiteout of it works before and after the marker.
+func (m *merger) replaceByFolder(path []string) {
+	last := len(path) - 1
+	dir, err := m.findPlain(path[:last])
+	if err != nil {
+		return
+	}
+	e, ok := m.tree.folders[dir].entries[path[last]]
+	if !ok || e.layer == m.layer {
+		return
+	}
+	m.tree.remove(dir, path[last])
+	m.tree.set(dir, strings.Clone(path[last]), dirent{m.tree.addFolder(dir), e.layer})
 }
 
 // hide removes a name of a lower layer. A directory that this layer describes, or adds
