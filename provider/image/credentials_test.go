@@ -6,11 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,31 +106,174 @@ func TestCredentialsDoNotFollowARedirect(t *testing.T) {
 	}
 }
 
-// hangingKeychain is a credential helper that waits for a password.
-type hangingKeychain struct{ never chan struct{} }
-
-func (k hangingKeychain) Resolve(authn.Resource) (authn.Authenticator, error) {
-	<-k.never
-	return authn.Anonymous, nil
+// credentialHelper installs a helper for every registry, and returns the file that names it. Without
+// a script there is no such program.
+func credentialHelper(t *testing.T, script string) (file string) {
+	t.Helper()
+	dir := t.TempDir()
+	file = writeFile(t, filepath.Join(dir, "config.json"), []byte(`{"credsStore": "test"}`))
+	t.Setenv("DOCKER_CONFIG", dir)
+	if script != "" {
+		if err := os.WriteFile(filepath.Join(dir, "docker-credential-test"), []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	return file
 }
 
-func TestCredentialHelperThatHangsIsGivenUp(t *testing.T) {
-	k := hangingKeychain{make(chan struct{})}
-	defer close(k.never)
+// wants makes the registry want a user's password for everything.
+func (r *fakeRegistry) wants(user, password string) {
+	r.misbehave(func(w http.ResponseWriter, q *http.Request) bool {
+		if u, p, _ := q.BasicAuth(); u == user && p == password {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", "Basic")
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+}
+
+func TestPublicImagesNeedNoCredentialHelper(t *testing.T) {
+	tests := map[string]struct {
+		script string
+		reason string // part of the warning; empty if there is none
+		login  bool   // a private image can be pulled
+	}{
+		"missing":             {"", "there is no such program in the PATH", false},
+		"failing":             {"echo locked; exit 1", "exit status 1, out: `locked`", false},
+		"hanging":             {"exec sleep 1000", "did not answer within", false},
+		"a child that hangs":  {"sleep 1000 & echo $! >$DOCKER_CONFIG/child; wait", "did not answer within", false},
+		"not JSON":            {"echo oops", "invalid character", false},
+		"without credentials": {`echo "credentials not found in native keychain"; exit 1`, "", false},
+		"with credentials":    {`echo '{"Username": "me", "Secret": "secret"}'`, "", true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			file := credentialHelper(t, tt.script)
+			s, log := loggedStore(t)
+			k := newKeychain(s.log)
+			k.time = time.Minute
+			if strings.Contains(tt.script, "sleep") {
+				k.time = 50 * time.Millisecond
+			}
+			s.keychain = k
+			public, locked := newRegistry(t), newRegistry(t)
+			ref := public.push(t, "public:1", sample(t, "x"))
+			if _, err := s.Pull(t.Context(), ref, amd64, nil); err != nil {
+				t.Fatalf("a public image: %v", err)
+			}
+			endChild(t, filepath.Join(filepath.Dir(file), "child"))
+			if tt.reason == "" && log.Len() > 0 {
+				t.Errorf("logged %s", log)
+			}
+			if tt.reason != "" {
+				wantWords(t, log.String(), "continuing without credentials", "docker-credential-test", file, tt.reason)
+			}
+			if n := strings.Count(log.String(), "\n"); n > 1 {
+				t.Errorf("%d warnings:\n%s", n, log)
+			}
+
+			ref = locked.push(t, "private:1", sample(t, "y"))
+			locked.wants("me", "secret")
+			_, err := s.Pull(t.Context(), ref, amd64, nil)
+			switch {
+			case tt.login && err != nil:
+				t.Error(err)
+			case !tt.login && tt.reason == "":
+				wantError(t, err, "docker login", "denied access (401)")
+			case !tt.login:
+				wantError(t, err, "install or repair docker-credential-test", "denied access without credentials", file, tt.reason)
+			}
+		})
+	}
+}
+
+// endChild ends the process whose id is in a file, if there is such a file.
+func endChild(t *testing.T, file string) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+}
+
+func wantWords(t *testing.T, text string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			t.Errorf("%q does not say %q", text, w)
+		}
+	}
+}
+
+func TestCredentialsOfFilesAndTheEnvironment(t *testing.T) {
+	r := newRegistry(t)
+	ref := r.push(t, "private:1", sample(t, "x"))
+	r.wants("me", "secret")
+	auths := fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, r.host, base64.StdEncoding.EncodeToString([]byte("me:secret")))
+	pull := func(t *testing.T) (string, error) {
+		t.Helper()
+		s, log := loggedStore(t)
+		s.keychain = newKeychain(s.log)
+		_, err := s.Pull(t.Context(), ref, amd64, nil)
+		return log.String(), err
+	}
+	for _, name := range []string{"DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"} {
+		t.Setenv(name, t.TempDir())
+	}
+	t.Setenv("HOME", t.TempDir())
+	for variable, file := range map[string]string{
+		"DOCKER_CONFIG": "config.json", "XDG_RUNTIME_DIR": "containers/auth.json", "XDG_CONFIG_HOME": "containers/auth.json",
+	} {
+		t.Run(variable, func(t *testing.T) {
+			t.Setenv(variable, t.TempDir())
+			path := filepath.Join(os.Getenv(variable), file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, path, []byte(auths))
+			if log, err := pull(t); err != nil || log != "" {
+				t.Errorf("%v, logged %q", err, log)
+			}
+			writeFile(t, path, []byte("{"))
+			log, err := pull(t)
+			wantWords(t, log, "cannot read the credentials in "+path)
+			wantError(t, err, "correct or remove "+path, "denied access without credentials")
+		})
+	}
+	t.Run("REGISTRY_AUTH_FILE", func(t *testing.T) {
+		t.Setenv("REGISTRY_AUTH_FILE", writeFile(t, filepath.Join(t.TempDir(), "auth.json"), []byte(auths)))
+		if log, err := pull(t); err != nil || log != "" {
+			t.Errorf("%v, logged %q", err, log)
+		}
+	})
+	t.Run("DOCKER_AUTH_CONFIG beside a helper that fails", func(t *testing.T) {
+		credentialHelper(t, "exit 1")
+		t.Setenv("DOCKER_AUTH_CONFIG", auths)
+		if log, err := pull(t); err != nil || log != "" {
+			t.Errorf("%v, logged %q", err, log)
+		}
+	})
+}
+
+func TestInterruptEndsACredentialHelper(t *testing.T) {
+	credentialHelper(t, "exec sleep 1000")
 	repo, err := name.NewRepository("registry.example/app")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &registrySource{keychain: k, helperTime: time.Millisecond}
-	var late *CredentialError
-	if _, err := s.credentials(t.Context(), repo); !errors.As(err, &late) || late.Registry != "registry.example" {
-		t.Errorf("credentials = %v, want a CredentialError", err)
-	}
-	s.helperTime = time.Hour
 	gaveUp := errors.New("gave up")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(gaveUp)
-	if _, err := s.credentials(ctx, repo); !errors.Is(err, gaveUp) {
-		t.Errorf("credentials = %v, want %v", err, gaveUp)
+	if _, err := newKeychain(slog.New(slog.DiscardHandler)).ResolveContext(ctx, repo); !errors.Is(err, gaveUp) {
+		t.Errorf("got %v, want %v", err, gaveUp)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/provider/space"
@@ -35,9 +34,19 @@ type RegistryError struct {
 	Reference string
 	Status    int // of HTTP; 0 if there was no answer
 	Err       error
+
+	Credentials *CredentialError // why none were sent to a registry that wants some; may be nil
+}
+
+// denied reports whether the registry wants other credentials, or any.
+func (e *RegistryError) denied() bool {
+	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 }
 
 func (e *RegistryError) Error() string {
+	if e.Credentials != nil {
+		return fmt.Sprintf("image %s: registry %s denied access without credentials (%d): %v", e.Reference, e.Registry, e.Status, e.Credentials)
+	}
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Sprintf("image %s: registry %s denied access (%d): %v", e.Reference, e.Registry, e.Status, e.Err)
@@ -54,6 +63,9 @@ func (e *RegistryError) Unwrap() error { return e.Err }
 
 // Remedy depends on the registry's answer.
 func (e *RegistryError) Remedy() string {
+	if e.Credentials != nil {
+		return e.Credentials.Remedy()
+	}
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Sprintf("log in with \"docker login %s\"; if the image is public, check its name", e.Registry)
@@ -63,21 +75,6 @@ func (e *RegistryError) Remedy() string {
 		return fmt.Sprintf("wait a moment, or log in with \"docker login %s\" for a higher rate limit", e.Registry)
 	}
 	return fmt.Sprintf("check that this host can reach %s, then retry; the pull resumes where it stopped", e.Registry)
-}
-
-// CredentialError reports that the credentials for a registry were not found out in time.
-type CredentialError struct {
-	Registry string
-	After    time.Duration
-}
-
-func (e *CredentialError) Error() string {
-	return fmt.Sprintf("the credential helper for %s did not answer within %v", e.Registry, e.After)
-}
-
-// Remedy names the file that chooses the helper.
-func (e *CredentialError) Remedy() string {
-	return `check the helper that "credsStore" or "credHelpers" names in Docker's config.json (in $DOCKER_CONFIG or ~/.docker), or remove it there`
 }
 
 // NotFoundError reports an image that does not exist in the place where it was looked up.

@@ -101,7 +101,7 @@ func New(o Options) (*Store, error) {
 		retry:      transfer.DefaultPolicy,
 	}
 	if s.keychain == nil {
-		s.keychain = authn.DefaultKeychain
+		s.keychain = newKeychain(s.log)
 	}
 	if s.transport == nil {
 		s.transport = remote.DefaultTransport

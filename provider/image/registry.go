@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -21,16 +20,16 @@ import (
 
 // registrySource is one reference in a registry.
 type registrySource struct {
-	full       string // the reference
-	ref        name.Reference
-	keychain   authn.Keychain
-	helperTime time.Duration // for the keychain
-	guard      *transfer.Guard
-	plain      http.RoundTripper // guard without credentials
-	retry      transfer.Policy
+	full     string // the reference
+	ref      name.Reference
+	keychain authn.Keychain
+	guard    *transfer.Guard
+	plain    http.RoundTripper // guard without credentials
+	retry    transfer.Policy
 
 	connecting sync.Mutex
 	connected  http.RoundTripper // nil before the first success
+	unknown    *CredentialError  // why there are no credentials; nil if there is no such reason
 
 	mu   sync.Mutex
 	docs map[v1.Hash][]byte // downloaded manifests and indexes
@@ -44,7 +43,7 @@ func (s *Store) openRegistry(r reference) (source, error) {
 	guard := transfer.NewGuard(s.transport)
 	return &registrySource{
 		full: r.String(), ref: ref, retry: s.retry, docs: map[v1.Hash][]byte{},
-		keychain: s.keychain, helperTime: helperTime, guard: guard, plain: transport.NewUserAgent(guard, "stead"),
+		keychain: s.keychain, guard: guard, plain: transport.NewUserAgent(guard, "stead"),
 	}, nil
 }
 
@@ -66,7 +65,10 @@ func (s *registrySource) connect(ctx context.Context) (http.RoundTripper, error)
 		return s.connected, nil
 	}
 	repo := s.ref.Context()
-	auth, err := s.credentials(ctx, repo)
+	auth, err := authn.Resolve(ctx, s.keychain, repo)
+	if errors.As(err, &s.unknown) { // the registry may need none
+		auth, err = authn.Anonymous, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -76,31 +78,6 @@ func (s *registrySource) connect(ctx context.Context) (http.RoundTripper, error)
 	}
 	s.connected = rt
 	return rt, nil
-}
-
-// helperTime limits a credential helper, which may ask a person to unlock a keyring.
-const helperTime = 30 * time.Second
-
-// credentials asks the keychain, which may run a credential helper of Docker. A helper that waits
-// for a password or a broken keyring would never end, and the keychain cannot interrupt it.
-func (s *registrySource) credentials(ctx context.Context, repo name.Repository) (authn.Authenticator, error) {
-	type answer struct {
-		auth authn.Authenticator
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		auth, err := authn.Resolve(ctx, s.keychain, repo)
-		answers <- answer{auth, err}
-	}()
-	select {
-	case a := <-answers:
-		return a.auth, a.err
-	case <-time.After(s.helperTime):
-		return nil, &CredentialError{Registry: repo.RegistryStr(), After: s.helperTime}
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 func (s *registrySource) roots(ctx context.Context) ([]v1.Descriptor, error) {
@@ -177,6 +154,11 @@ func (s *registrySource) failed(err error) error {
 	var status *transport.Error
 	if errors.As(err, &status) {
 		e.Status = status.StatusCode
+	}
+	if e.denied() {
+		s.connecting.Lock()
+		defer s.connecting.Unlock()
+		e.Credentials = s.unknown
 	}
 	return e
 }
