@@ -13,8 +13,6 @@ import (
 
 	"github.com/stead-vm/stead/provider/host"
 	"github.com/stead-vm/stead/provider/machine"
-	"github.com/stead-vm/stead/provider/regular"
-	"github.com/stead-vm/stead/provider/size"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -57,7 +55,7 @@ func newRunCmd(a *app) *cobra.Command {
 	f.Var(&o.uid, "uid", "run as this user id")
 	f.Var(&o.gid, "gid", "run with this primary group id")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "set KEY=VALUE, or pass on the host's KEY")
-	f.StringVar(&o.envFile, "env-file", "", "read KEY=VALUE lines from this file")
+	f.StringVar(&o.envFile, "env-file", "", "read KEY=VALUE lines from this file, as docker run does")
 	f.StringVarP(&o.cwd, "cwd", "w", "", "working directory in the machine")
 	f.BoolVarP(&o.interactive, "interactive", "i", true, "pass on standard input")
 	f.BoolVarP(&o.tty, "tty", "t", false, "give CMD a terminal even if output is redirected")
@@ -139,27 +137,9 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 // environment returns the variables for the guest: those asked for, and the reserved
 // names that direct the session.
 func (o runOptions) environment() (map[string]string, error) {
-	env := map[string]string{}
-	lines := o.env
-	if o.envFile != "" {
-		fromFile, err := readEnvFile(o.envFile)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(fromFile, lines...)
-	}
-	for _, line := range lines {
-		name, value, ok := strings.Cut(line, "=")
-		if name == "" || strings.HasPrefix(name, "STEAD_") {
-			return nil, fmt.Errorf("--env %s: must be KEY=VALUE, and KEY must not start with STEAD_", line)
-		}
-		if !ok {
-			value, ok = os.LookupEnv(name)
-			if !ok {
-				continue
-			}
-		}
-		env[name] = value
+	env, err := o.variables()
+	if err != nil {
+		return nil, err
 	}
 	if err := o.identity(env); err != nil {
 		return nil, err
@@ -203,23 +183,6 @@ func (o runOptions) identity(env map[string]string) error {
 		env[guest.EnvGID] = gid
 	}
 	return nil
-}
-
-// maxEnvFile bounds the file of --env-file, in bytes. Linux passes at most 6 MiB to a program.
-const maxEnvFile = 8 * size.MiB
-
-func readEnvFile(path string) ([]string, error) {
-	text, err := regular.ReadFile(path, maxEnvFile)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			lines = append(lines, line)
-		}
-	}
-	return lines, nil
 }
 
 // mappedDir returns the host's working directory if the machine mounts it, else "".
