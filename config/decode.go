@@ -37,9 +37,14 @@ type decoder struct {
 // parse is [Load] without a file system.
 func parse(src []byte, at place) (*Project, error) {
 	d := &decoder{problems: problems{shown: at.shown, src: src}, dir: at.dir, home: at.home, blocks: map[Position]hcl.Range{}}
-	file, diags := hclsyntax.ParseConfig(src, at.shown, hcl.InitialPos)
+	text, ok := d.encoding()
+	if !ok {
+		return nil, d.err()
+	}
+	d.src = text
+	file, diags := hclsyntax.ParseConfig(text, at.shown, hcl.InitialPos)
 	if diags.HasErrors() {
-		d.addHCL(diags)
+		d.syntax(diags)
 		return nil, d.err() // decoding a body with broken syntax only adds misleading problems
 	}
 	p := &Project{Dir: at.dir, File: filepath.Join(at.dir, at.base)}

@@ -62,6 +62,7 @@ func (p *problems) add(at hcl.Range, summary, format string, args ...any) {
 		Summary: summary,
 		Detail:  fmt.Sprintf(format, args...),
 	}
+	problem.Detail += alsoHas(within(p.src, at), problem.Detail)
 	problem.Source, problem.Marks = excerpt(p.src, at)
 	p.list = append(p.list, problem)
 }

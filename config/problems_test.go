@@ -173,9 +173,12 @@ func TestInvisibleCharactersAreRefused(t *testing.T) {
 		"a zero-width space":                {`image = "debian\u200b"`, "image contains the invisible character U+200B"},
 		"an escape sequence in a context":   {"build {\n context = \"a\\u001b[2J\"\n}", "context contains the invisible character U+001B"},
 		"an escape sequence in a platform":  {`platform = "linux/amd64\u001b"`, "platform contains the invisible character U+001B"},
-		"an escape sequence in an argument": {"build {\n args = { A = \"a\\u001b[2J\" }\n}", "Build argument \"A\" contains an invisible character"},
+		"an escape sequence in an argument": {"build {\n args = { A = \"a\\u001b[2J\" }\n}", "Build argument \"A\" contains the invisible character U+001B"},
 		"lines in an argument":              {"build {\n args = { A = \"a\\n\\tb\" }\n}", ""},
 		"a wide space":                      {`kernel = "./Neuer\u00a0Ordner/vmlinux"`, ""},
+		"a wide space at the end":           {`kernel = "./vmlinux\u00a0"`, "kernel begins or ends with the character U+00A0 (it looks like a space)"},
+		"a wide space in a size":            {"memory = \"8\u00a0G\"", "The text contains the character U+00A0 (it looks like a space)."},
+		"a wide space in a service":         {"services = [\"a\u00a0b\"]", "The text contains the character U+00A0 (it looks like a space)."},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

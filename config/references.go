@@ -10,8 +10,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
-
-	"github.com/stead-vm/stead/provider/printable"
 )
 
 // localImages are the prefixes of images in a local file or directory.
@@ -167,9 +165,10 @@ func (d *decoder) args(a argument) map[string]string {
 				"%q is not a valid build argument name. A name consists of letters, digits and underscores, and does not start with a digit.", name)
 		case err != nil:
 			d.add(a.expr.Range(), "Invalid build argument", "Build argument %q must be a string, a number or a bool, not %s.", name, kind(value))
-		case !text.IsNull() && strings.ContainsFunc(text.AsString(), func(r rune) bool { return r != '\n' && r != '\t' && printable.Hidden(r) }):
-			d.add(a.expr.Range(), "Invalid build argument", "Build argument %q contains an invisible character other than a tab or a line feed. Remove it.", name)
 		case !text.IsNull():
+			if r, ok := hiddenInLines(text.AsString()); ok {
+				d.add(a.expr.Range(), "Invalid build argument", "Build argument %q contains the invisible character %U. Remove it.", name, r)
+			}
 			args[name] = text.AsString()
 		}
 	}

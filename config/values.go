@@ -105,6 +105,10 @@ func (d *decoder) textValue(f form, v cty.Value, at hcl.Range) (string, bool) {
 		d.add(at, "Invalid value", "%s contains the invisible character %U, which would make plans unreadable. Remove it.", f.name, r)
 		return "", false
 	}
+	if r, ok := atTheEnds(v.AsString()); ok {
+		d.add(at, "Invalid value", "%s begins or ends with the %s. Remove it.", f.name, characterName(r))
+		return "", false
+	}
 	return v.AsString(), true
 }
 
