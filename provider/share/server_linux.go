@@ -166,7 +166,7 @@ func (s *server) renew() error {
 		},
 		// Without HANDLE_KILLPRIV_V2, the guest asks for a file's capabilities before every
 		// write.
-		ExtraCapabilities: fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO,
+		ExtraCapabilities: fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO | fuse.CAP_READDIRPLUS_AUTO,
 	})
 	s.mu.Lock()
 	old := s.files

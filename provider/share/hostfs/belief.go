@@ -15,11 +15,20 @@ import (
 // to open a file whose size is not the one that it has told. The kernel cuts what it reads at the
 // size that it knows, also where the content is new.
 
-// entryTimeout is how long a guest may believe that a name is the file of this type. It is zero
-// for all but directories, so that a path never leads to a file that is no longer there.
-func entryTimeout(mode uint32) time.Duration {
-	if mode == unix.S_IFDIR {
+// glance is how long a guest may believe that a name is the regular file that it has just looked
+// up: until the same program has opened or removed it. Linux rounds it up to a tick of its clock,
+// of 1 to 10 ms. An open does not rely on it.
+const glance = time.Millisecond
+
+// entryTimeout is how long a guest may believe that a name that it has looked up, or read in a
+// directory, is the file of this type. A link is never believed, because the server learns of no
+// open that follows it.
+func entryTimeout(mode uint32, listed bool) time.Duration {
+	switch {
+	case mode == unix.S_IFDIR, mode == unix.S_IFREG && listed:
 		return Timeout
+	case mode == unix.S_IFREG:
+		return glance
 	}
 	return 0
 }

@@ -5,6 +5,7 @@ package hostfs
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -70,7 +71,7 @@ func TestOpenFindsTheFileAsItIsNow(t *testing.T) {
 	}
 }
 
-func TestOnlyDirectoriesAreBelieved(t *testing.T) {
+func TestFilesAreHardlyBelieved(t *testing.T) {
 	fs, dir := mount(t, false)
 	write(t, dir+"/file", "")
 	if err := os.Symlink("file", dir+"/link"); err != nil {
@@ -81,8 +82,8 @@ func TestOnlyDirectoriesAreBelieved(t *testing.T) {
 	}
 	for _, name := range []string{"file", "link", "dir"} {
 		out := look(t, fs, name)
-		if believed := out.EntryTimeout() > 0; believed != (name == "dir") {
-			t.Errorf("the guest believes that a name is a %s for %v", name, out.EntryTimeout())
+		if want := map[string]time.Duration{"file": time.Millisecond, "link": 0, "dir": Timeout}[name]; out.EntryTimeout() != want {
+			t.Errorf("the guest believes that a name is a %s for %v, want %v", name, out.EntryTimeout(), want)
 		}
 		if out.AttrTimeout() != Timeout {
 			t.Errorf("the guest believes the attributes of a %s for %v, want %v", name, out.AttrTimeout(), Timeout)

@@ -110,7 +110,7 @@ func (n *node) openFile() *descriptor {
 func (n *node) child(ctx context.Context, name string, st *unix.Statx_t, out *fuse.EntryOut) *fs.Inode {
 	fillAttr(&out.Attr, st)
 	id := n.tree.identity(st)
-	out.SetEntryTimeout(entryTimeout(id.Mode))
+	out.SetEntryTimeout(entryTimeout(id.Mode, false))
 	if known := n.known(name, id); known != nil {
 		known.Operations().(*node).tell(st)
 		return known
