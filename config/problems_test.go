@@ -66,6 +66,7 @@ func TestProblems(t *testing.T) {
 		"a kernel to download":                      {machine(`kernel = "https://example.org/vmlinuz"`), []string{`machines.hcl:3:12: Invalid kernel path: kernel must be the path of a local file, not "https://example.org/vmlinuz". Download the kernel and write kernel = "./vmlinuz".`}},
 		"virtualization as a word":                  {machine(`virtualization = "yes"`), []string{`machines.hcl:3:20: Invalid value: virtualization must be true or false, not "yes".`}},
 		"an unknown platform":                       {machine(`platform = "linux/s390x"`), []string{`machines.hcl:3:14: Invalid value: platform must be "linux/amd64" or "linux/arm64", not "linux/s390x".`}},
+		"a user of a domain":                        {machine(`user = "CORP\\jdoe"`), []string{`machines.hcl:3:10: Invalid user name: "CORP\\jdoe" is not a valid user name. Did you mean "jdoe"? A user name consists of at most 32 letters`}},
 		"an unknown home_mount":                     {machine(`home_mount = "rx"`), []string{`machines.hcl:3:16: Invalid value: home_mount must be "rw", "ro" or "none", not "rx". Did you mean "rw"?`}},
 		"a home_mount without a near option":        {machine(`home_mount = "xx"`), []string{`machines.hcl:3:16: Invalid value: home_mount must be "rw", "ro" or "none", not "xx".` + "\n"}},
 		"a home_mount that is not a string":         {machine(`home_mount = false`), []string{`machines.hcl:3:16: Invalid value: home_mount must be "rw", "ro" or "none", not false.`}},

@@ -50,6 +50,7 @@ type Machine struct {
 	Disk           int64  // bytes, whole MiB
 	Kernel         string // absolute path
 	Virtualization bool
+	User           string // the name of the machine's user
 	HomeMount      string // "rw", "ro" or "none"
 	NoSSHAgent     bool   // ssh_agent = false: sessions cannot use the user's SSH agent
 	Services       []string

@@ -56,6 +56,7 @@ var machineAttributes = []attribute[Machine]{
 	{form{"disk", sizesAllowed, `"64G"`}, func(d *decoder, m *Machine, a argument) { m.Disk = d.size(a) }},
 	{form{"kernel", "a string", `"./vmlinuz"`}, func(d *decoder, m *Machine, a argument) { m.Kernel = d.kernel(a) }},
 	{form{name: "virtualization", want: "true or false"}, func(d *decoder, m *Machine, a argument) { m.Virtualization = d.boolean(a) }},
+	{form{"user", "a string", `"ada"`}, func(d *decoder, m *Machine, a argument) { m.User = d.user(a) }},
 	{form{name: "home_mount", want: quotedOr(homeMounts)}, func(d *decoder, m *Machine, a argument) { m.HomeMount = d.oneOf(homeMounts, a) }},
 	{form{name: "ssh_agent", want: "true or false"}, func(d *decoder, m *Machine, a argument) { m.NoSSHAgent = d.refused(a) }},
 	{form{"services", "a list of strings", `["postgresql"]`}, func(d *decoder, m *Machine, a argument) { m.Services = d.services(a) }},

@@ -16,6 +16,7 @@ import (
 	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/provider/printable"
 	"github.com/stead-vm/stead/provider/size"
+	"github.com/stead-vm/stead/provider/username"
 )
 
 const (
@@ -139,6 +140,20 @@ func (d *decoder) platform(a argument) platform.Platform {
 		return platform.Platform{}
 	}
 	return p
+}
+
+// user reads the name of a machine's user. It returns "" after a problem.
+func (d *decoder) user(a argument) string {
+	name, ok := d.text(a)
+	if !ok || username.Valid(name) {
+		return name
+	}
+	suggestion := ""
+	if valid := username.Suggest(name); valid != "" {
+		suggestion = fmt.Sprintf(" Did you mean %q?", valid)
+	}
+	d.add(a.expr.Range(), "Invalid user name", "%q is not a valid user name.%s\nA user name consists of %s.", name, suggestion, username.Allowed)
+	return ""
 }
 
 // boolean reads true or false. It returns false for null and after a problem.

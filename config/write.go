@@ -51,6 +51,7 @@ var machineValues = []struct {
 	{"disk", func(m *Machine) cty.Value { return sizeOrNull(m.Disk) }},
 	{"kernel", func(m *Machine) cty.Value { return textOrNull(m.Kernel) }},
 	{"virtualization", func(m *Machine) cty.Value { return trueOrNull(m.Virtualization) }},
+	{"user", func(m *Machine) cty.Value { return textOrNull(m.User) }},
 	{"home_mount", func(m *Machine) cty.Value { return textOrNull(m.HomeMount) }},
 	{"ssh_agent", func(m *Machine) cty.Value { return falseIf(m.NoSSHAgent) }},
 	{"services", func(m *Machine) cty.Value { return listOrNull(m.Services) }},

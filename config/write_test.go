@@ -20,7 +20,7 @@ var writtenMachines = []Declaration{
 		Comments: []string{"made by hand\non two lines", "} tricks ${x} \x1b[31m"},
 		Machine: Machine{
 			Name: "full", Platform: arm64, CPUs: 2, Memory: 1536 << 20, Disk: 2 << 40, Kernel: "/boot/vmlinuz ${x}",
-			Virtualization: true, HomeMount: "none", NoSSHAgent: true, Services: []string{"b", "a"}, Stopped: true, DependsOn: []string{"bare"},
+			Virtualization: true, User: "dev", HomeMount: "none", NoSSHAgent: true, Services: []string{"b", "a"}, Stopped: true, DependsOn: []string{"bare"},
 			Build:     &Build{Context: "/src", Dockerfile: "/src/Dockerfile", Target: "dev", Args: map[string]string{"A": "1", "B": "\"${b}\"\n%{if}"}},
 			Lifecycle: Lifecycle{PreventDestroy: true, KeepImage: true},
 		},

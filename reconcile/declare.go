@@ -48,8 +48,13 @@ func Declare(m machine.Machine, d Defaults) config.Declaration {
 	if m.Platform != d.Platform {
 		out.Machine.Platform = m.Platform
 	}
-	if m.User != d.User {
-		say("Its user is %s, but you are %s: applying this file replaces the machine.", userText(m.User), userText(d.User))
+	switch {
+	case m.User == d.User:
+	case idsText(m.User) == idsText(d.User):
+		out.Machine.User = m.User.Name
+	default:
+		say("Its user is %s (%s), but you are %s (%s): applying this file replaces the machine.",
+			m.User.Name, idsText(m.User), d.User.Name, idsText(d.User))
 	}
 	return out
 }

@@ -60,15 +60,15 @@ func TestDeclaredMachinesNeedNoChangeOnceAdopted(t *testing.T) {
 		var machines []machine.Machine
 		for _, id := range ids[:rapid.IntRange(1, len(ids)).Draw(t, "machines")] {
 			m := drawMachine(t, id, machine.Owner{})
-			if m.User != d.User || m.State == machine.Broken {
-				m.User, m.State = d.User, machine.Stopped
+			if m.State == machine.Broken {
+				m.State = machine.Stopped
 			}
 			if m.Digest == "" {
 				m.Spec = drawSpec(t, id, machine.Owner{})
-				m.User = d.User
 			}
+			m.User.UID, m.User.GID = d.User.UID, d.User.GID // the name may be another one
 			m.PreventDestroy = rapid.Bool().Draw(t, "prevent destroy")
-			m.Booted = nil
+			m.Booted, m.BootedAs = nil, ""
 			if m.State != machine.Stopped {
 				m.State, m.Booted = machine.Running, &m.Settings
 			}
@@ -117,8 +117,9 @@ func TestDeclareOmitsDefaults(t *testing.T) {
 		"another user": {
 			func(m *machine.Machine) { m.User.UID = 7 }, []string{"# Its user is ada (7:1000), but you are ada (1000:1000): applying this file replaces the machine."}, nil,
 		},
-		"another platform": {func(m *machine.Machine) { m.Platform = arm64 }, []string{`platform = "linux/arm64"`}, nil},
-		"the owner":        {func(*machine.Machine) {}, []string{"# Belongs to project acme (/acme/machines.hcl)."}, nil},
+		"another name of the user": {func(m *machine.Machine) { m.User.Name = "dev" }, []string{`= "dev"`}, []string{"# Its user"}},
+		"another platform":         {func(m *machine.Machine) { m.Platform = arm64 }, []string{`platform = "linux/arm64"`}, nil},
+		"the owner":                {func(*machine.Machine) {}, []string{"# Belongs to project acme (/acme/machines.hcl)."}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			edited := m

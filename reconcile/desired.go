@@ -15,7 +15,7 @@ import (
 type Defaults struct {
 	Settings machine.Settings  // required; for settings that a machine does not declare
 	Platform platform.Platform // required; the platform of images
-	User     machine.User      // required; the user in the machines
+	User     machine.User      // required; the host's user, which machines have unless they set another name
 
 	// Digest resolves an image reference for a platform. Required. It is called once
 	// for each pair of reference and platform.
@@ -36,7 +36,8 @@ func OwnerOf(p *config.Project) machine.Owner {
 }
 
 // Desired returns a project's machines, completed with the host's defaults and sorted by
-// ID. Its error joins one error for each machine whose image cannot be resolved.
+// ID. Its error joins one error for each machine whose image cannot be resolved, or whose user
+// no machine can have.
 func Desired(p *config.Project, d Defaults) ([]Goal, error) {
 	images := map[string]resolvedImage{}
 	before := MovedOf(p)
@@ -44,6 +45,11 @@ func Desired(p *config.Project, d Defaults) ([]Goal, error) {
 	var errs []error
 	for _, m := range p.Machines {
 		have := d.existing(m.Name, before[m.Name], OwnerOf(p))
+		user := d.user(m, have)
+		if err := user.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: user of machine %q: %w", m.Pos, m.Name, err))
+			continue
+		}
 		img := d.resolve(m, have, images)
 		if img.err != nil {
 			errs = append(errs, fmt.Errorf("%s: image of machine %q: %w", m.Pos, m.Name, img.err))
@@ -52,7 +58,7 @@ func Desired(p *config.Project, d Defaults) ([]Goal, error) {
 		goals = append(goals, Goal{
 			Spec: machine.Spec{
 				ID: m.Name, Image: img.reference, Digest: cmp.Or(builtDigest(have, img), img.digest), Build: img.build,
-				Platform: d.platform(m), User: d.User, Owner: OwnerOf(p),
+				Platform: d.platform(m), User: user, Owner: OwnerOf(p),
 				Settings: d.settings(m, have), PreventDestroy: m.Lifecycle.PreventDestroy,
 			},
 			Stopped: m.Stopped, KeepImage: m.Lifecycle.KeepImage, After: slices.Clone(m.DependsOn),
@@ -105,6 +111,17 @@ func (d *Defaults) image(m config.Machine) (img resolvedImage) {
 	img.build = (*machine.Build)(m.Build)
 	img.reference, img.digest, img.err = d.Built(*img.build, d.platform(m))
 	return img
+}
+
+// user returns the host's user with the name that m sets. Without such a name, an existing machine
+// keeps its user if the host's has no name that machines can have.
+func (d *Defaults) user(m config.Machine, have *machine.Machine) machine.User {
+	u := d.User
+	u.Name = cmp.Or(m.User, u.Name)
+	if m.User == "" && have.User.Name != "" && u.Check() != nil {
+		u.Name = have.User.Name
+	}
+	return u
 }
 
 func (d *Defaults) platform(m config.Machine) platform.Platform {

@@ -210,6 +210,7 @@ func (s *Situation) compareWhole(want *machine.Spec, wantStopped bool, have *mac
 		if !wantStopped {
 			booted.Settings = *have.Booted
 			booted.NoSSHAgent = have.NoSSHAgent // sessions read the file
+			booted.User.Name = cmp.Or(have.BootedAs, have.User.Name)
 		}
 		now = &booted
 	} else if have.DiskSize > 0 {

@@ -86,7 +86,16 @@ func owner(o machine.Owner) func(*machine.Spec) { return func(s *machine.Spec) {
 func digest(d string) func(*machine.Spec) {
 	return func(s *machine.Spec) { s.Digest = "sha256:" + strings.Repeat(d, 64) }
 }
-func noAgent(s *machine.Spec)                 { s.NoSSHAgent = true }
+func noAgent(s *machine.Spec) { s.NoSSHAgent = true }
+
+// dev1000 is ada under another name.
+var dev1000 = machine.User{Name: "dev", UID: 1000, GID: 1000}
+
+func bootedAs(name string, m machine.Machine) machine.Machine {
+	m.BootedAs = name
+	return m
+}
+
 func user(u machine.User) func(*machine.Spec) { return func(s *machine.Spec) { s.User = u } }
 func forPlatform(p platform.Platform) func(*machine.Spec) {
 	return func(s *machine.Spec) { s.Platform = p }
@@ -255,11 +264,29 @@ func TestDiff(t *testing.T) {
 			Replace,
 			"platform linux/amd64 -> linux/arm64  # forces replacement",
 		},
-		"another user replaces": {
+		"other ids of the user replace": {
 			[]machine.Spec{spec("dev", user(machine.User{Name: "ada", UID: 1001, GID: 1000}))},
 			[]machine.Machine{running(dev)},
 			Replace,
-			"user ada (1000:1000) -> ada (1001:1000)  # forces replacement",
+			"user_ids 1000:1000 -> 1001:1000  # forces replacement",
+		},
+		"another name of the user restarts": {
+			[]machine.Spec{spec("dev", user(dev1000))},
+			[]machine.Machine{running(dev)},
+			Restart,
+			"user ada -> dev",
+		},
+		"another name of the user is written to a stopped machine": {
+			[]machine.Spec{spec("dev", user(dev1000))},
+			[]machine.Machine{stopped(dev)},
+			Reconfigure,
+			"user ada -> dev",
+		},
+		"a machine that was booted with another name of its user restarts": {
+			[]machine.Spec{spec("dev", user(dev1000))},
+			[]machine.Machine{bootedAs("ada", running(spec("dev", user(dev1000))))},
+			Restart,
+			"user ada -> dev",
 		},
 
 		"a machine that left the file is deleted":              {nil, []machine.Machine{running(dev)}, Delete, ""},

@@ -36,7 +36,8 @@ var fields = []field{
 	{name: "image", class: record, text: func(s *machine.Spec) string { return s.Image }},
 	{name: "digest", class: identity, given: true, text: digestText},
 	{name: "platform", class: identity, given: true, text: func(s *machine.Spec) string { return s.Platform.String() }},
-	{name: "user", class: identity, given: true, text: func(s *machine.Spec) string { return userText(s.User) }},
+	{name: "user", class: boot, given: true, text: func(s *machine.Spec) string { return s.User.Name }},
+	{name: "user_ids", class: identity, given: true, text: func(s *machine.Spec) string { return idsText(s.User) }},
 	{name: "file", class: record, given: true, text: func(s *machine.Spec) string { return s.Owner.File }},
 	{
 		name: "prevent_destroy", class: record, usual: "false",
@@ -125,9 +126,4 @@ func digestText(s *machine.Spec) string {
 	return s.Digest
 }
 
-func userText(u machine.User) string {
-	if u == (machine.User{}) {
-		return ""
-	}
-	return fmt.Sprintf("%s (%d:%d)", u.Name, u.UID, u.GID)
-}
+func idsText(u machine.User) string { return fmt.Sprintf("%d:%d", u.UID, u.GID) }

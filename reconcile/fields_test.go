@@ -15,6 +15,7 @@ func TestEveryMachineFieldHasOneRow(t *testing.T) {
 		"ID":       "machines are matched by it",
 		"Build":    "the image that it makes is compared",
 		"Settings": "its fields are tested separately",
+		"User":     "its fields are tested separately",
 	}
 	check := func(name string, set func(*machine.Spec)) {
 		var zero, changed machine.Spec
@@ -35,6 +36,10 @@ func TestEveryMachineFieldHasOneRow(t *testing.T) {
 			check(f.Name, func(s *machine.Spec) { fill(reflect.ValueOf(s).Elem().Field(i)) })
 		}
 	}
+	user := reflect.TypeFor[machine.User]()
+	for i := range user.NumField() {
+		check("User."+user.Field(i).Name, func(s *machine.Spec) { fill(reflect.ValueOf(&s.User).Elem().Field(i)) })
+	}
 	settings := reflect.TypeFor[machine.Settings]()
 	for i := range settings.NumField() {
 		check("Settings."+settings.Field(i).Name, func(s *machine.Spec) {
@@ -45,7 +50,7 @@ func TestEveryMachineFieldHasOneRow(t *testing.T) {
 
 func TestClassesOfFields(t *testing.T) {
 	want := map[string]class{
-		"file": record, "prevent_destroy": record, "image": record, "digest": identity, "platform": identity, "user": identity,
+		"file": record, "prevent_destroy": record, "image": record, "digest": identity, "platform": identity, "user": boot, "user_ids": identity,
 		"cpus": boot, "memory": boot, "disk": boot, "kernel": boot, "virtualization": boot, "home_mount": boot,
 		"services": live, "ssh_agent": record,
 	}

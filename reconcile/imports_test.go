@@ -26,13 +26,13 @@ type rule struct {
 }
 
 // values are the packages that hold values only: everybody may use them.
-var values = []string{"provider/machine", "provider/size", "provider/platform", "provider/printable"}
+var values = []string{"provider/machine", "provider/size", "provider/platform", "provider/printable", "provider/username"}
 
 // parts are the packages below the domain that machines are built from.
 var parts = []string{
 	"provider/image/...", "provider/ext4/...", "provider/kernel/...", "provider/hypervisor/...", "provider/share/...",
 	"provider/supervisor/...", "provider/guest/...", "provider/build/...", "provider/transfer/...", "provider/durable",
-	"provider/space", "provider/size", "provider/platform", "provider/printable", "provider/poll", "provider/fault", "provider/doctor",
+	"provider/space", "provider/size", "provider/platform", "provider/printable", "provider/username", "provider/poll", "provider/fault", "provider/doctor",
 	"provider/logfile", "provider/regular", "provider/filelock",
 }
 
@@ -49,7 +49,7 @@ var rules = []rule{
 	{
 		from:    []string{"config/..."},
 		reach:   append([]string{"provider/...", "reconcile/...", "cmd/...", "os/exec", "net/http"}, networkClients...),
-		allow:   []string{"provider/size", "provider/platform", "provider/printable", "provider/regular"},
+		allow:   []string{"provider/size", "provider/platform", "provider/printable", "provider/username", "provider/regular"},
 		because: "reading a project file starts nothing and knows no machine",
 	},
 	{
@@ -88,7 +88,7 @@ var rules = []rule{
 		from:    []string{"cmd/stead-agent", "provider/guest/..."},
 		except:  []string{"provider/guest/embedded"},
 		reach:   []string{"provider/..."},
-		allow:   []string{"provider/guest/...", "provider/fault", "provider/poll", "provider/durable"},
+		allow:   []string{"provider/guest/...", "provider/fault", "provider/poll", "provider/durable", "provider/username"},
 		because: "the agent is in every initramfs and has to stay small",
 	},
 	{

@@ -55,7 +55,7 @@ func (a Action) LosesDisk() bool { return a == Replace || a == Delete }
 
 // AttrChange is one difference between the machine and its goal.
 type AttrChange struct {
-	Name              string // as machines.hcl spells it, or "digest", "platform", "user", "file", "replacement", "build context"
+	Name              string // as machines.hcl spells it, or "digest", "platform", "user_ids", "file", "replacement", "build context"
 	Old, New          string // as text; empty: the default, or an empty list
 	List              bool   // Old and New are lists, joined by ", "
 	ForcesReplacement bool

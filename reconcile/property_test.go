@@ -39,7 +39,7 @@ func drawSpec(t *rapid.T, id string, owner machine.Owner) machine.Spec {
 		Image:    rapid.SampledFrom([]string{"debian:12", "debian:13"}).Draw(t, "image"),
 		Digest:   rapid.SampledFrom([]string{"sha256:1", "sha256:2"}).Draw(t, "digest"),
 		Platform: rapid.SampledFrom([]platform.Platform{amd64, arm64}).Draw(t, "platform"),
-		User:     machine.User{Name: "ada", UID: rapid.IntRange(1000, 1001).Draw(t, "uid"), GID: 1000},
+		User:     machine.User{Name: rapid.SampledFrom([]string{"ada", "dev"}).Draw(t, "user"), UID: rapid.IntRange(1000, 1001).Draw(t, "uid"), GID: 1000},
 		Settings: drawSettings(t),
 	}
 }
@@ -53,7 +53,7 @@ func drawMachine(t *rapid.T, id string, owner machine.Owner) machine.Machine {
 	}
 	if m.Active() {
 		booted := drawSettings(t) // the files may have changed since
-		m.Booted = &booted
+		m.Booted, m.BootedAs = &booted, rapid.SampledFrom([]string{"", "ada", "dev"}).Draw(t, "booted as")
 	}
 	if m.State == machine.Broken && rapid.Bool().Draw(t, "unreadable") {
 		m.Spec = machine.Spec{ID: id}

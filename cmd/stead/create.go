@@ -18,6 +18,7 @@ import (
 // createOptions are the flags of create.
 type createOptions struct {
 	name, memory, disk, homeMount, kernel string
+	user                                  string
 	platform, arch, os                    string
 	cpus                                  int
 	virtualization, setDefault, noBoot    bool
@@ -44,6 +45,7 @@ func newCreateCmd(a *app) *cobra.Command {
 	f.IntVar(&o.cpus, "cpus", host.DefaultSettings().CPUs, "number of processors")
 	f.StringVar(&o.memory, "memory", "", "memory, such as 4G (default: half of the host's)")
 	f.StringVar(&o.disk, "disk", "", "size of the disk; only used blocks take space on the host (default: 64G)")
+	f.StringVar(&o.user, "user", "", "name of your user in the machine (default: your user name)")
 	f.StringVar(&o.homeMount, "home-mount", "", "how to mount your home directory: rw, ro or none (default: rw)")
 	f.BoolVar(&o.virtualization, "virtualization", false, "provide /dev/kvm in the machine")
 	f.BoolVar(&o.noAgent, "no-agent", false, "never let the machine's sessions use your SSH agent")
@@ -95,12 +97,10 @@ func (o createOptions) imagePlatform() (platform.Platform, error) {
 }
 
 // spec returns the machine that the flags describe.
-func (o createOptions) spec(reference string) (machine.Spec, error) {
-	user, err := host.User()
-	if err != nil {
-		return machine.Spec{}, err
-	}
-	s := machine.Spec{ID: o.name, User: user, Settings: host.DefaultSettings()}
+func (o createOptions) spec(reference string) (s machine.Spec, err error) {
+	user := host.User()
+	user.Name = cmp.Or(o.user, user.Name)
+	s = machine.Spec{ID: o.name, User: user, Settings: host.DefaultSettings()}
 	if s.ID == "" {
 		if s.ID, err = machine.NameFor(reference); err != nil {
 			return machine.Spec{}, err

@@ -202,7 +202,7 @@ func (a *app) mappedDir(id string) string {
 		return ""
 	}
 	// The machine runs, so this one file says what it runs with.
-	booted, err := a.provider.Bundles.Bundle(id).Booted()
+	booted, _, err := a.provider.Bundles.Bundle(id).Booted()
 	if err != nil || booted == nil || booted.HomeMount == machine.HomeNone {
 		return ""
 	}

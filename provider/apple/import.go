@@ -106,8 +106,8 @@ func (i *Importer) copy(ctx context.Context, src *source, b bundle.Bundle, o Imp
 	}
 	r, s := src.record, src.settings
 	if r.Configuration.UserSetup.Username == "" {
-		u, err := host.User()
-		if err != nil {
+		u := host.User()
+		if err := u.Check(); err != nil {
 			return err
 		}
 		r.Configuration.UserSetup = bundle.User{Username: u.Name, UID: u.UID, GID: u.GID}

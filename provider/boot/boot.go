@@ -128,7 +128,7 @@ func (l *Loader) Prepare(ctx context.Context, b bundle.Bundle, runDir string) (s
 	if boot.HostKey, err = host.PublicKey(); err != nil {
 		return supervisor.Boot{}, err
 	}
-	return boot, b.MarkBooted(s)
+	return boot, b.MarkBooted(s, r.Configuration.UserSetup.Username)
 }
 
 // needs returns the features that a machine needs from its kernel.

@@ -94,22 +94,28 @@ func (b Bundle) WriteSettings(s machine.Settings) error {
 	return b.mergeJSON(BootConfigFile, bootConfigOf(s), "kernelPath", "services")
 }
 
-// MarkBooted records the settings that the machine boots with.
-func (b Bundle) MarkBooted(s machine.Settings) error {
-	return WriteJSON(b.Path(bootedFile), bootConfigOf(s))
+// booted is booted.json: the settings of a boot, and what else of that boot can change.
+type booted struct {
+	bootConfig
+	User string `json:"user,omitempty"` // the name of the machine's user
 }
 
-// Booted returns the settings that the machine was booted with, or nil if they are unknown. It
-// is meaningful only while the machine runs.
-func (b Bundle) Booted() (*machine.Settings, error) {
-	var c bootConfig
-	err := b.ReadJSON(bootedFile, &c)
+// MarkBooted records the settings that the machine boots with, and the name of its user.
+func (b Bundle) MarkBooted(s machine.Settings, user string) error {
+	return WriteJSON(b.Path(bootedFile), booted{bootConfigOf(s), user})
+}
+
+// Booted returns the settings and the name of the user that the machine was booted with, or nil
+// if they are unknown. It is meaningful only while the machine runs.
+func (b Bundle) Booted() (s *machine.Settings, user string, err error) {
+	var c booted
+	err = b.ReadJSON(bootedFile, &c)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	s, err := c.settings()
-	return &s, err
+	settings, err := c.settings()
+	return &settings, c.User, err
 }

@@ -6,29 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"syscall"
 
 	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/provider/size"
 )
-
-// User returns the user that is created in machines of this host.
-func User() (machine.User, error) {
-	u, err := user.Current()
-	if err != nil {
-		return machine.User{}, fmt.Errorf("current user: %w", err)
-	}
-	uid, err := strconv.Atoi(u.Uid)
-	if err != nil {
-		return machine.User{}, err
-	}
-	gid, err := strconv.Atoi(u.Gid)
-	return machine.User{Name: u.Username, UID: uid, GID: gid}, err
-}
 
 // HomeError reports a home directory that cannot be mounted.
 type HomeError struct {

@@ -3,8 +3,9 @@ package host
 import (
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
+
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 // socketsInState is false: systemd-tmpfiles keeps sockets in use when it cleans /tmp, and
@@ -18,18 +19,14 @@ const lingerDir = "/var/lib/systemd/linger"
 // it at the last log-out of a user who does not linger, but machines go on running: without
 // their sockets they could be neither reached nor stopped.
 func lastingRunDir() string {
-	u, err := user.Current()
-	if err != nil {
-		return ""
-	}
-	return lasting(os.Getenv("XDG_RUNTIME_DIR"), u, lingerDir)
+	return lasting(os.Getenv("XDG_RUNTIME_DIR"), User(), lingerDir)
 }
 
-func lasting(dir string, u *user.User, lingering string) string {
-	if filepath.Clean(dir) != fmt.Sprintf("/run/user/%s", u.Uid) {
+func lasting(dir string, u machine.User, lingering string) string {
+	if filepath.Clean(dir) != fmt.Sprintf("/run/user/%d", u.UID) || u.Name == "" {
 		return "" // of something other than logind, with another lifetime
 	}
-	if _, err := os.Stat(filepath.Join(lingering, u.Username)); err != nil {
+	if _, err := os.Stat(filepath.Join(lingering, u.Name)); err != nil {
 		return ""
 	}
 	return dir

@@ -2,9 +2,10 @@ package host
 
 import (
 	"os"
-	"os/user"
 	"path/filepath"
 	"testing"
+
+	"github.com/stead-vm/stead/provider/machine"
 )
 
 func TestOnlyALingeringUsersDirectoryLasts(t *testing.T) {
@@ -12,10 +13,10 @@ func TestOnlyALingeringUsersDirectoryLasts(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(lingering, "ada"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ada, bob := &user.User{Username: "ada", Uid: "1000"}, &user.User{Username: "bob", Uid: "1001"}
+	ada, bob := machine.User{Name: "ada", UID: 1000}, machine.User{Name: "bob", UID: 1001}
 	tests := map[string]struct {
 		dir  string
-		user *user.User
+		user machine.User
 		want string
 	}{
 		"a user who lingers":            {"/run/user/1000", ada, "/run/user/1000"},
@@ -23,6 +24,7 @@ func TestOnlyALingeringUsersDirectoryLasts(t *testing.T) {
 		"another user's, as after su":   {"/run/user/1001", ada, ""},
 		"a directory of something else": {"/tmp/xdg", ada, ""},
 		"no directory":                  {"", ada, ""},
+		"an id without an account":      {"/run/user/1002", machine.User{UID: 1002}, ""},
 	}
 	for name, tt := range tests {
 		if got := lasting(tt.dir, tt.user, lingering); got != tt.want {

@@ -59,8 +59,7 @@ func newWorld(t *testing.T, home string) *world {
 	var err error
 	w.p, err = open(home)
 	w.must(err)
-	w.user, err = host.User()
-	w.must(err)
+	w.user = host.User()
 	for _, tag := range []string{"1", "2"} {
 		img, err := w.p.Images.Import(t.Context(), "local/tiny:"+tag, local.TinyRoot(t, tag), nil)
 		w.must(err)

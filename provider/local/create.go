@@ -194,7 +194,7 @@ func (p *Provider) Delete(ctx context.Context, id string, expect *machine.Identi
 	return p.Bundles.Delete(id)
 }
 
-// Configure writes a machine's owner and the settings for its next start. It does not affect a
+// Configure writes a machine's owner, and the settings and the user's name for its next start. It does not affect a
 // running machine; see ApplyServices for its services. expect is as for Replace.
 func (p *Provider) Configure(ctx context.Context, s machine.Spec, expect *machine.Identity) error {
 	unlock, err := p.Bundles.Locks().Existing(ctx, s.ID, "configuring", expect)
@@ -216,6 +216,7 @@ func (p *Provider) Configure(ctx context.Context, s machine.Spec, expect *machin
 		return err
 	}
 	r.Configuration.Image.Reference = s.Image
+	r.Configuration.UserSetup.Username = s.User.Name
 	r.Stead.Project, r.Stead.File, r.Stead.PreventDestroy = s.Owner.Project, s.Owner.File, s.PreventDestroy
 	return space.Explain(writeFiles(b, r, s.Settings), b.Dir)
 }

@@ -42,7 +42,7 @@ func Examine(ctx context.Context, o Options) []doctor.Finding {
 	default:
 		findings = append(findings, p.examine(ctx)...)
 	}
-	return append(findings, examineHome(), examineBuilder(ctx, o.Builder))
+	return append(findings, examineUser(host.User()), examineHome(), examineBuilder(ctx, o.Builder))
 }
 
 // examine returns the findings that need a provider.
@@ -183,6 +183,15 @@ func (p *Provider) examineKernel(arch string) doctor.Finding {
 		return doctor.Problem(topic, doctor.Poor, err) // machines that set kernel still run
 	}
 	return doctor.Problem(topic, doctor.Bad, err)
+}
+
+// examineUser reports whether machines can have the host's user under its name.
+func examineUser(u machine.User) doctor.Finding {
+	const topic = "user"
+	if err := u.Check(); err != nil {
+		return doctor.Problem(topic, doctor.Poor, err)
+	}
+	return doctor.Finding{Topic: topic, Detail: fmt.Sprintf("%s (user id %d, group id %d)", u.Name, u.UID, u.GID)}
 }
 
 func examineHome() doctor.Finding {

@@ -11,6 +11,7 @@ import (
 	"github.com/stead-vm/stead/provider/boot"
 
 	"github.com/stead-vm/stead/provider/doctor"
+	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/provider/space"
 
 	"github.com/stead-vm/stead/provider/guest/embedded"
@@ -39,7 +40,7 @@ func TestExamineState(t *testing.T) {
 	}
 	wantFinding(t, examineState(file), doctor.Bad, file, "STEAD_HOME")
 	found := Examine(t.Context(), Options{Home: filepath.Join(file, "below"), Exe: "/nonexistent"})
-	if len(found) != 4 || found[1].Verdict != doctor.Bad {
+	if len(found) != 5 || found[1].Verdict != doctor.Bad {
 		t.Errorf("without a state directory: %+v", found)
 	}
 }
@@ -117,4 +118,9 @@ func TestExamineMissingHomeAndBuilder(t *testing.T) {
 func TestProblemOfAFullStateDirectory(t *testing.T) {
 	f := doctor.Problem("state directory", doctor.Bad, &space.FullError{Dir: "/state", Err: errors.New("full")})
 	wantFinding(t, f, doctor.Bad, "no space left in /state", "stead df")
+}
+
+func TestExamineUser(t *testing.T) {
+	wantFinding(t, examineUser(machine.User{Name: "ada", UID: 1000, GID: 100}), doctor.Good, "ada (user id 1000, group id 100)", "")
+	wantFinding(t, examineUser(machine.User{UID: 4242, GID: 4242}), doctor.Poor, "your user id 4242 has no account", "set user = ")
 }

@@ -113,9 +113,8 @@ func (i *Inventory) observe(ctx context.Context, id string) machine.Machine {
 // observeRunning adds the supervisor's status.
 func (i *Inventory) observeRunning(ctx context.Context, b bundle.Bundle, m *machine.Machine) {
 	m.State = machine.Booting
-	booted, err := b.Booted()
-	if err == nil {
-		m.Booted = booted
+	if booted, user, err := b.Booted(); err == nil {
+		m.Booted, m.BootedAs = booted, user
 	}
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()

@@ -114,7 +114,7 @@ func (p *Provider) Check(ctx context.Context, s machine.Spec) error {
 	if !machine.ValidID(s.ID) {
 		return &machine.InvalidIDError{ID: s.ID}
 	}
-	if err := s.Settings.Check(); err != nil {
+	if err := errors.Join(s.Settings.Check(), s.User.Check()); err != nil {
 		return err
 	}
 	if s.Build != nil && s.Digest == "" {

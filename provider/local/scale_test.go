@@ -79,10 +79,8 @@ func newHerd(t *testing.T, n int) *herd {
 	h.must(os.WriteFile(file, []byte(text.String()), 0o600))
 	project, err := config.Load(file)
 	h.must(err)
-	user, err := host.User()
-	h.must(err)
 	want, err := reconcile.Desired(project, reconcile.Defaults{
-		Settings: host.DefaultSettings(), Platform: platform.Host(), User: user,
+		Settings: host.DefaultSettings(), Platform: platform.Host(), User: host.User(),
 		Digest: func(ref string, _ platform.Platform) (string, error) {
 			img, err := p.Images.Resolve(t.Context(), ref, platform.Host(), false)
 			return img.Digest, err

@@ -93,10 +93,10 @@ func (p *Provider) supervise(ctx context.Context, id string, started io.Writer, 
 
 // noteServices records the services that the guest has applied, which later plans compare.
 func (p *Provider) noteServices(b bundle.Bundle, services []string) {
-	booted, err := b.Booted()
+	booted, user, err := b.Booted()
 	if err == nil && booted != nil {
 		booted.Services = services
-		err = b.MarkBooted(*booted)
+		err = b.MarkBooted(*booted, user)
 	}
 	if err != nil {
 		p.log.Error("cannot record the running services", "err", err)

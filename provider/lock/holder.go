@@ -29,7 +29,7 @@ func (h Holder) String() string {
 		return "another stead process"
 	}
 	parts := []string{fmt.Sprintf("pid %d", h.PID), "since " + printable.Clock(h.Since)}
-	if me, err := host.User(); err != nil || h.User != me.Name {
+	if h.User != "" && h.User != host.User().Name {
 		parts = append(parts, "user "+h.User)
 	}
 	if h.Doing != "" {

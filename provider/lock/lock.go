@@ -188,12 +188,8 @@ func (l *Locker) Keep(ctx context.Context, f File) (unlock func(), err error) {
 }
 
 func (l *Locker) signature(doing string) Holder {
-	name := ""
-	if user, err := host.User(); err == nil {
-		name = user.Name
-	}
 	return Holder{
-		PID: os.Getpid(), Command: cmp.Or(l.Command, "stead"), User: name,
+		PID: os.Getpid(), Command: cmp.Or(l.Command, "stead"), User: host.User().Name,
 		Since: time.Now().Truncate(time.Second), Doing: doing,
 	}
 }

@@ -62,12 +62,6 @@ func (s Settings) Check() error {
 	return errors.Join(errs...)
 }
 
-// User is the machine's user: the host's user at the time of creation.
-type User struct {
-	Name     string
-	UID, GID int
-}
-
 // Spec is a machine as a project or a user wants it.
 type Spec struct {
 	ID       string // matches [ValidID]
@@ -131,6 +125,7 @@ type Machine struct {
 	State     State
 	Problem   string    // what is wrong with it, or why it did not end in good order; may have several lines
 	Booted    *Settings // the settings it was booted with; nil unless Active
+	BootedAs  string    // the name of the user it was booted with; empty: unknown
 	Created   time.Time
 	OwnerGone bool      // the owner's file does not exist any more
 	Started   time.Time // zero unless Active

@@ -86,6 +86,7 @@ func (h *Host) Configure(ctx context.Context, s machine.Spec, expect *machine.Id
 		}
 		m.DiskSize = diskSize(m)
 		m.Settings, m.Image, m.Owner, m.PreventDestroy, m.OwnerGone = s.Settings, s.Image, s.Owner, s.PreventDestroy, false
+		m.User.Name = s.User.Name
 		return nil
 	})
 }
@@ -123,7 +124,7 @@ func (h *Host) Start(ctx context.Context, id string) error {
 		}
 		if m.State == machine.Stopped {
 			booted := m.Settings
-			m.Booted, m.DiskSize = &booted, m.Disk
+			m.Booted, m.BootedAs, m.DiskSize = &booted, m.User.Name, m.Disk
 		}
 		m.State = machine.Running
 		return nil
@@ -140,7 +141,7 @@ func (h *Host) Stop(ctx context.Context, id string) error {
 			m.DiskSize = diskSize(m)
 			m.State = machine.Stopped
 		}
-		m.Booted = nil
+		m.Booted, m.BootedAs = nil, ""
 		return nil
 	})
 }

@@ -63,11 +63,10 @@ func (h localHost) Machines(ctx context.Context) ([]machine.Machine, error) {
 }
 
 func (h localHost) Defaults(ctx context.Context, owner machine.Owner, pull bool) (reconcile.Defaults, error) {
-	user, err := host.User()
 	return reconcile.Defaults{
 		Settings: host.DefaultSettings(),
 		Platform: platform.Host(),
-		User:     user,
+		User:     host.User(),
 		Digest: func(reference string, p platform.Platform) (string, error) {
 			img, err := h.local.Images.Resolve(ctx, reference, p, pull)
 			return img.Digest, err
@@ -75,7 +74,7 @@ func (h localHost) Defaults(ctx context.Context, owner machine.Owner, pull bool)
 		Built: func(b machine.Build, p platform.Platform) (reference, digest string, err error) {
 			return h.local.BuiltImage(ctx, b, owner, p)
 		},
-	}, err
+	}, nil
 }
 
 func (h localHost) Applied(owner machine.Owner) (map[string]machine.Baseline, error) {

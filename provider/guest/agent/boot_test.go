@@ -107,13 +107,14 @@ func TestDefaultShell(t *testing.T) {
 }
 
 func TestWriteAccount(t *testing.T) {
-	etc := tree(t, map[string]string{"passwd": "root:x:0:0::/root:/bin/sh\n", "group": "root:x:0:\n", "shadow": "root:*:::::::\n"})
+	root := tree(t, map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n", "etc/shadow": "root:*:::::::\n"})
+	etc := filepath.Join(root, "etc")
 	if err := os.Chmod(filepath.Join(etc, "shadow"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	alice := account.User{Name: "alice", UID: 1000, GID: 1000, Home: "/home/alice", Shell: "/bin/sh"}
 	for range 2 {
-		if u, err := writeAccount(etc, alice); err != nil || u != alice {
+		if u, err := writeAccount(root, alice); err != nil || u != alice {
 			t.Fatal(u, err)
 		}
 		if err := grantSudo(etc, "al.ice"); err != nil {

@@ -126,24 +126,43 @@ func copyFile(from, to string, mode os.FileMode) error {
 	return errors.Join(err, out.Close())
 }
 
-// renumber changes the owner of the home's files from the account's former uid to the
-// user, if the home is on the machine's own disk.
-func renumber(home string, former int, u account.User) error {
-	own, err := onDiskOf("/", home)
-	if err != nil || !own {
+// renumber gives the files on the disk of root the new ids of their owners and groups.
+func renumber(root string, ids account.IDs) error {
+	if len(ids.Users)+len(ids.Groups) == 0 {
+		return nil
+	}
+	var disk unix.Stat_t
+	if err := unix.Stat(root, &disk); err != nil {
 		return err
 	}
-	return filepath.WalkDir(home, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // missing, or removed meanwhile
+	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err != nil || unix.Lstat(path, &st) != nil {
+			return nil // removed meanwhile
 		}
-		info, err := e.Info()
-		if err != nil || int(info.Sys().(*syscall.Stat_t).Uid) != former {
+		if st.Dev != disk.Dev {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
 			return nil
 		}
-		if same, err := onDiskOf("/", path); e.IsDir() && (err != nil || !same) {
-			return fs.SkipDir
+		uid, newUser := ids.Users[int(st.Uid)]
+		gid, newGroup := ids.Groups[int(st.Gid)]
+		if !newUser {
+			uid = -1
 		}
-		return os.Lchown(path, u.UID, u.GID)
+		if !newGroup {
+			gid = -1
+		}
+		if !newUser && !newGroup {
+			return nil
+		}
+		if err := os.Lchown(path, uid, gid); err != nil {
+			return err
+		}
+		if special := st.Mode & (unix.S_ISUID | unix.S_ISGID); special != 0 && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			return unix.Chmod(path, st.Mode&0o7777) // a change of the owner clears these bits
+		}
+		return nil
 	})
 }

@@ -38,15 +38,9 @@ func ensureUser(conf guest.Boot) error {
 	if info, err := os.Stat(createUserScript); err == nil && info.Mode()&0o111 != 0 {
 		return runCreateUserScript(conf, want)
 	}
-	old, existed := account.NewDB("/etc").ByName(want.Name)
-	u, err := writeAccount("/etc", want)
+	u, err := writeAccount("/", want)
 	if err != nil {
 		return err
-	}
-	if existed && old.UID != u.UID {
-		if err := renumber(u.Home, old.UID, u); err != nil {
-			return err
-		}
 	}
 	if err := ensureHome("/", u); err != nil {
 		return err
@@ -54,8 +48,10 @@ func ensureUser(conf guest.Boot) error {
 	return grantSudo("/etc", u.Name)
 }
 
-// writeAccount edits the user database in etc and returns the resulting account.
-func writeAccount(etc string, want account.User) (account.User, error) {
+// writeAccount edits the user database of root and returns the resulting account. If the image's
+// account had other ids, its files on the machine's disk follow.
+func writeAccount(root string, want account.User) (account.User, error) {
+	etc := filepath.Join(root, "etc")
 	var have account.Files
 	files := []struct {
 		name string
@@ -71,6 +67,10 @@ func writeAccount(etc string, want account.User) (account.User, error) {
 	}
 	then, u, err := have.Ensure(want)
 	if err != nil {
+		return want, err
+	}
+	// The files come first: a boot that is interrupted here begins again.
+	if err := renumber(root, have.Renumbered(then)); err != nil {
 		return want, err
 	}
 	have = then               // files points into it

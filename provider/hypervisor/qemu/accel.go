@@ -13,6 +13,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -95,7 +96,7 @@ func emulated(why string) verdict {
 }
 
 func userName() string {
-	u, err := user.Current()
+	u, err := user.LookupId(strconv.Itoa(os.Getuid())) // not user.Current, which may believe $USER
 	if err != nil {
 		return "$USER"
 	}

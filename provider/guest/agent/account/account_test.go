@@ -3,6 +3,7 @@
 package account
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,10 +60,16 @@ func TestEnsure(t *testing.T) {
 			group:  debianGroup + "ubuntu:x:1000:\n",
 		},
 		"a shell that allows no log-in is replaced": {
-			have: base, want: User{"games", 1000, 1000, "/home/games", "/bin/bash"},
-			got:    User{"games", 1000, 1000, "/usr/games", "/bin/bash"},
-			passwd: "root:x:0:0:root:/root:/bin/bash\ngames:x:1000:1000:games:/usr/games:/bin/bash\n",
-			group:  "root:x:0:\ndialout:x:20:\ngames:x:1000:\n",
+			have: with("alice:x:1500:1500:A:/srv:/usr/sbin/nologin\n", ""), want: alice,
+			got:    User{"alice", 1000, 1000, "/srv", "/bin/bash"},
+			passwd: debianPasswd + "alice:x:1000:1000:A:/srv:/bin/bash\n",
+			group:  debianGroup + "alice:x:1000:\n",
+		},
+		"an account of the system that has our ids is ours": {
+			have: base, want: User{"games", 5, 60, "/home/games", "/bin/bash"},
+			got:    User{"games", 5, 60, "/usr/games", "/bin/bash"},
+			passwd: "root:x:0:0:root:/root:/bin/bash\ngames:x:5:60:games:/usr/games:/bin/bash\n",
+			group:  debianGroup,
 		},
 		"a foreign group of our name is left alone": {
 			have: with("", "alice:x:77:\n"), want: alice, got: alice,
@@ -122,6 +129,32 @@ func TestEnsureRefusesNamesThatBreakTheFiles(t *testing.T) {
 	}
 }
 
+func TestEnsureRefusesTheNamesOfTheSystemsAccounts(t *testing.T) {
+	have := Files{Passwd: debianPasswd + "postgres:x:105:110::/var/lib/postgresql:/bin/bash\nnobody:x:65534:65534::/:/bin/sh\n", Group: debianGroup}
+	for _, name := range []string{"root", "games", "postgres", "nobody"} {
+		got, _, err := have.Ensure(User{Name: name, UID: 4242, GID: 4242, Home: "/home/x", Shell: "/bin/sh"})
+		var reserved *ReservedError
+		if !errors.As(err, &reserved) || got != have {
+			t.Errorf("%s: %v, and the files %+v", name, err, got)
+		}
+	}
+}
+
+func TestRenumbered(t *testing.T) {
+	before := Files{
+		Passwd: "a:x:1500:1500:::\nb:x:1600:1600:::\nalias:x:1600:1600:::\ngone:x:7:7:::\nsame:x:8:8:::\n",
+		Group:  "a:x:1500:\nb:x:1600:\nsame:x:8:\n",
+	}
+	then := Files{
+		Passwd: "a:x:1000:1000:::\nb:x:2000:1600:::\nalias:x:1600:1600:::\nsame:x:8:8:::\nnew:x:9:9:::\n",
+		Group:  "a:x:1000:\nb:x:1600:\nsame:x:8:\nnew:x:9:\n",
+	}
+	want := IDs{Users: map[int]int{1500: 1000}, Groups: map[int]int{1500: 1000}} // alias keeps the files of 1600
+	if d := cmp.Diff(want, before.Renumbered(then)); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+}
+
 func TestDBSeesChanges(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
@@ -155,6 +188,12 @@ func FuzzEnsureKeepsOtherAccounts(f *testing.F) {
 	f.Fuzz(func(t *testing.T, passwd, group string) {
 		want := User{Name: "alice", UID: 1000, GID: 1000, Home: "/home/alice", Shell: "/bin/sh"}
 		got, user, err := Files{Passwd: passwd, Group: group}.Ensure(want)
+		if old, _ := find(ParsePasswd(passwd), "alice"); old.Name != "" && reserved(old) && (old.UID != 1000 || old.GID != 1000) {
+			if err == nil {
+				t.Errorf("an account of the system was taken: %+v", old)
+			}
+			return
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,33 +7,29 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stead-vm/stead/provider/username"
 )
 
 // Files holds the texts of a user database. GShadow is empty if the image has no such file.
 type Files struct{ Passwd, Group, Shadow, GShadow string }
 
-// ValidName reports whether a user of that name can be created. It allows more than useradd
-// does, because the name comes from the host. It rejects names that would break a line, a
-// path or sudo's syntax.
-func ValidName(name string) bool {
-	foreign := func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_.@-", r)
-	}
-	return name != "" && len(name) <= 32 && !strings.ContainsRune(".@-", rune(name[0])) && !strings.ContainsFunc(name, foreign)
-}
-
 // Ensure returns the files with an account for want, and the resulting account.
 //
-// An existing account of that name keeps its home and shell and gets want's ids. A shell
-// that does not allow log-in is replaced. If the image has another account with the uid, both
-// stay: want's line comes first, so that the uid resolves to it. If a group already has the
-// gid, it is used under its own name.
+// An existing account of that name keeps its home and shell and gets want's ids: see
+// [Files.Renumbered]. A shell that does not allow log-in is replaced. An account that a service
+// or the system needs with its own ids is a [*ReservedError]. If the image has another account
+// with the uid, both stay: want's line comes first, so that the uid resolves to it. If a group
+// already has the gid, it is used under its own name.
 func (f Files) Ensure(want User) (Files, User, error) {
-	if !ValidName(want.Name) {
-		return f, want, fmt.Errorf("user name %q is invalid: use at most 32 letters, digits and _ . @ -", want.Name)
+	if !username.Valid(want.Name) {
+		return f, want, fmt.Errorf("user name %q is invalid: a user name consists of %s", want.Name, username.Allowed)
 	}
 	old, exists := find(ParsePasswd(f.Passwd), want.Name)
 	if exists {
+		if reserved(old) && (old.UID != want.UID || old.GID != want.GID) {
+			return f, want, &ReservedError{Name: old.Name, UID: old.UID}
+		}
 		want.Home = old.Home
 		if !noLogin(old.Shell) {
 			want.Shell = old.Shell
@@ -42,6 +38,52 @@ func (f Files) Ensure(want User) (Files, User, error) {
 	f.ensureGroup(want, old, exists)
 	f.ensureUser(want)
 	return f, want, nil
+}
+
+// Ids of the accounts of people, as distributions assign them (login.defs(5)): lower ones are those
+// of the system and its services, and so is that of nobody.
+const (
+	firstUID  = 1000
+	nobodyUID = 65534
+)
+
+func reserved(u User) bool { return u.UID < firstUID || u.UID == nobodyUID }
+
+// ReservedError reports an account that a service or the system needs with its own ids, because
+// its files have them.
+type ReservedError struct {
+	Name string
+	UID  int
+}
+
+func (e *ReservedError) Error() string {
+	return fmt.Sprintf("your user cannot be called %s here: that is an account of the image's system or services, with the user id %d; "+
+		`set user = "dev" or the like in the machine's block, or create the machine with --user dev`, e.Name, e.UID)
+}
+
+// IDs are the former and the new ids of accounts and groups, for the files that they own.
+type IDs struct{ Users, Groups map[int]int }
+
+// Renumbered returns the ids that differ between f and then, which [Files.Ensure] made of it. An id
+// that another name still has is not among them.
+func (f Files) Renumbered(then Files) IDs {
+	ids := IDs{map[int]int{}, map[int]int{}}
+	users := ParsePasswd(then.Passwd)
+	for _, u := range ParsePasswd(f.Passwd) {
+		kept := slices.ContainsFunc(users, func(other User) bool { return other.UID == u.UID })
+		if now, ok := find(users, u.Name); ok && !kept {
+			ids.Users[u.UID] = now.UID
+		}
+	}
+	groups := ParseGroup(then.Group)
+	for _, g := range ParseGroup(f.Group) {
+		kept := slices.ContainsFunc(groups, func(other Group) bool { return other.GID == g.GID })
+		i := slices.IndexFunc(groups, func(other Group) bool { return other.Name == g.Name })
+		if i >= 0 && !kept {
+			ids.Groups[g.GID] = groups[i].GID
+		}
+	}
+	return ids
 }
 
 func find(users []User, name string) (User, bool) {
