@@ -26,6 +26,11 @@ func (o *Outcome) Count(actions ...Action) int {
 	return n
 }
 
+// Done reports whether a change of the machine was made.
+func (o *Outcome) Done(id string) bool {
+	return slices.ContainsFunc(o.ends, func(e Event) bool { return e.Kind == Done && e.ID == id })
+}
+
 // Failed returns the IDs of the machines whose changes failed, in the order of the failures.
 func (o *Outcome) Failed() []string {
 	var ids []string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,12 @@ type applyFlags struct {
 	approved    bool
 	json        bool
 	parallelism int
+	patience    time.Duration // for services; see [project.ApplyOptions]
 }
+
+// servicesPatience is how long apply waits for the services of the machines that it started. Most
+// services that cannot work fail by then.
+const servicesPatience = 30 * time.Second
 
 func (f *applyFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.approved, "auto-approve", false, "apply the plan without asking")
@@ -38,7 +44,7 @@ func (f *applyFlags) check() error {
 
 // options returns the options of a project's apply that the flags select.
 func (f *applyFlags) options(a *app) project.ApplyOptions {
-	o := project.ApplyOptions{View: a.view(f.json), Parallelism: f.parallelism}
+	o := project.ApplyOptions{View: a.view(f.json), Parallelism: f.parallelism, Patience: f.patience}
 	if !f.approved {
 		o.Approve = a.approve
 	}
@@ -54,8 +60,9 @@ func newApplyCmd(a *app) *cobra.Command {
 		Short: "Create or update machines to match machines.hcl",
 		Long: "Create or update machines to match machines.hcl: create, reconfigure, restart, replace or\n" +
 			"delete them. Shows the plan first and asks for approval; only the answer yes approves it.\n\n" +
-			"A machine is done when you can open a shell in it. Its services may still be starting; --wait\n" +
-			"waits for them. No other command can change the project until apply has ended.\n\n" +
+			"A machine is done when you can open a shell in it and its init has tried to start its services,\n" +
+			"or 30 seconds later; --wait has no such limit. A service that failed is an error. No other command\n" +
+			"can change the project until apply has ended.\n\n" +
 			"PLANFILE is a plan that \"stead plan -o PLANFILE\" saved. It is applied without asking, and\n" +
 			"refused if anything changed since then.",
 		Example: "stead apply\n" +
@@ -65,6 +72,9 @@ func newApplyCmd(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := how.check(); err != nil {
 				return err
+			}
+			if !wait {
+				how.patience = servicesPatience
 			}
 			apply := func() (*project.Project, error) { return a.applyFile(cmd.Context(), o, how) }
 			if len(args) == 1 {

@@ -35,6 +35,21 @@ func (v *humanView) Progress(id string) transfer.Progress { return v.bars.event(
 // Warn implements [project.View].
 func (v *humanView) Warn(text string) { v.app.warn(text) }
 
+// Waiting implements [project.View].
+func (v *humanView) Waiting(id string, services []string) {
+	if v.bars.bars != nil {
+		v.bars.line("Waiting for the services of " + id + ": " + strings.Join(services, ", ") + " ...")
+	}
+}
+
+// Late implements [project.View].
+func (v *humanView) Late(ids []string) { v.bars.line(lateText(ids)) }
+
+// lateText says that services were not waited for any longer.
+func lateText(ids []string) string {
+	return fmt.Sprintf("The services of %s are still starting. Run \"stead apply --wait\" to wait for them.", strings.Join(ids, ", "))
+}
+
 // Interrupted implements [project.View].
 func (v *humanView) Interrupted() {
 	v.bars.line("Interrupted: finishing or undoing the running steps. Press Ctrl-C again to stop at once; the next apply continues from there.")

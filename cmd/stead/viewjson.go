@@ -87,6 +87,12 @@ func (v *jsonView) write(e jsonEvent) {
 	_ = json.NewEncoder(v.w).Encode(e) // the reader may be gone; that ends the program elsewhere
 }
 
+// Waiting implements [project.View]: programs need not know.
+func (v *jsonView) Waiting(string, []string) {}
+
+// Late implements [project.View].
+func (v *jsonView) Late(ids []string) { v.warn(lateText(ids)) }
+
 // Plan implements [project.View].
 func (v *jsonView) Plan(p reconcile.Plan) {
 	for _, d := range p.Drift {

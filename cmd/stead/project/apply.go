@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/google/renameio/v2"
 
 	"github.com/stead-vm/stead/config"
+	"github.com/stead-vm/stead/provider/machine"
 	"github.com/stead-vm/stead/provider/platform"
 	"github.com/stead-vm/stead/provider/regular"
 	"github.com/stead-vm/stead/provider/size"
@@ -25,6 +28,10 @@ type View interface {
 	Progress(id string) transfer.Progress
 	// Interrupted shows that the running steps are being finished or undone.
 	Interrupted()
+	// Waiting shows that the declared services of a machine are waited for.
+	Waiting(id string, services []string)
+	// Late shows for which machines' services it was not waited any longer.
+	Late(ids []string)
 	// Warn shows a warning.
 	Warn(text string)
 	// Outcome shows what was done, what was not, and how to continue. It does not show err.
@@ -35,6 +42,9 @@ type View interface {
 type ApplyOptions struct {
 	View        View // required
 	Parallelism int  // machines to change at the same time; default: the engine's
+	// Patience is how long to wait for the services of the machines that were started, to report
+	// those that fail at once. 0: do not wait.
+	Patience time.Duration
 	// Approve asks whether to apply the plan, and returns an error if the answer is no. If it
 	// is nil, the plan is approved.
 	Approve func(ctx context.Context, p reconcile.Plan) error
@@ -91,8 +101,56 @@ func (pr *Project) carryOut(ctx context.Context, plan reconcile.Plan, o ApplyOpt
 			o.View.Event(e)
 		},
 	})
+	err = errors.Join(err, pr.tryServices(ctx, started(plan, did), o))
 	o.View.Outcome(plan, did, err)
 	return did.Changed(), err
+}
+
+// started returns the wanted machines that were started and have services.
+func started(plan reconcile.Plan, did reconcile.Outcome) []machine.Spec {
+	var specs []machine.Spec
+	for _, c := range plan.Changes {
+		if c.Want != nil && !c.Stopped && len(c.Want.Services) > 0 && did.Done(c.ID) {
+			specs = append(specs, *c.Want)
+		}
+	}
+	return specs
+}
+
+// tryServices returns an error for each machine with a service that fails within o.Patience. It
+// waits for all machines at the same time.
+func (pr *Project) tryServices(ctx context.Context, specs []machine.Spec, o ApplyOptions) error {
+	if o.Patience == 0 || len(specs) == 0 {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, o.Patience)
+	defer cancel()
+	errs, late := make([]error, len(specs)), make([]bool, len(specs))
+	var all sync.WaitGroup
+	for i, s := range specs {
+		o.View.Waiting(s.ID, s.Services)
+		all.Go(func() {
+			err := pr.host.WaitServices(waiting, s.ID)
+			switch {
+			case err == nil:
+			case waiting.Err() == nil:
+				errs[i] = fmt.Errorf("machine %s: %w", s.ID, err)
+			default:
+				errs[i], late[i] = context.Cause(ctx), ctx.Err() == nil
+			}
+		})
+	}
+	all.Wait()
+	var ids []string
+	for i, s := range specs {
+		if late[i] {
+			ids = append(ids, s.ID)
+		}
+	}
+	if len(ids) > 0 {
+		o.View.Late(ids)
+	}
+	return errors.Join(errs...)
 }
 
 // chooseDefault makes the first existing machine in order the default.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -74,8 +75,18 @@ func (m *memory) AvailableMemory() int64 { return 1 << 40 }
 func (m *memory) SpeedWarning(context.Context, platform.Platform) (string, error) {
 	return m.warning, nil
 }
-func (m *memory) WaitServices(context.Context, string) error { return nil }
-func (m *memory) Files() []string                            { return nil }
+
+func (m *memory) WaitServices(ctx context.Context, id string) error {
+	switch id {
+	case "fails":
+		return errors.New("service nginx: failed")
+	case "late":
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+func (m *memory) Files() []string { return nil }
 
 func (m *memory) Default() (string, error) {
 	m.mu.Lock()
@@ -135,10 +146,12 @@ func (v *transcript) note(format string, args ...any) {
 
 func (v *transcript) Plan(p reconcile.Plan) { v.note("plan %d", p.Count(reconcile.Create)) }
 
-func (v *transcript) Event(e reconcile.Event)           { v.note("%s %s %s", e.ID, e.Action, e.Kind) }
-func (v *transcript) Progress(string) transfer.Progress { return nil }
-func (v *transcript) Interrupted()                      { v.note("interrupted") }
-func (v *transcript) Warn(text string)                  { v.warnings = append(v.warnings, text) }
+func (v *transcript) Event(e reconcile.Event)              { v.note("%s %s %s", e.ID, e.Action, e.Kind) }
+func (v *transcript) Progress(string) transfer.Progress    { return nil }
+func (v *transcript) Waiting(id string, services []string) { v.note("waiting %s %v", id, services) }
+func (v *transcript) Late(ids []string)                    { v.note("late %v", ids) }
+func (v *transcript) Interrupted()                         { v.note("interrupted") }
+func (v *transcript) Warn(text string)                     { v.warnings = append(v.warnings, text) }
 func (v *transcript) Outcome(_ reconcile.Plan, did reconcile.Outcome, err error) {
 	v.note("outcome %d %v", did.Count(reconcile.Create), err)
 }
@@ -378,6 +391,41 @@ func TestFileProblemsAreReportedBeforeHostProblems(t *testing.T) {
 		if err := try(); err == nil || opened {
 			t.Errorf("%s: %v, the host was opened: %v", name, err, opened)
 		}
+	}
+}
+
+func TestApplyReportsServicesThatFailAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), config.FileName)
+	text := "project = \"acme\"\n"
+	for _, id := range []string{"fails", "late", "works"} {
+		text += fmt.Sprintf("machine %q {\n  image = \"debian:12\"\n  services = [\"nginx\"]\n}\n", id)
+	}
+	text += "machine \"plain\" {\n  image = \"debian:12\"\n}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pr, unlock, err := LoadLocked(t.Context(), newMemory().open, Options{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	plan, s, err := pr.Plan(t.Context(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &transcript{}
+	err = pr.ApplyFirst(t.Context(), plan, s.FileOrder, ApplyOptions{View: v, Patience: 10 * time.Millisecond})
+	if err == nil || err.Error() != "machine fails: service nginx: failed" {
+		t.Errorf("apply ended with %v", err)
+	}
+	var said []string
+	for _, line := range v.lines {
+		if strings.HasPrefix(line, "waiting") || strings.HasPrefix(line, "late [") {
+			said = append(said, line)
+		}
+	}
+	if want := []string{"waiting fails [nginx]", "waiting late [nginx]", "waiting works [nginx]", "late [late]"}; !slices.Equal(said, want) {
+		t.Errorf("the view was told %q, want %q", said, want)
 	}
 }
 

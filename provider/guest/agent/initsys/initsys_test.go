@@ -109,6 +109,7 @@ type fakeManager struct {
 	known   []string
 	running []string
 	asked   []string
+	ends    []string // services that end right after their start
 }
 
 func (f *fakeManager) ready(context.Context) error { return nil }
@@ -133,6 +134,42 @@ func (f *fakeManager) disable(_ context.Context, name string) error {
 
 func (f *fakeManager) active(_ context.Context, name string) bool {
 	return slices.Contains(f.running, name)
+}
+
+func (f *fakeManager) failure(_ context.Context, name string) error {
+	if slices.Contains(f.ends, name) {
+		return errors.New("failed (result: exit-code); its last lines:\nno such directory")
+	}
+	return nil
+}
+
+func TestAServiceThatEndsAtOnceHasFailed(t *testing.T) {
+	f := &fakeManager{known: []string{"redis", "postgresql"}, ends: []string{"postgresql"}}
+	s := &Services{manager: f, kind: Systemd, record: filepath.Join(t.TempDir(), "services.json")}
+	got, err := s.Apply(t.Context(), []string{"postgresql", "redis"})
+	want := []guest.ServiceState{
+		{Name: "postgresql", Active: true, Error: "failed (result: exit-code); its last lines:\nno such directory"}, {Name: "redis", Active: true},
+	}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+}
+
+func TestFailedState(t *testing.T) {
+	for properties, want := range map[string]string{
+		"ActiveState=active\nSubState=running\nResult=success\n":                 "",
+		"ActiveState=active\nSubState=exited\nResult=success\n":                  "",
+		"ActiveState=inactive\nSubState=dead\nResult=success\n":                  "", // a oneshot that is done
+		"ActiveState=activating\nSubState=start\nResult=success\n":               "",
+		"ActiveState=failed\nSubState=failed\nResult=exit-code\n":                "failed (result: exit-code)",
+		"ActiveState=activating\nSubState=auto-restart\nResult=core-dump\n":      "activating (result: core-dump)",
+		"Result=start-limit-hit\nActiveState=failed\nSubState=failed\nNRestarts": "failed (result: start-limit-hit)",
+		"": "",
+	} {
+		if got := failedState(properties); got != want {
+			t.Errorf("%q: %q, want %q", properties, got, want)
+		}
+	}
 }
 
 func TestServices(t *testing.T) {

@@ -104,9 +104,56 @@ func (m systemd) enable(ctx context.Context, name string) error {
 		}
 	}
 	if out, err := command(ctx, "systemctl", "start", "--", name); err != nil {
+		if why := m.failure(ctx, name); why != nil {
+			return why // says more than where to look
+		}
 		return words(out, err)
 	}
 	return nil
+}
+
+// failure also looks at the units that are parts of the service, as Debian's postgresql has them.
+func (systemd) failure(ctx context.Context, name string) error {
+	parts, err := command(ctx, "systemctl", "show", "--property=ConsistsOf", "--value", "--", name)
+	if err != nil {
+		return words(parts, err)
+	}
+	for _, unit := range append([]string{name}, strings.Fields(string(parts))...) {
+		out, err := command(ctx, "systemctl", "show", "--property=ActiveState", "--property=SubState", "--property=Result", "--", unit)
+		if err != nil {
+			return words(out, err)
+		}
+		if state := failedState(string(out)); state != "" {
+			if unit != name {
+				state = unit + " is " + state
+			}
+			lines, _ := command(ctx, "journalctl", "--quiet", "--no-pager", "--boot", "--lines=5", "--output=cat", "--unit="+unit)
+			return withLines(state, string(lines))
+		}
+	}
+	return nil
+}
+
+// failedState returns the state of a unit that has failed or is restarted again and again, as
+// "systemctl status" words it, or "".
+func failedState(properties string) string {
+	p := map[string]string{}
+	for line := range strings.Lines(properties) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		p[key] = value
+	}
+	if p["ActiveState"] != "failed" && p["SubState"] != "auto-restart" {
+		return ""
+	}
+	return fmt.Sprintf("%s (result: %s)", p["ActiveState"], p["Result"])
+}
+
+// withLines returns an error of a state and what a service printed last.
+func withLines(state, lines string) error {
+	if lines = strings.TrimSpace(lines); lines == "" {
+		return errors.New(state)
+	}
+	return fmt.Errorf("%s; its last lines:\n%s", state, lines)
 }
 
 func (m systemd) disable(ctx context.Context, name string) error {
@@ -154,6 +201,14 @@ func (m openrc) enable(ctx context.Context, name string) error {
 	}
 	if out, err := command(ctx, "rc-service", name, "start"); err != nil {
 		return words(out, err)
+	}
+	return nil
+}
+
+// failure has no lines to show: OpenRC keeps none.
+func (openrc) failure(ctx context.Context, name string) error {
+	if out, err := command(ctx, "rc-service", name, "status"); err != nil {
+		return fmt.Errorf("does not run any more: %w", words(out, err))
 	}
 	return nil
 }

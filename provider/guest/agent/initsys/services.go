@@ -31,6 +31,8 @@ type manager interface {
 	enable(ctx context.Context, name string) error
 	disable(ctx context.Context, name string) error
 	active(ctx context.Context, name string) bool
+	// failure returns why a service that was started does not run, with its last lines, or nil.
+	failure(ctx context.Context, name string) error
 }
 
 // Services keeps the list of services that the host declared. It is safe for
@@ -39,13 +41,18 @@ type Services struct {
 	manager manager // nil: the init has no services
 	kind    Kind
 	record  string // file on the machine's disk that stores the list
+	trial   time.Duration
 	mu      sync.Mutex
 }
+
+// trialTime is how long a service must run after its start. An init takes most services for
+// started as soon as their program is executed, and many that cannot work end at once.
+const trialTime = time.Second
 
 // NewServices returns the services of an image's init. record is a file on the machine's
 // own disk.
 func NewServices(kind Kind, record string) *Services {
-	s := &Services{kind: kind, record: record}
+	s := &Services{kind: kind, record: record, trial: trialTime}
 	switch kind {
 	case Systemd:
 		s.manager = systemd{}
@@ -90,8 +97,13 @@ func (s *Services) Apply(ctx context.Context, want []string) ([]guest.ServiceSta
 			kept = append(kept, name)
 		}
 	}
+	failed := map[string]error{}
 	for _, name := range want {
-		err := s.each(ctx, name, s.manager.enable)
+		failed[name] = s.each(ctx, name, s.manager.enable)
+	}
+	s.try(ctx, want, failed)
+	for _, name := range want {
+		err := failed[name]
 		state := guest.ServiceState{Name: name, Active: err == nil || s.manager.active(ctx, name)}
 		if err != nil {
 			state.Error = err.Error()
@@ -99,6 +111,21 @@ func (s *Services) Apply(ctx context.Context, want []string) ([]guest.ServiceSta
 		states = append(states, state)
 	}
 	return states, s.save(kept)
+}
+
+// try waits for the time of trial and adds the services that failed in it.
+func (s *Services) try(ctx context.Context, want []string, failed map[string]error) {
+	started := slices.DeleteFunc(slices.Clone(want), func(name string) bool { return failed[name] != nil })
+	if len(started) == 0 {
+		return
+	}
+	select {
+	case <-time.After(s.trial):
+	case <-ctx.Done():
+	}
+	for _, name := range started {
+		failed[name] = s.each(ctx, name, s.manager.failure)
+	}
 }
 
 func (s *Services) each(ctx context.Context, name string, act func(context.Context, string) error) error {
