@@ -99,13 +99,16 @@ func (l *Loader) Prepare(ctx context.Context, b bundle.Bundle, runDir string) (s
 	if err := b.GrowDisk(s.Disk); err != nil {
 		return supervisor.Boot{}, err
 	}
-	host, client, err := guest.NewKeys()
+	agentKey, client, err := guest.NewKeys()
 	if err != nil {
 		return supervisor.Boot{}, err
 	}
 	settings := guestBoot(r, s, mounts, l.Driver.NetworkSettings())
+	if settings.Groups, err = groups(r, s); err != nil {
+		return supervisor.Boot{}, err
+	}
 	settings.Rosetta, settings.SharedInodes = cpu.rosetta, caps.SharedInodes
-	settings.HostKey, settings.ClientKey = host.Private, client.Public
+	settings.HostKey, settings.ClientKey = agentKey.Private, client.Public
 	initrd := b.Path(bundle.InitrdFile)
 	if err := l.writeInitramfs(initrd, k, needs(s, cpu, caps), settings); err != nil {
 		return supervisor.Boot{}, err
@@ -125,7 +128,7 @@ func (l *Loader) Prepare(ctx context.Context, b bundle.Bundle, runDir string) (s
 	if boot.ClientKey, err = client.Signer(); err != nil {
 		return supervisor.Boot{}, err
 	}
-	if boot.HostKey, err = host.PublicKey(); err != nil {
+	if boot.HostKey, err = agentKey.PublicKey(); err != nil {
 		return supervisor.Boot{}, err
 	}
 	return boot, b.MarkBooted(s, r.Configuration.UserSetup.Username)
@@ -155,6 +158,22 @@ func shares(s machine.Settings, k kernel.Kernel) ([]hypervisor.Share, []guest.Mo
 		mounts = append(mounts, guest.Mount{Tag: modulesTag, Target: filepath.Join("/lib/modules", k.Release), ReadOnly: true})
 	}
 	return shares, mounts, nil
+}
+
+// groups returns the host's groups that the machine's user has, too, to use the files of the home
+// that belong to them. Root needs none.
+func groups(r bundle.Record, s machine.Settings) ([]guest.Group, error) {
+	if s.HomeMount == machine.HomeNone || r.Configuration.UserSetup.UID == 0 {
+		return nil, nil
+	}
+	have, err := host.Groups()
+	var groups []guest.Group
+	for _, g := range have {
+		if g.GID != r.Configuration.UserSetup.GID {
+			groups = append(groups, guest.Group(g))
+		}
+	}
+	return groups, err
 }
 
 // guestBoot returns the agent's settings, without the boot's keys.

@@ -45,6 +45,7 @@ type Boot struct {
 	Hostname string    `json:"hostname"`
 	Time     time.Time `json:"time"` // the host's clock; the agent sets the guest's if that is off
 	User     User      `json:"user"`
+	Groups   []Group   `json:"groups,omitempty"` // the user's supplementary groups on the host, whose files the mounts have
 	Mounts   []Mount   `json:"mounts,omitempty"`
 	Network  *Network  `json:"network,omitempty"`
 
@@ -67,6 +68,12 @@ type Boot struct {
 type User struct {
 	Name string `json:"name"`
 	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+}
+
+// Group is a group of the host. Its number decides; the guest may know it under another name.
+type Group struct {
+	Name string `json:"name,omitempty"` // empty: unknown
 	GID  int    `json:"gid"`
 }
 

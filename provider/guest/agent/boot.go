@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -109,6 +110,7 @@ func (b *boot) configure() {
 	}
 	b.try("shares", func() error { return mountShares(conf.Mounts) })
 	b.try("user", func() error { return ensureUser(conf) })
+	b.try("groups", func() error { return ensureGroups("/etc", filepath.Join(stateDir, "groups.json"), conf) })
 	if conf.Nested {
 		b.try("kvm", func() error { return ensureKVM(b.log) })
 	}

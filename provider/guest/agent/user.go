@@ -52,18 +52,9 @@ func ensureUser(conf guest.Boot) error {
 // account had other ids, its files on the machine's disk follow.
 func writeAccount(root string, want account.User) (account.User, error) {
 	etc := filepath.Join(root, "etc")
-	var have account.Files
-	files := []struct {
-		name string
-		text *string
-		mode os.FileMode
-	}{{"group", &have.Group, 0o644}, {"gshadow", &have.GShadow, 0o640}, {"shadow", &have.Shadow, 0o640}, {"passwd", &have.Passwd, 0o644}}
-	for _, f := range files {
-		text, err := readOptional(filepath.Join(etc, f.name))
-		if err != nil {
-			return want, err
-		}
-		*f.text = text
+	have, err := readAccounts(etc)
+	if err != nil {
+		return want, err
 	}
 	then, u, err := have.Ensure(want)
 	if err != nil {
@@ -73,16 +64,86 @@ func writeAccount(root string, want account.User) (account.User, error) {
 	if err := renumber(root, have.Renumbered(then)); err != nil {
 		return want, err
 	}
-	have = then               // files points into it
-	for _, f := range files { // passwd last, so that an account in it is complete
-		if *f.text == "" {
-			continue
-		}
-		if err := replaceFile(filepath.Join(etc, f.name), *f.text, f.mode); err != nil {
-			return want, err
+	return u, writeAccounts(etc, then)
+}
+
+// accountFile is a file of the user database.
+type accountFile struct {
+	name string
+	text *string
+	mode os.FileMode
+}
+
+// accountFiles returns the files of f, passwd last, so that an account in it is complete.
+func accountFiles(f *account.Files) []accountFile {
+	return []accountFile{{"group", &f.Group, 0o644}, {"gshadow", &f.GShadow, 0o640}, {"shadow", &f.Shadow, 0o640}, {"passwd", &f.Passwd, 0o644}}
+}
+
+func readAccounts(etc string) (f account.Files, err error) {
+	for _, file := range accountFiles(&f) {
+		if *file.text, err = readOptional(filepath.Join(etc, file.name)); err != nil {
+			return f, err
 		}
 	}
-	return u, nil
+	return f, nil
+}
+
+func writeAccounts(etc string, f account.Files) error {
+	for _, file := range accountFiles(&f) {
+		if *file.text == "" {
+			continue
+		}
+		if err := replaceFile(filepath.Join(etc, file.name), *file.text, file.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// memberships is the record of the groups that the agent has made a user a member of.
+type memberships struct {
+	User string `json:"user"`
+	GIDs []int  `json:"gids"`
+}
+
+// ensureGroups makes the user a member of the host's groups, and ends the memberships of an earlier
+// boot that the user does not have there any more. record is a file on the machine's disk.
+func ensureGroups(etc, record string, conf guest.Boot) error {
+	if conf.User.UID == 0 {
+		return nil
+	}
+	var had memberships
+	text, err := readOptional(record)
+	if err != nil {
+		return err
+	}
+	_ = json.Unmarshal([]byte(text), &had) // if it is damaged, memberships last
+	have, err := readAccounts(etc)
+	if err != nil {
+		return err
+	}
+	now := have
+	if had.User != conf.User.Name {
+		now, _ = now.EnsureGroups(had.User, nil, had.GIDs)
+		had = memberships{User: conf.User.Name}
+	}
+	var want []account.Group
+	for _, g := range conf.Groups {
+		want = append(want, account.Group{Name: g.Name, GID: g.GID})
+	}
+	now, had.GIDs = now.EnsureGroups(conf.User.Name, want, had.GIDs)
+	if now == have {
+		return nil
+	}
+	mark, err := json.Marshal(had)
+	if err != nil {
+		return err
+	}
+	// The record comes first, so that no membership lasts because a boot was interrupted.
+	if err := replaceFile(record, string(mark)+"\n", 0o644); err != nil {
+		return err
+	}
+	return writeAccounts(etc, now)
 }
 
 // grantSudo lets the user become root without a password. It creates the directory even if

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stead-vm/stead/provider/guest"
 	"github.com/stead-vm/stead/provider/guest/agent/account"
 )
 
@@ -65,5 +66,39 @@ func TestAnAccountOfAServiceIsNotTouched(t *testing.T) {
 	}
 	if text, _ := os.ReadFile(filepath.Join(root, "etc/passwd")); string(text) != passwd {
 		t.Errorf("passwd is now\n%s", text)
+	}
+}
+
+func TestTheUserHasTheHostsGroups(t *testing.T) {
+	const group = "root:x:0:\naudio:x:29:bob\n"
+	root := tree(t, map[string]string{"etc/group": group, "lib/": ""})
+	etc, record := filepath.Join(root, "etc"), filepath.Join(root, "lib/groups.json")
+	boot := func(user string, groups ...guest.Group) string {
+		t.Helper()
+		if err := ensureGroups(etc, record, guest.Boot{User: guest.User{Name: user, UID: 1000, GID: 1000}, Groups: groups}); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(etc, "group"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	team, sound := guest.Group{Name: "team", GID: 2000}, guest.Group{Name: "sound", GID: 29}
+	for _, step := range []struct {
+		name   string
+		user   string
+		groups []guest.Group
+		want   string
+	}{
+		{"no groups", "ada", nil, group},
+		{"two groups", "ada", []guest.Group{sound, team}, "root:x:0:\naudio:x:29:bob,ada\nteam:x:2000:ada\n"},
+		{"the same", "ada", []guest.Group{sound, team}, "root:x:0:\naudio:x:29:bob,ada\nteam:x:2000:ada\n"},
+		{"one was left", "ada", []guest.Group{team}, "root:x:0:\naudio:x:29:bob\nteam:x:2000:ada\n"},
+		{"the user has another name", "dev", []guest.Group{team}, "root:x:0:\naudio:x:29:bob\nteam:x:2000:dev\n"},
+	} {
+		if got := boot(step.user, step.groups...); got != step.want {
+			t.Errorf("%s: group is\n%s\nwant\n%s", step.name, got, step.want)
+		}
 	}
 }
