@@ -123,8 +123,8 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 	}
 	s.tty = o.tty || isTerminal(a.in) && isTerminal(a.out) && o.interactive
 	if o.detach {
-		s.tty = false
-		s.command = "(\n" + s.command + "\n) </dev/null >/dev/null 2>&1 &"
+		s.tty, s.agent = false, false // both end with the session
+		env[guest.EnvDetach] = "1"
 	}
 	if o.detach || !o.interactive {
 		if a.in, err = os.Open(os.DevNull); err != nil {

@@ -100,6 +100,10 @@ const (
 	EnvUID  = "STEAD_UID"  // numeric uid to run as; overrides EnvUser
 	EnvGID  = "STEAD_GID"  // numeric gid: the primary group with EnvUID, otherwise an additional one
 	EnvCwd  = "STEAD_CWD"  // working directory, which must exist; default: the user's home
+
+	// EnvDetach, with any value, starts the program without a terminal and with its streams at
+	// /dev/null. The session ends with status 0 as soon as the program runs.
+	EnvDetach = "STEAD_DETACH"
 )
 
 // Status is the answer to GET /v1/status.

@@ -3,6 +3,7 @@
 package sshd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -56,7 +57,7 @@ func (s *Server) lookup(directives map[string]string) (account.User, error) {
 			return account.User{}, fmt.Errorf("user id %q is not a number", text)
 		}
 		if u, ok := s.opts.Users.ByUID(int(uid)); ok {
-			return u, nil
+			return withShell(u), nil
 		}
 		return account.User{UID: int(uid), Home: "/", Shell: "/bin/sh"}, nil
 	}
@@ -71,10 +72,13 @@ func (s *Server) lookup(directives map[string]string) (account.User, error) {
 	if !ok {
 		return u, fmt.Errorf("user %q is not in this machine's /etc/passwd", name)
 	}
-	if u.Shell == "" { // passwd(5)
-		u.Shell = "/bin/sh"
-	}
-	return u, nil
+	return withShell(u), nil
+}
+
+// withShell gives an account without a shell the usual one, as passwd(5) says.
+func withShell(u account.User) account.User {
+	u.Shell = cmp.Or(u.Shell, "/bin/sh")
+	return u
 }
 
 // credential returns nil if the server is not root and so cannot change the user, as in

@@ -49,6 +49,21 @@ func (p *process) start(cmd *exec.Cmd) error {
 	return nil
 }
 
+// detach starts a command that outlives the session and gets no signals of it.
+func (p *process) detach(cmd *exec.Cmd) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hungUp {
+		return errHangedUp
+	}
+	p.awaited = false
+	if err := oom.Start(cmd); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }() // reaps it
+	return nil
+}
+
 // wait returns how the process ended; it must have been started.
 func (p *process) wait() syscall.WaitStatus {
 	p.mu.Lock()

@@ -104,6 +104,13 @@ func (s *session) start(r *ssh.Request) error {
 	if err := looks.answer(s.ctx, cmd.Dir, cmd.Path); err != nil {
 		return err
 	}
+	if _, detached := s.directives[guest.EnvDetach]; detached {
+		if err := s.process.detach(cmd); err != nil {
+			return s.explain(err, cmd)
+		}
+		s.exit(0)
+		return nil
+	}
 	if s.terminal != nil {
 		return s.startOnTerminal(cmd, id)
 	}
