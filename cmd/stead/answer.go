@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -11,9 +12,11 @@ import (
 )
 
 // answerPatience is how long a machine may take to answer before the user sees what the
-// command waits for. heardTimeout bounds the request for what is known of the machine.
+// command waits for; on a terminal, which shows it in a line that goes away, statusEvery.
+// heardTimeout bounds the request for what is known of the machine.
 const (
 	answerPatience = 5 * time.Second
+	statusEvery    = time.Second
 	heardTimeout   = time.Second
 )
 
@@ -52,30 +55,76 @@ func (a *app) awaitAnswer(id string, p patience, giveUp func(error)) *answer {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &answer{stop: cancel, late: make(chan struct{})}
 	w.ended.Go(func() {
+		n := a.newNotice(id)
+		defer n.clear()
 		var limit <-chan time.Time
 		if p.limit > 0 {
 			limit = time.After(p.left)
 		}
-		notice, late := time.After(answerPatience), w.late
+		due, late := time.After(n.patience()), w.late
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-notice:
+			case <-due:
 			case <-late:
 			case <-limit:
 				if heard := a.lastHeard(ctx, id); ctx.Err() == nil {
+					n.clear()
 					giveUp(&noAnswerError{id: id, after: p.limit, heard: heard})
 				}
 				return
 			}
-			notice, late = nil, nil
+			due, late = n.next(), nil
 			if heard := a.lastHeard(ctx, id); ctx.Err() == nil {
-				fmt.Fprintf(a.err, "Waiting for machine %s to answer: %s. Press Ctrl-C to give up.\n", id, heard)
+				n.show(heard)
 			}
 		}
 	})
 	return w
+}
+
+// notice says what a command waits for: in a line of a terminal that is kept up to date and goes
+// away, else once.
+type notice struct {
+	id   string
+	line *statusLine // nil: not on a terminal
+	w    io.Writer
+}
+
+func (a *app) newNotice(id string) *notice {
+	return &notice{id: id, line: newStatusLine(a.err), w: a.err}
+}
+
+// patience returns the time until the first text.
+func (n *notice) patience() time.Duration {
+	if n.line != nil {
+		return statusEvery
+	}
+	return answerPatience
+}
+
+// next returns the time of the next text, or nil if there is none.
+func (n *notice) next() <-chan time.Time {
+	if n.line != nil {
+		return time.After(statusEvery)
+	}
+	return nil
+}
+
+func (n *notice) show(heard string) {
+	text := fmt.Sprintf("Waiting for machine %s to answer: %s. Press Ctrl-C to give up.", n.id, heard)
+	if n.line != nil {
+		n.line.show(text)
+	} else {
+		fmt.Fprintln(n.w, text)
+	}
+}
+
+func (n *notice) clear() {
+	if n.line != nil {
+		n.line.clear()
+	}
 }
 
 // unlikely says at once what is waited for.

@@ -121,6 +121,9 @@ func (a *app) runInside(ctx context.Context, o runOptions, args []string) error 
 		machine: id, timeout: left, command: strings.Join(args, " "), env: env,
 		agent: !o.noAgent && a.allowsAgent(id),
 	}
+	if line := newStatusLine(a.err); line != nil {
+		env[guest.EnvProgress] = line.columns()
+	}
 	s.tty = o.tty || isTerminal(a.in) && isTerminal(a.out) && o.interactive
 	if o.detach {
 		s.tty, s.agent = false, false // both end with the session

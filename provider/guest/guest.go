@@ -104,6 +104,10 @@ const (
 	// EnvDetach, with any value, starts the program without a terminal and with its streams at
 	// /dev/null. The session ends with status 0 as soon as the program runs.
 	EnvDetach = "STEAD_DETACH"
+
+	// EnvProgress is the width of the client's terminal in columns, if standard error leads to one.
+	// What the session waits for is then shown in a line that goes away, on standard error.
+	EnvProgress = "STEAD_PROGRESS"
 )
 
 // Status is the answer to GET /v1/status.

@@ -11,4 +11,4 @@ const MaxLooks = maxLooks
 func (s *Server) LimitLooks(limit time.Duration) { s.looks.limit = limit }
 
 // LimitPatience sets after which time a session tells that it waits for the init.
-func (s *Server) LimitPatience(limit time.Duration) { s.patience = limit }
+func (s *Server) LimitPatience(limit time.Duration) { s.patience, s.glance = limit, limit }

@@ -46,6 +46,7 @@ type Server struct {
 	config   *ssh.ServerConfig
 	looks    *looks
 	patience time.Duration // after which a session tells that it waits for Hold
+	glance   time.Duration // the same if its client shows a line that goes away
 }
 
 // New validates o. It starts nothing.
@@ -68,7 +69,7 @@ func New(o Options) (*Server, error) {
 		},
 	}
 	config.AddHostKey(o.HostKey)
-	return &Server{opts: o, config: config, looks: newLooks(), patience: 5 * time.Second}, nil
+	return &Server{opts: o, config: config, looks: newLooks(), patience: 5 * time.Second, glance: time.Second}, nil
 }
 
 // Serve serves connections until l ends, and returns when the last one has ended.

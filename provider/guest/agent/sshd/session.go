@@ -96,7 +96,7 @@ func (s *session) setEnv(payload []byte) bool {
 		return false
 	}
 	switch p.Name {
-	case guest.EnvUser, guest.EnvUID, guest.EnvGID, guest.EnvCwd, guest.EnvDetach:
+	case guest.EnvUser, guest.EnvUID, guest.EnvGID, guest.EnvCwd, guest.EnvDetach, guest.EnvProgress:
 		s.directives[p.Name] = p.Value
 	default:
 		s.env = append(s.env, p.Name+"="+p.Value)

@@ -321,9 +321,15 @@ func TestASessionTellsThatItWaitsForTheInit(t *testing.T) {
 	for name, tt := range map[string]struct {
 		prepare func(*ssh.Session) error
 		want    string
+		then    string // when the wait is over
 	}{
-		"of a command":  {func(*ssh.Session) error { return nil }, "accept commands, for at most a minute after the boot\n"},
-		"of a terminal": {func(s *ssh.Session) error { return s.RequestPty("xterm", 24, 80, nil) }, "accept commands, for at most a minute after the boot\r\n"},
+		"of a command":  {func(*ssh.Session) error { return nil }, "stead: waiting for the machine's init to accept commands, for at most a minute after the boot\n", ""},
+		"of a terminal": {func(s *ssh.Session) error { return s.RequestPty("xterm", 24, 80, nil) }, "stead: waiting for the machine's init to accept commands, for at most a minute after the boot\r\n", ""},
+		"in a line that goes away": {
+			func(s *ssh.Session) error { return s.Setenv("STEAD_PROGRESS", "120") },
+			"Waiting for the machine's init to accept commands ...", "\r\x1b[K",
+		},
+		"in a line of a narrow terminal": {func(s *ssh.Session) error { return s.Setenv("STEAD_PROGRESS", "12") }, "Waiting for", "\r\x1b[K"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hold := make(chan struct{})
@@ -334,13 +340,12 @@ func TestASessionTellsThatItWaitsForTheInit(t *testing.T) {
 			if err := errors.Join(err, tt.prepare(s), s.Start("true")); err != nil {
 				t.Fatal(err)
 			}
-			want := "stead: waiting for the machine's init to " + tt.want
-			got := make([]byte, len(want))
-			if _, err := io.ReadFull(stderr, got); err != nil || string(got) != want {
+			got := make([]byte, len(tt.want))
+			if _, err := io.ReadFull(stderr, got); err != nil || string(got) != tt.want {
 				t.Errorf("stderr begins with %q, %v", got, err)
 			}
 			close(hold)
-			if rest, err := io.ReadAll(stderr); len(rest) != 0 || err != nil {
+			if rest, err := io.ReadAll(stderr); string(rest) != tt.then || err != nil {
 				t.Errorf("stderr goes on with %q, %v", rest, err)
 			}
 			if err := s.Wait(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -47,7 +48,12 @@ func (s *session) awaitInit() bool {
 	if s.server.opts.Hold == nil {
 		return true
 	}
-	patience := time.NewTimer(s.server.patience)
+	columns, _ := strconv.Atoi(s.directives[guest.EnvProgress])
+	limit := s.server.patience
+	if columns > 0 {
+		limit = s.server.glance
+	}
+	patience := time.NewTimer(limit)
 	defer patience.Stop()
 	for {
 		select {
@@ -56,9 +62,19 @@ func (s *session) awaitInit() bool {
 		case <-s.ctx.Done():
 			return false
 		case <-patience.C:
-			s.tell("waiting for the machine's init to accept commands, for at most a minute after the boot")
+			if columns > 0 {
+				defer s.progress("Waiting for the machine's init to accept commands ...", columns)()
+			} else {
+				s.tell("waiting for the machine's init to accept commands, for at most a minute after the boot")
+			}
 		}
 	}
+}
+
+// progress shows a line on the client's terminal until clear is called.
+func (s *session) progress(line string, columns int) (clear func()) {
+	fmt.Fprint(s.channel.Stderr(), line[:min(len(line), columns-1)])
+	return func() { fmt.Fprint(s.channel.Stderr(), "\r\x1b[K") }
 }
 
 // tell writes a line to the client's standard error. The client's terminal is in raw mode if the
