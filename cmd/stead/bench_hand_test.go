@@ -20,9 +20,11 @@ type handVM struct {
 	kernel, initrd string
 	master, disk   string // disk is a new copy of master for each first boot
 	port           int
+	shared         string // a directory of the host that virtiofsd shares; empty if none
 
-	qemu *exec.Cmd
-	gone chan struct{} // closed when QEMU has ended
+	server *exec.Cmd // virtiofsd
+	qemu   *exec.Cmd
+	gone   chan struct{} // closed when QEMU has ended
 }
 
 // handNetwork configures QEMU's address: the image has no udev, without which systemd-networkd
@@ -122,13 +124,18 @@ func (vm *handVM) boot() {
 	if b.accel == "kvm" {
 		cpu = "host"
 	}
-	vm.qemu = exec.CommandContext(b.ctx, "qemu-system-x86_64",
-		"-accel", b.accel, "-cpu", cpu, "-smp", strconv.Itoa(benchCPUs), "-m", strconv.Itoa(benchMemory>>20),
-		"-nographic", "-monitor", "none", "-serial", "file:"+b.path("by-hand.log"),
+	args := []string{
+		"-accel", b.accel, "-cpu", cpu, "-smp", strconv.Itoa(benchCPUs), "-m", strconv.Itoa(benchMemory >> 20),
+		"-nographic", "-monitor", "none", "-serial", "file:" + b.path("by-hand.log"),
 		"-kernel", vm.kernel, "-initrd", vm.initrd,
 		"-append", "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 no_timer_check",
-		"-drive", "if=virtio,format=raw,file="+vm.disk,
-		"-netdev", fmt.Sprintf("user,id=n,hostfwd=tcp:127.0.0.1:%d-:22", vm.port), "-device", "virtio-net-pci,netdev=n")
+		"-drive", "if=virtio,format=raw,file=" + vm.disk,
+		"-netdev", fmt.Sprintf("user,id=n,hostfwd=tcp:127.0.0.1:%d-:22", vm.port), "-device", "virtio-net-pci,netdev=n",
+	}
+	if vm.shared != "" {
+		args = append(args, vm.serveShare()...)
+	}
+	vm.qemu = exec.CommandContext(b.ctx, "qemu-system-x86_64", args...)
 	b.must(vm.qemu.Start())
 	vm.gone = make(chan struct{})
 	go func() {

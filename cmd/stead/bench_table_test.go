@@ -41,6 +41,15 @@ const (
 	rowQEMU       = "memory of QEMU"
 	rowSupervisor = "memory of the supervisor"
 	rowShares     = "memory of the share servers, all"
+
+	rowShareCreate   = "share: create 1,000 small files"
+	rowShareStat     = "share: stat them, cold"
+	rowShareFind     = "share: find, cold"
+	rowShareFindStat = "share: find and stat, cold"
+	rowShareRead     = "share: read them, cold"
+	rowShareDelete   = "share: delete them"
+	rowShareWrite    = "share: write 256 MiB"
+	rowShareReadBig  = "share: read 256 MiB, cold"
 )
 
 // rows are the rows of the table, in order, each with its unit and its aim: a ratio, or a figure
@@ -68,6 +77,14 @@ var rows = []struct{ name, unit, aim string }{
 	{rowQEMU, "MiB", ""},
 	{rowSupervisor, "MiB", "< 30 MiB"},
 	{rowShares, "MiB", ""},
+	{rowShareCreate, "s", "≤ 0.77"},
+	{rowShareStat, "s", "≤ 0.77"},
+	{rowShareFind, "s", "≤ 0.77"},
+	{rowShareFindStat, "s", "≤ 0.77"},
+	{rowShareRead, "s", "≤ 0.77"},
+	{rowShareDelete, "s", "≤ 0.77"},
+	{rowShareWrite, "s", "≤ 1"},
+	{rowShareReadBig, "s", "≤ 1"},
 }
 
 // table collects figures by row.
