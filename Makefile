@@ -39,7 +39,7 @@ demo: deps build ## Build an image and a machine, and run commands in it
 test: test-deps lint unit vm ## Run the linters and every test
 
 bench: bench-deps build images ## Measure stead beside machines made by hand
-	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 60m -p 1 ./cmd/stead ./provider/local
+	STEAD_BENCH=1 STEAD_TEST_IMAGES=$(IMAGES) $(GO) test -count=1 -run TestBench$(RUN) -v -timeout 90m -p 1 ./cmd/stead ./provider/local
 
 install: build ## Install to $(PREFIX)/bin (signed, on macOS)
 	install -d $(DESTDIR)$(PREFIX)/bin

@@ -72,21 +72,29 @@ func (b *bench) prepareHand() (*handVM, error) {
 	return vm, nil
 }
 
-// installSSHD installs sshd from the image's package sources and authorizes a key. Of the host's
-// files, the chroot only has the resolver's settings.
+// installSSHD installs sshd and authorizes a key.
 func (b *bench) installSSHD(root string) error {
-	b.run("cp", "/etc/resolv.conf", root+"/etc/resolv.conf")
-	policy := root + "/usr/sbin/policy-rc.d" // else the host's sshd might be restarted
-	b.must(os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755))
-	if _, err := b.try("chroot", root, "sh", "-c",
-		"apt-get -qq update && apt-get -qq install -y --no-install-recommends openssh-server && apt-get clean"); err != nil {
-		return fmt.Errorf("cannot install sshd: %w", err)
+	if err := b.install(root, "openssh-server"); err != nil {
+		return err
 	}
-	b.must(os.Remove(policy))
 	b.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", b.path("key"))
 	b.must(os.MkdirAll(root+"/root/.ssh", 0o700))
 	b.run("cp", b.path("key.pub"), root+"/root/.ssh/authorized_keys")
 	return os.WriteFile(root+"/etc/resolv.conf", []byte("nameserver 10.0.2.3\n"), 0o644)
+}
+
+// install installs packages from the image's package sources. Of the host's files, the chroot only
+// has the resolver's settings.
+func (b *bench) install(root string, packages ...string) error {
+	b.run("cp", "/etc/resolv.conf", root+"/etc/resolv.conf")
+	policy := root + "/usr/sbin/policy-rc.d" // else the host's services might be restarted
+	b.must(os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755))
+	wanted := strings.Join(packages, " ")
+	if _, err := b.try("chroot", root, "sh", "-c",
+		"apt-get -qq update && apt-get -qq install -y --no-install-recommends "+wanted+" && apt-get clean"); err != nil {
+		return fmt.Errorf("cannot install %s: %w", wanted, err)
+	}
+	return os.Remove(policy)
 }
 
 // handRound does the same as steadRound with the machine set up by hand.

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,10 +17,29 @@ import (
 // seconds. It needs the same as TestBenchDisks, and Debian's virtiofsd for the column "by hand".
 func TestBenchShare(t *testing.T) {
 	b := newBench(t)
+	b.unpackLayer()
 	guests := b.startSharing()
-	b.part("files", func() { b.shareSteps(guests, smallFiles) })
-	b.part("big", func() { b.shareSteps(guests, bigFile) })
-	b.print("%d processors, %d MiB, %s; each machine has a share", benchCPUs, benchMemory>>20, b.accel)
+	b.part("files", func() { b.shareSteps(guests, "files", smallFiles) })
+	b.part("big", func() { b.shareSteps(guests, "big", bigFile) })
+	b.part("memory", func() { b.walkedMemory(guests) })
+	b.printShare()
+}
+
+// TestBenchPrograms does the same for git and npm, which it adds to the image of both machines.
+func TestBenchPrograms(t *testing.T) {
+	b := newBench(t)
+	b.unpackLayer()
+	if err := b.addTools(); err != nil {
+		t.Skipf("no git and npm in the machines: %v", err)
+	}
+	guests := b.startSharing()
+	b.part("git", func() { b.gitStatus(guests) })
+	b.part("npm", func() { b.npmInstall(guests) })
+	b.printShare()
+}
+
+func (b *bench) printShare() {
+	b.print("%d processors, %d MiB, %s; both machines run", benchCPUs, benchMemory>>20, b.accel)
 }
 
 // part runs a part of a benchmark that can be chosen alone, as in "make bench RUN=Share/files".
@@ -42,7 +62,6 @@ type shareGuest struct {
 
 // startSharing starts the machine of each side.
 func (b *bench) startSharing() []*shareGuest {
-	b.unpackLayer()
 	b.say("stead")
 	b.run(b.exe, "apply", "--auto-approve")
 	b.systemdRuns(b.run(b.exe, "run", untilRunning))
@@ -99,17 +118,17 @@ var bigFile = []shareStep{
 	{"", `rm big`, false},
 }
 
-// shareSteps measures the steps in a directory of their own, in each round, on both sides.
-func (b *bench) shareSteps(guests []*shareGuest, steps []shareStep) {
+// shareSteps measures the steps in a directory of the share, in each round, on both sides.
+func (b *bench) shareSteps(guests []*shareGuest, dir string, steps []shareStep) {
 	for _, g := range guests {
-		b.must(os.MkdirAll(g.host+"/steps", 0o755))
+		b.must(os.MkdirAll(filepath.Join(g.host, dir), 0o755))
 	}
 	for round := range benchRounds {
 		b.say("round %d", round+1)
 		for _, s := range steps {
 			// Neither side is always the first.
 			for _, i := range rand.Perm(len(guests)) {
-				seconds := b.shareStep(guests[i], "steps", s)
+				seconds := b.shareStep(guests[i], dir, s)
 				if s.row != "" {
 					b.table.add(s.row, guests[i].who, seconds)
 				}
@@ -118,14 +137,14 @@ func (b *bench) shareSteps(guests []*shareGuest, steps []shareStep) {
 	}
 }
 
-// shareStep measures a step inside the machine, in seconds, so that sessions do not count. The
+// shareStep measures a step inside the machine, in seconds, so that sessions do not count. Small
 // programs are in memory, even if the caches have been dropped.
 func (b *bench) shareStep(g *shareGuest, dir string, s shareStep) float64 {
 	b.t.Helper()
 	before := "sync"
 	if s.cold {
 		before = "sync; echo 3 >/proc/sys/vm/drop_caches; " +
-			"for tool in cat dd find stat; do $tool --version >/dev/null; done"
+			"for tool in cat dd find git stat; do $tool --version >/dev/null 2>&1 || :; done"
 	}
 	out := g.root(fmt.Sprintf(`cd %s/%s && bash -euc 'small=%s; %s; t=$EPOCHREALTIME; %s >/dev/null; `+
 		`echo $(( ${EPOCHREALTIME/./} - ${t/./} ))'`, g.dir, dir, smallContent, before, s.command))
