@@ -3,8 +3,9 @@
 #
 #   small.sh OUTDIR        # then: image = "oci:OUTDIR:openrc", …:busybox or …:noinit
 #
-#   openrc   Debian with sysvinit and OpenRC, sudo, and a service "heartbeat" that
-#            that is in no runlevel: services = ["heartbeat"] starts it
+#   openrc   Debian with sysvinit and OpenRC, sudo, a service "heartbeat" that is in no
+#            runlevel (services = ["heartbeat"] starts it), and programs that test file
+#            systems
 #   busybox  one static program; its init reads /etc/inittab
 #   noinit   the same program without an init and without /etc
 #
@@ -32,7 +33,7 @@ openrc_root() {
 		pidfile=/run/heartbeat.pid
 	SERVICE
 	chmod 755 "$work/overlay/etc/init.d/heartbeat"
-	rootfs "$1" sysvinit-core,openrc,sudo,procps,iproute2,bash \
+	rootfs "$1" sysvinit-core,openrc,sudo,procps,iproute2,bash,stress-ng,fio,dbench,git,sqlite3 \
 		--customize-hook="copy-in $work/overlay/etc/init.d/heartbeat /etc/init.d" \
 		--customize-hook='sed -i "/getty/d" "$1"/etc/inittab' \
 		--customize-hook='cd "$1"/etc/runlevels/sysinit && for s in *; do
