@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds three small images with other inits than systemd, as one OCI layout:
+# Builds three images with other inits than systemd, as one OCI layout:
 #
 #   small.sh OUTDIR        # then: image = "oci:OUTDIR:openrc", …:busybox or …:noinit
 #
