@@ -45,6 +45,7 @@ const (
 	opFsync    = 20
 	opInit     = 26
 	opFsyncdir = 30
+	opSetlk    = 32
 	opSetlkw   = 33
 	opDestroy  = 38
 	opAllocate = 43
@@ -87,7 +88,7 @@ func newServer(o Options) *server {
 func (s *server) handle(q *vhostuser.Request) {
 	switch opcode(q.In) {
 	case opSetlkw:
-	case opFsync, opFsyncdir, opAllocate, opCopy:
+	case opFsync, opFsyncdir, opAllocate, opCopy, opSetlk:
 		s.queue <- q
 		return
 	default:

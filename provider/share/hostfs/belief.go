@@ -33,6 +33,64 @@ func entryTimeout(mode uint32, listed bool) time.Duration {
 	return 0
 }
 
+// briefly is how long a guest may believe the attributes of a regular file. For so long, a program
+// that has it open may miss a change by the host.
+const briefly = 100 * time.Millisecond
+
+// attrTimeout is how long a guest may believe the attributes of n. With those that are no longer
+// believed, its kernel asks before it reads from its cache. If programs of the guest lock parts of
+// the file, it must always ask: who has the lock must read what the last one has written.
+func (n *node) attrTimeout(mode uint32, listed bool) time.Duration {
+	if mode != unix.S_IFREG {
+		return Timeout
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.locked {
+		return 0
+	}
+	validity := briefly
+	if listed {
+		validity = Timeout
+	}
+	if now := time.Now(); now.Add(validity).After(n.until) {
+		n.until, n.validity = now.Add(validity), validity
+	}
+	return validity
+}
+
+// delivery is how long an answer may take to the guest's kernel, which counts the time from then.
+const delivery = time.Second
+
+// distrust records that a program of the guest locks parts of the file, and returns when the guest
+// no longer believes the attributes that it has. Until then, no lock is granted.
+func (n *node) distrust() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now := time.Now(); !n.locked {
+		n.locked = true
+		if now.Before(n.until.Add(delivery)) {
+			n.settled = now.Add(n.validity)
+		}
+	}
+	return n.settled
+}
+
+// tick is longer than a tick of the clock with which the host's kernel marks changes. Within one,
+// two changes look the same.
+const tick = 20 * time.Millisecond
+
+// stir changes the time of change that the guest is told of a locked file by some nanoseconds if
+// the change is so recent that the next one may look the same: the guest then reads the file anew.
+func (n *node) stir(a *fuse.Attr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.locked && time.Since(time.Unix(int64(a.Mtime), int64(a.Mtimensec))) < tick {
+		n.stirred++
+		a.Mtimensec ^= n.stirred & 0xff
+	}
+}
+
 // belief is what the guest was last told about a regular file.
 type belief struct {
 	known bool // false: the guest asks before it reads

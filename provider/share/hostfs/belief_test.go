@@ -85,9 +85,76 @@ func TestFilesAreHardlyBelieved(t *testing.T) {
 		if want := map[string]time.Duration{"file": time.Millisecond, "link": 0, "dir": Timeout}[name]; out.EntryTimeout() != want {
 			t.Errorf("the guest believes that a name is a %s for %v, want %v", name, out.EntryTimeout(), want)
 		}
-		if out.AttrTimeout() != Timeout {
-			t.Errorf("the guest believes the attributes of a %s for %v, want %v", name, out.AttrTimeout(), Timeout)
+		if want := map[string]time.Duration{"file": briefly, "link": Timeout, "dir": Timeout}[name]; out.AttrTimeout() != want {
+			t.Errorf("the guest believes the attributes of a %s for %v, want %v", name, out.AttrTimeout(), want)
 		}
+	}
+}
+
+// The kernel asks before it reads from its cache, so that a database that is used on both sides
+// loses nothing.
+func TestAttributesOfALockedFileAreNotBelieved(t *testing.T) {
+	a, _, _ := twoOpen(t)
+	a.want("lock", a.posix(1, unix.F_RDLCK, 0, 9), fuse.OK)
+	var out fuse.AttrOut
+	ok(t, "GETATTR", a.fs.GetAttr(nil, &fuse.GetAttrIn{InHeader: header(a.node)}, &out))
+	if entry := look(t, a.fs, "file"); out.Timeout() != 0 || entry.AttrTimeout() != 0 {
+		t.Errorf("the guest believes the attributes for %v and %v", out.Timeout(), entry.AttrTimeout())
+	}
+}
+
+// What a program has read before its first lock, and still believes, may have changed since.
+func TestFirstLockIsGrantedWhenNothingIsBelieved(t *testing.T) {
+	a, b, _ := twoOpen(t)
+	began := time.Now()
+	look(t, a.fs, "file")
+	a.want("the first lock", a.posix(1, unix.F_WRLCK, 0, 9), fuse.OK)
+	if took := time.Since(began); took < briefly {
+		t.Errorf("the lock was granted after %v, but the guest believes its attributes for %v", took, briefly)
+	}
+	if settled := a.fs.tree.nodeOf(t, "file").settled; time.Until(settled) > 0 {
+		t.Errorf("later locks wait until %v", settled)
+	}
+	b.want("another lock", b.posix(2, unix.F_WRLCK, 20, 29), fuse.OK)
+}
+
+// nodeOf returns the inode of a name in the root.
+func (t *tree) nodeOf(tb testing.TB, name string) *node {
+	tb.Helper()
+	for h := range t.open {
+		if n, child := h.node.parent(); n != nil && child == name {
+			return h.node
+		}
+	}
+	tb.Fatalf("%s is not open", name)
+	return nil
+}
+
+// Changes that follow each other within a tick of the host's clock are still seen by who has locked
+// the file.
+func TestRecentChangeOfALockedFileIsReadAnew(t *testing.T) {
+	a, _, dir := twoOpen(t)
+	mtime := func() (out fuse.AttrOut) {
+		ok(t, "GETATTR", a.fs.GetAttr(nil, &fuse.GetAttrIn{InHeader: header(a.node)}, &out))
+		return out
+	}
+	future := time.Now().Add(time.Hour) // as recent as it can be
+	if err := os.Chtimes(dir+"/file", future, future); err != nil {
+		t.Fatal(err)
+	}
+	if first, second := mtime(), mtime(); first.Mtimensec != second.Mtimensec {
+		t.Error("the time of change of a file without locks varies")
+	}
+	a.want("lock", a.posix(1, unix.F_RDLCK, 0, 9), fuse.OK)
+	if first, second := mtime(), mtime(); first.Mtimensec == second.Mtimensec || first.Mtime != second.Mtime {
+		t.Errorf("the guest does not notice that the file may have changed: %d.%09d, %d.%09d", first.Mtime, first.Mtimensec, second.Mtime, second.Mtimensec)
+	}
+	past := future.Add(-24 * time.Hour)
+	if err := os.Chtimes(dir+"/file", past, past); err != nil {
+		t.Fatal(err)
+	}
+	if got := mtime(); int64(got.Mtime) != past.Unix() || int(got.Mtimensec) != past.Nanosecond() {
+		t.Errorf("a change that is not recent is told as %d.%09d, want %v", got.Mtime, got.Mtimensec, past)
 	}
 }
 

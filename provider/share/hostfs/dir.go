@@ -104,7 +104,11 @@ func (d *dir) Seekdir(_ context.Context, off uint64) syscall.Errno {
 func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, e syscall.Errno) {
 	e = d.with(func(fd int) (err error) {
 		child, err = d.node.find(ctx, fd, name, out)
-		out.SetEntryTimeout(entryTimeout(out.Attr.Mode&unix.S_IFMT, true))
+		if err == nil {
+			mode := out.Attr.Mode & unix.S_IFMT
+			out.SetEntryTimeout(entryTimeout(mode, true))
+			out.SetAttrTimeout(child.Operations().(*node).attrTimeout(mode, true))
+		}
 		return err
 	})
 	return child, e

@@ -56,7 +56,6 @@ const zfsSuperMagic = 0x2fc12fc1
 func (f *file) locking(owner uint64) {
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()
-	f.node.locked = true
 	if f.unflushed && !slices.Contains(f.owners, owner) {
 		f.owners = append(f.owners, owner)
 	}

@@ -65,6 +65,18 @@ func (n *node) Setlk(_ context.Context, fh fs.FileHandle, owner uint64, lk *fuse
 	if !ok {
 		return syscall.EBADF
 	}
+	if lk.Typ == unix.F_UNLCK {
+		return n.setlk(f, owner, lk, flags)
+	}
+	settled := n.distrust()
+	e := n.setlk(f, owner, lk, flags)
+	if e == 0 {
+		time.Sleep(time.Until(settled))
+	}
+	return e
+}
+
+func (n *node) setlk(f *file, owner uint64, lk *fuse.FileLock, flags uint32) syscall.Errno {
 	if flags&fuse.LK_FLOCK != 0 {
 		return f.flock(lk.Typ)
 	}

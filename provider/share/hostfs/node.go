@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -25,7 +26,12 @@ type node struct {
 	seen  stamp            // the state of the file in the guest's page cache
 	told  belief           // the attributes in the guest's cache
 
-	locked    bool        // a program of the guest has locked a part of it
+	locked   bool          // a program of the guest has locked a part of it
+	until    time.Time     // when the guest's time to believe the attributes ends,
+	validity time.Duration // and how long that was
+	settled  time.Time     // when the first lock may be granted
+	stirred  uint32
+
 	disagreed bool        // the last open found other attributes than told
 	moved     atomic.Bool // the host has moved the file, and the guest got ESTALE for that
 }
@@ -112,11 +118,15 @@ func (n *node) child(ctx context.Context, name string, st *unix.Statx_t, out *fu
 	id := n.tree.identity(st)
 	out.SetEntryTimeout(entryTimeout(id.Mode, false))
 	if known := n.known(name, id); known != nil {
-		known.Operations().(*node).tell(st)
-		return known
+		known := known.Operations().(*node)
+		known.tell(st)
+		known.stir(&out.Attr)
+		out.SetAttrTimeout(known.attrTimeout(id.Mode, false))
+		return known.EmbeddedInode()
 	}
 	child := &node{tree: n.tree}
 	child.tell(st)
+	out.SetAttrTimeout(child.attrTimeout(id.Mode, false))
 	n.tree.census.add(child)
 	return n.NewInode(ctx, child, id)
 }
@@ -170,6 +180,8 @@ func (n *node) Getattr(_ context.Context, fh fs.FileHandle, out *fuse.AttrOut) s
 		if err == nil {
 			n.tell(st)
 			fillAttr(&out.Attr, st)
+			n.stir(&out.Attr)
+			out.SetTimeout(n.attrTimeout(n.Mode(), false))
 		}
 		return err
 	}
@@ -209,7 +221,7 @@ func (n *node) Setattr(_ context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, 
 		n.tell(st)
 		fillAttr(&out.Attr, st)
 		out.Ino = n.StableAttr().Ino
-		out.SetTimeout(Timeout)
+		out.SetTimeout(n.attrTimeout(n.Mode(), false))
 		return nil
 	}
 	if f, ok := fh.(*file); ok {

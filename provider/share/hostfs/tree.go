@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Timeout is how long a guest caches names and attributes. It bounds how long the guest may
-// miss a change by the host.
+// Timeout is the longest time for which a guest believes names and attributes. See belief.go for
+// which ones.
 const Timeout = time.Second
 
 // FS is one mount of a host's directory in a guest. Its methods are the FUSE operations.
@@ -84,10 +84,8 @@ func New(dir string, o Options) (*FS, error) {
 		open: map[*file]struct{}{}, locks: newLocks(log),
 		census: census{max: int64(cmp.Or(o.MaxNodes, MaxNodes)), log: log},
 	}
-	timeout := Timeout
 	id := t.identity(st)
 	raw := fs.NewNodeFS(&node{tree: t}, &fs.Options{
-		AttrTimeout:     &timeout,
 		NullPermissions: true,
 		RootStableAttr:  &id,
 	})
