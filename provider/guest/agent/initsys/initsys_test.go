@@ -5,7 +5,9 @@ package initsys
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -152,6 +154,29 @@ func TestAServiceThatEndsAtOnceHasFailed(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+}
+
+func TestProcessEnded(t *testing.T) {
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	root := image(t, map[string]string{"runs.pid": fmt.Sprintln(os.Getpid()), "gone.pid": fmt.Sprintln(gone.Process.Pid), "odd.pid": "x"})
+	options := t.TempDir()
+	for name, want := range map[string]bool{"runs": false, "gone": true, "odd": false, "none": false} {
+		if err := os.Mkdir(filepath.Join(options, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(options, name, "pidfile"), []byte(filepath.Join(root, name+".pid")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := processEnded(options, name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if processEnded(options, "no-pidfile") {
+		t.Error("a service without a pid file has ended")
 	}
 }
 

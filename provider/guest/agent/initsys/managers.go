@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stead-vm/stead/provider/guest/agent/oom"
@@ -210,7 +212,26 @@ func (openrc) failure(ctx context.Context, name string) error {
 	if out, err := command(ctx, "rc-service", name, "status"); err != nil {
 		return fmt.Errorf("does not run any more: %w", words(out, err))
 	}
+	if processEnded("/run/openrc/options", name) {
+		return errors.New("does not run any more: its process has ended")
+	}
 	return nil
+}
+
+// processEnded reports whether the process of a service is gone. OpenRC's status does not say so on
+// Debian, where dpkg's start-stop-daemon starts it. OpenRC keeps the path of the file with the
+// process's number in options.
+func processEnded(options, name string) bool {
+	path, err := os.ReadFile(filepath.Join(options, name, "pidfile"))
+	if err != nil {
+		return false // unknown
+	}
+	text, err := os.ReadFile(strings.TrimSpace(string(path)))
+	if err != nil {
+		return false
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	return err == nil && pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
 func (openrc) disable(ctx context.Context, name string) error {
