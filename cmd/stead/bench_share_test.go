@@ -42,13 +42,15 @@ func (b *bench) printShare() {
 	b.print("%d processors, %d MiB, %s; both machines run", benchCPUs, benchMemory>>20, b.accel)
 }
 
-// part runs a part of a benchmark that can be chosen alone, as in "make bench RUN=Share/files".
+// part runs a part of a benchmark that can be chosen alone, as in "make bench RUN=Share/files". It
+// logs the figures so far, in case that a later part fails.
 func (b *bench) part(name string, do func()) {
 	whole := b.t
 	whole.Run(name, func(t *testing.T) {
 		b.t = t
 		defer func() { b.t = whole }()
 		do()
+		t.Logf("so far\n\n%s", &b.table)
 	})
 }
 
