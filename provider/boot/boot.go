@@ -180,6 +180,7 @@ func groups(r bundle.Record, s machine.Settings) ([]guest.Group, error) {
 func guestBoot(r bundle.Record, s machine.Settings, mounts []guest.Mount, n hypervisor.NetworkSettings) guest.Boot {
 	user := r.Configuration.UserSetup
 	return guest.Boot{
+		Machine:    r.CreatedDate.UTC().Format(time.RFC3339Nano),
 		Hostname:   r.Configuration.ID,
 		Time:       time.Now(),
 		User:       guest.User{Name: user.Username, UID: user.UID, GID: user.GID},

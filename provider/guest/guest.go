@@ -42,6 +42,10 @@ type Boot struct {
 	// accelerator.
 	Probe bool `json:"probe,omitempty"`
 
+	// Machine tells this machine from all others, and a disk from its clones. It stays the same
+	// when the machine is renamed.
+	Machine string `json:"machine,omitempty"`
+
 	Hostname string    `json:"hostname"`
 	Time     time.Time `json:"time"` // the host's clock; the agent sets the guest's if that is off
 	User     User      `json:"user"`

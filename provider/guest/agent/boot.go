@@ -100,22 +100,25 @@ func (b *boot) run() error {
 func (b *boot) configure() {
 	conf := b.handover.Boot
 	b.handover.Init = initsys.Detect("/")
+	b.offer("identity", func() error { return ensureIdentity("/", conf.Machine) }) // before the names
+	b.offer("links", func() error { return completeLinks("/") })
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		b.try("network", func() error { return b.handover.setUpNetwork(b.log) })
-		b.try("names", func() error { return writeNames(b.handover.Boot) }) // with the address
+		b.offer("names", func() error { return writeNames(b.handover.Boot) }) // with the address
 	})
 	if conf.Rosetta {
 		b.try("translator", setUpRosetta)
 	}
 	b.try("shares", func() error { return mountShares(conf.Mounts) })
 	b.try("user", func() error { return ensureUser(conf) })
-	b.try("groups", func() error { return ensureGroups("/etc", filepath.Join(stateDir, "groups.json"), conf) })
+	b.offer("user's extras", func() error { return equipUser(conf) })
+	b.offer("groups", func() error { return ensureGroups("/etc", filepath.Join(stateDir, "groups.json"), conf) })
 	if conf.Nested {
 		b.try("kvm", func() error { return ensureKVM(b.log) })
 	}
 	if b.handover.Init.PID1 == initsys.Systemd {
-		b.try("systemd", prepareSystemd)
+		b.offer("systemd", prepareSystemd)
 	}
 	raiseFileLimit()
 	wg.Wait()
@@ -125,6 +128,15 @@ func (b *boot) configure() {
 	}
 }
 
+// offer runs a step without which the machine is worth having, such as its names: somebody may
+// have made a file immutable on purpose.
+func (b *boot) offer(name string, do func() error) {
+	if err := b.step(name, do); err != nil {
+		b.log.Warn("this machine boots without one of its settings", "err", err)
+	}
+}
+
+// try runs a step that the machine needs.
 func (b *boot) try(name string, do func() error) {
 	if err := b.step(name, do); err != nil {
 		b.mu.Lock()

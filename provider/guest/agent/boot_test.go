@@ -46,6 +46,8 @@ func tree(t *testing.T, files map[string]string) string {
 
 func TestHosts(t *testing.T) {
 	network := &guest.Network{Address: "10.0.2.15/24"}
+	const begin, end = hostsBegin + "\n127.0.0.1\tlocalhost\n", hostsEnd + "\n"
+	const v6 = "::1\tlocalhost ip6-localhost ip6-loopback\n"
 	tests := map[string]struct {
 		old     string
 		network *guest.Network
@@ -53,22 +55,31 @@ func TestHosts(t *testing.T) {
 	}{
 		"an image without the file": {
 			network: network,
-			want:    "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+			want:    begin + "10.0.2.15\tdev dev.machine\n" + v6 + end,
 		},
-		"keeps the image's other names": {
-			old: "127.0.0.1 localhost\n::1 localhost\n# mine\n1.2.3.4 db\n", network: network,
-			want: "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1 localhost\n# mine\n1.2.3.4 db\n",
+		"keeps the image's lines": {
+			old: "127.0.0.1 localhost\n::1 localhost\n# mine\n1.2.3.4 db", network: network,
+			want: begin + "10.0.2.15\tdev dev.machine\n" + end + "127.0.0.1 localhost\n::1 localhost\n# mine\n1.2.3.4 db",
 		},
-		"replaces the address of an earlier boot": {
-			old: "127.0.0.1\tlocalhost\n10.9.9.9\tdev dev.machine\n::1 localhost\n", network: network,
-			want: "127.0.0.1\tlocalhost\n10.0.2.15\tdev dev.machine\n::1 localhost\n",
+		"keeps the user's lines that name the machine": {
+			old: "192.0.2.10 dev.corp.example dev api\n# servers of the dev cluster\n", network: network,
+			want: begin + "10.0.2.15\tdev dev.machine\n" + v6 + end + "192.0.2.10 dev.corp.example dev api\n# servers of the dev cluster\n",
+		},
+		"replaces its own lines, whatever the machine's name was": {
+			old:     "192.0.2.1 above\n" + begin + "10.9.9.9\told old.machine\n" + v6 + end + "192.0.2.2 below\n",
+			network: network,
+			want:    begin + "10.0.2.15\tdev dev.machine\n" + v6 + end + "192.0.2.1 above\n192.0.2.2 below\n",
+		},
+		"replaces what older agents wrote": {
+			old: "127.0.0.1\tlocalhost\n10.9.9.9\told old.machine\n::1 localhost\n", network: network,
+			want: begin + "10.0.2.15\tdev dev.machine\n" + end + "127.0.0.1\tlocalhost\n::1 localhost\n",
 		},
 		"a machine without an address yet": {
 			network: &guest.Network{DHCP: true},
-			want:    "127.0.0.1\tlocalhost\n127.0.1.1\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+			want:    begin + "127.0.1.1\tdev dev.machine\n" + v6 + end,
 		},
 		"a machine without a network": {
-			want: "127.0.0.1\tlocalhost\n127.0.1.1\tdev dev.machine\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+			want: begin + "127.0.1.1\tdev dev.machine\n" + v6 + end,
 		},
 	}
 	for name, tt := range tests {
@@ -81,6 +92,14 @@ func TestHosts(t *testing.T) {
 				t.Errorf("not idempotent: %q", again)
 			}
 		})
+	}
+}
+
+func TestHostNameThatTheUserChose(t *testing.T) {
+	for text, want := range map[string]string{"": "", "\n# mine\n": "", "# mine\n box \nother\n": "box", "box": "box"} {
+		if got := chosenName(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }
 

@@ -90,6 +90,8 @@ func runDaemon(restarted bool) error {
 	if limit := h.Boot.SharedInodes; limit > 0 {
 		go keepInodes(log, limit)
 	}
+	shares := newShareKeeper(log, h.Boot.Mounts)
+	go shares.run()
 	for _, m := range h.Boot.Mounts {
 		go keepLockWaits(context.Background(), log, m.Target)
 	}
@@ -108,7 +110,7 @@ func runDaemon(restarted bool) error {
 		}
 		return h.Init.Shutdown(ctx, reboot, h.Boot.StopSignal)
 	}
-	sessions, err := newSessions(log, h.Boot, taking)
+	sessions, err := newSessions(log, h.Boot, taking, shares.enter)
 	if err != nil {
 		h.Problem = errors.Join(errors.New(h.Problem), err).Error()
 	}
@@ -161,7 +163,7 @@ func handleSignals() {
 	os.Exit(0)
 }
 
-func newSessions(log *slog.Logger, conf guest.Boot, hold <-chan struct{}) (*sshd.Server, error) {
+func newSessions(log *slog.Logger, conf guest.Boot, hold <-chan struct{}, enter func(dir string) error) (*sshd.Server, error) {
 	hostKey, err := guest.Key{Private: conf.HostKey}.Signer()
 	if err != nil {
 		return nil, err
@@ -179,7 +181,7 @@ func newSessions(log *slog.Logger, conf guest.Boot, hold <-chan struct{}) (*sshd
 	}
 	return sshd.New(sshd.Options{
 		HostKey: hostKey, ClientKey: clientKey, Users: account.NewDB("/etc"), DefaultUser: name, Env: conf.Env,
-		SFTP: []string{programPath, partSFTP}, AgentDir: agentDir, Log: log, Hold: hold,
+		SFTP: []string{programPath, partSFTP}, AgentDir: agentDir, Log: log, Hold: hold, Enter: enter,
 	})
 }
 

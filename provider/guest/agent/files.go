@@ -28,11 +28,15 @@ func replaceFile(path, text string, mode os.FileMode) error {
 		return err
 	}
 	aside := path + ".stead-new"
-	if err := writeAside(aside, text, mode, owner); err != nil {
+	err = writeAside(aside, text, mode, owner)
+	if err == nil {
+		err = os.Rename(aside, path)
+	}
+	if err != nil {
 		_ = os.Remove(aside)
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return os.Rename(aside, path)
+	return nil
 }
 
 func writeAside(aside, text string, mode os.FileMode, owner *syscall.Stat_t) error {

@@ -19,7 +19,7 @@ import (
 
 // ensureHome creates the user's home on the machine's own disk and fills a new one from
 // /etc/skel. It never writes to a home on another file system: that is the host's.
-func ensureHome(root string, u account.User) error {
+func ensureHome(root string, u account.User) (err error) {
 	home := filepath.Join(root, u.Home)
 	own, err := onDiskOf(root, home)
 	if err != nil || !own {
@@ -30,7 +30,12 @@ func ensureHome(root string, u account.User) error {
 	}
 	// Create it under another name and rename it, so that an existing home is complete.
 	aside := home + ".stead-new"
-	if err := errors.Join(os.RemoveAll(aside), os.MkdirAll(filepath.Dir(aside), 0o755), os.Mkdir(aside, 0o700)); err != nil {
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(aside)
+		}
+	}()
+	if err := errors.Join(os.RemoveAll(aside), makeDirs(root, filepath.Dir(u.Home), 0o755), os.Mkdir(aside, 0o700)); err != nil {
 		return err
 	}
 	if err := copySkel(filepath.Join(root, "etc/skel"), aside, u); err != nil {

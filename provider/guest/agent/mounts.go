@@ -73,17 +73,22 @@ func openConsole() {
 func mountShares(shares []guest.Mount) error {
 	var problems []error
 	for _, s := range shares {
-		err := os.MkdirAll(s.Target, 0o755)
-		if err == nil {
-			var flags uintptr = unix.MS_NOSUID | unix.MS_NODEV
-			if s.ReadOnly {
-				flags |= unix.MS_RDONLY
-			}
-			err = unix.Mount(s.Tag, s.Target, "virtiofs", flags, "")
-		}
-		if err != nil {
-			problems = append(problems, fmt.Errorf("mount the host's directory %q on %s: %w", s.Tag, s.Target, err))
-		}
+		problems = append(problems, mountShare(s))
 	}
 	return errors.Join(problems...)
+}
+
+func mountShare(s guest.Mount) error {
+	err := makeDirs("/", s.Target, 0o755)
+	if err == nil {
+		var flags uintptr = unix.MS_NOSUID | unix.MS_NODEV
+		if s.ReadOnly {
+			flags |= unix.MS_RDONLY
+		}
+		err = unix.Mount(s.Tag, s.Target, "virtiofs", flags, "")
+	}
+	if err != nil {
+		return fmt.Errorf("mount the host's directory %q on %s: %w", s.Tag, s.Target, err)
+	}
+	return nil
 }

@@ -3,9 +3,9 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,12 +17,35 @@ import (
 func writeNames(conf guest.Boot) error {
 	var problems []error
 	if conf.Hostname != "" {
-		if err := unix.Sethostname([]byte(conf.Hostname)); err != nil {
-			problems = append(problems, fmt.Errorf("set the host name: %w", err))
-		}
-		problems = append(problems, replaceFile("/etc/hostname", conf.Hostname+"\n", 0o644))
+		problems = append(problems, setHostname(conf.Hostname))
 	}
 	return errors.Join(append(problems, writeAddresses(conf.Hostname, conf.Network))...)
+}
+
+// setHostname sets the host name: the machine's, unless the user has set another one inside.
+func setHostname(name string) error {
+	const path = "/etc/hostname"
+	mine, err := agentFiles.write(path, name+"\n", 0o644)
+	if !mine && err == nil {
+		var text string
+		if text, err = readOptional(path); err == nil {
+			name = cmp.Or(chosenName(text), name)
+		}
+	}
+	if setErr := unix.Sethostname([]byte(name)); setErr != nil {
+		err = errors.Join(err, fmt.Errorf("set the host name: %w", setErr))
+	}
+	return err
+}
+
+// chosenName returns the host name in the text of /etc/hostname, or "".
+func chosenName(text string) string {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			return line
+		}
+	}
+	return ""
 }
 
 // writeAddresses writes the files that depend on the machine's address and network.
@@ -36,36 +59,56 @@ func writeAddresses(name string, network *guest.Network) error {
 		problems = append(problems, err)
 	}
 	if network != nil && len(network.DNS) > 0 {
-		// Replace a link to a resolver's own file: the resolver may not run, and
+		// Replace an image's link to a resolver's own file: the resolver may not run, and
 		// systemd-resolved reads its servers from a regular file here.
-		problems = append(problems, replaceFile("/etc/resolv.conf", resolvConf(network.DNS), 0o644))
+		_, err := agentFiles.write("/etc/resolv.conf", resolvConf(network.DNS), 0o644)
+		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }
 
+// The lines of /etc/hosts that the agent writes at each boot lie between these two.
+const (
+	hostsBegin = "# stead writes these lines at each boot:"
+	hostsEnd   = "# What follows is yours."
+)
+
+// formerNames reports whether a line of /etc/hosts is one that agents wrote before they marked
+// theirs: an address, a tab and the machine's two names.
+func formerNames(line string) bool {
+	_, names, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "\t")
+	name, domain, two := strings.Cut(names, " ")
+	return ok && two && domain == name+".machine"
+}
+
 // hosts returns the text of /etc/hosts: loopback and the machine first, as Apple's
-// container machine writes them, then the image's entries for other names.
+// container machine writes them, then what the image or the user has written there.
 func hosts(old, name string, network *guest.Network) string {
 	address := "127.0.1.1" // Debian's convention for a host name without a network
 	if network != nil && network.Address != "" {
 		address, _, _ = strings.Cut(network.Address, "/")
 	}
-	lines := []string{"127.0.0.1\tlocalhost", fmt.Sprintf("%s\t%s %s.machine", address, name, name)}
-	v6 := false
+	v6, inside := false, false
+	var rest strings.Builder
 	for line := range strings.Lines(old) {
-		f := strings.Fields(line)
+		text := strings.TrimRight(line, "\r\n")
 		switch {
-		case len(f) > 1 && (slices.Equal(f, []string{"127.0.0.1", "localhost"}) || slices.Contains(f[1:], name)):
-			continue
-		case len(f) > 1 && f[0] == "::1":
-			v6 = true
+		case text == hostsBegin:
+			inside = true
+		case text == hostsEnd:
+			inside = false
+		case inside, formerNames(line):
+		default:
+			f := strings.Fields(line)
+			v6 = v6 || len(f) > 1 && f[0] == "::1"
+			rest.WriteString(line)
 		}
-		lines = append(lines, strings.TrimRight(line, "\r\n"))
 	}
+	lines := []string{hostsBegin, "127.0.0.1\tlocalhost", fmt.Sprintf("%s\t%s %s.machine", address, name, name)}
 	if !v6 {
 		lines = append(lines, "::1\tlocalhost ip6-localhost ip6-loopback")
 	}
-	return strings.Join(lines, "\n") + "\n"
+	return strings.Join(append(lines, hostsEnd), "\n") + "\n" + rest.String()
 }
 
 func resolvConf(servers []string) string {

@@ -38,14 +38,21 @@ func ensureUser(conf guest.Boot) error {
 	if info, err := os.Stat(createUserScript); err == nil && info.Mode()&0o111 != 0 {
 		return runCreateUserScript(conf, want)
 	}
-	u, err := writeAccount("/", want)
-	if err != nil {
-		return err
+	_, err := writeAccount("/", want)
+	return err
+}
+
+// equipUser gives the user what the machine can do without: a home on its own disk, and the right
+// to become root.
+func equipUser(conf guest.Boot) error {
+	if conf.User.UID == 0 {
+		return nil
 	}
-	if err := ensureHome("/", u); err != nil {
-		return err
+	u, ok := account.NewDB("/etc").ByName(conf.User.Name)
+	if !ok {
+		return nil // ensureUser has said why
 	}
-	return grantSudo("/etc", u.Name)
+	return errors.Join(ensureHome("/", u), grantSudo("/etc", u.Name))
 }
 
 // writeAccount edits the user database of root and returns the resulting account. If the image's
@@ -150,7 +157,8 @@ func ensureGroups(etc, record string, conf guest.Boot) error {
 // sudo is not installed, because it may be installed later.
 func grantSudo(etc, name string) error {
 	path := filepath.Join(etc, "sudoers.d", strings.ReplaceAll(name, ".", "_"))
-	return replaceFile(path, name+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+	_, err := agentFiles.write(path, name+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+	return err
 }
 
 // runCreateUserScript runs the image's createUserScript, once for each user: a record on

@@ -38,6 +38,10 @@ type Options struct {
 	// Hold delays the start of programs until it is closed, when the init accepts commands; nil: no
 	// delay. Close it after a minute in any case.
 	Hold <-chan struct{}
+
+	// Enter is called before a program starts in a directory. If it returns an error, the session
+	// ends with it; nil: every directory will do.
+	Enter func(dir string) error
 }
 
 // Server accepts SSH connections. It is safe for concurrent use.

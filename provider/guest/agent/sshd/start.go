@@ -117,6 +117,11 @@ func (s *session) start(r *ssh.Request) error {
 	case "subsystem":
 		cmd.Path, cmd.Args = s.server.opts.SFTP[0], s.server.opts.SFTP
 	}
+	if enter := s.server.opts.Enter; enter != nil {
+		if err := enter(cmd.Dir); err != nil {
+			return err
+		}
+	}
 	if err := looks.answer(s.ctx, cmd.Dir, cmd.Path); err != nil {
 		return err
 	}
