@@ -33,6 +33,7 @@ const stateDir = "/var/lib/stead"
 type boot struct {
 	log      *slog.Logger
 	handover handover
+	fstab    bool // the init reads fstabPath instead of /etc/fstab
 
 	mu       sync.Mutex
 	steps    []string // "name time", logged as one line because the kernel's log is rate-limited
@@ -119,6 +120,7 @@ func (b *boot) configure() {
 	}
 	if b.handover.Init.PID1 == initsys.Systemd {
 		b.offer("systemd", prepareSystemd)
+		b.offer("fstab", b.prepareFstab)
 	}
 	raiseFileLimit()
 	wg.Wait()
@@ -126,6 +128,15 @@ func (b *boot) configure() {
 		b.handover.Problem = strings.ReplaceAll(err.Error(), "\n", "; ")
 		b.log.Error("this machine cannot become ready", "err", b.handover.Problem)
 	}
+}
+
+func (b *boot) prepareFstab() error {
+	without, err := prepareFstab("/")
+	if len(without) > 0 && err == nil {
+		b.fstab = true
+		b.log.Warn("lines of /etc/fstab do not count, because the machine does not have their devices", "reason", strings.Join(without, "; "))
+	}
+	return err
 }
 
 // offer runs a step without which the machine is worth having, such as its names: somebody may
@@ -167,11 +178,14 @@ func (b *boot) start() error {
 		return err
 	}
 	b.log.Info("boot", "steps", strings.Join(b.steps, ", "), "init", b.handover.Init.Kind)
-	path, args := b.handover.Init.Path, []string{"/sbin/init"}
+	path, args, env := b.handover.Init.Path, []string{"/sbin/init"}, initEnvironment()
+	if b.fstab {
+		env = append(env, "SYSTEMD_FSTAB="+fstabPath)
+	}
 	if b.handover.Init.Kind == initsys.Agent {
 		path, args = programPath, []string{"stead-init", partInit}
 	}
-	err = fmt.Errorf("execute %s: %w", path, syscall.Exec(path, args, initEnvironment()))
+	err = fmt.Errorf("execute %s: %w", path, syscall.Exec(path, args, env))
 	// The daemon owns the port to the host by now, so it reports the error.
 	_, _ = started.WriteString(err.Error())
 	started.Close()
