@@ -37,7 +37,8 @@ func prepareFstab(root string) (without []string, err error) {
 func withoutMissing(fstab string, exists func(device string) bool) (kept string, missing []string) {
 	var b strings.Builder
 	for line := range strings.Lines(fstab) {
-		if fields := strings.Fields(line); len(fields) > 1 && !strings.HasPrefix(fields[0], "#") && isMissing(fields[0], exists) {
+		fields := append(strings.Fields(line), "", "", "", "") // the last ones may be left out
+		if source, options := fields[0], fields[3]; isMissing(source, exists) && !mayWait(options) {
 			missing = append(missing, strings.TrimSpace(line))
 			continue
 		}
@@ -46,11 +47,24 @@ func withoutMissing(fstab string, exists func(device string) bool) (kept string,
 	return b.String(), missing
 }
 
+// mayWait reports whether a line with these options does not hold up the boot, or is for a device
+// that a service of the machine makes.
+func mayWait(options string) bool {
+	for option := range strings.SplitSeq(options, ",") {
+		if name, _, _ := strings.Cut(option, "="); name == "noauto" || name == "nofail" || name == "_netdev" || name == "x-systemd.requires" {
+			return true
+		}
+	}
+	return false
+}
+
 func isMissing(source string, exists func(device string) bool) bool {
 	tag, _, tagged := strings.Cut(source, "=")
 	switch {
 	case tagged && (tag == "UUID" || tag == "LABEL" || tag == "PARTUUID" || tag == "PARTLABEL" || tag == "ID"):
 		return true
+	case strings.HasPrefix(source, "/dev/loop"), strings.HasPrefix(source, "/dev/nbd"): // set up inside
+		return false
 	case strings.HasPrefix(source, "/dev/"):
 		return !exists(source)
 	}

@@ -15,7 +15,7 @@ import (
 // What the server keeps for a guest is limited, because a guest need not forget or close
 // anything.
 const (
-	// MaxNodes is the default of [Options.MaxNodes]. A node takes about 600 bytes, with its
+	// MaxNodes is the default of [Options.MaxNodes]. A node takes about 650 bytes, with its
 	// entries in go-fuse's tables.
 	MaxNodes = 1 << 20
 	// maxOpen is how many files and directories the guest may have open, locks included, and
