@@ -69,6 +69,8 @@ func (n *node) distrust() time.Time {
 	defer n.mu.Unlock()
 	if now := time.Now(); !n.locked {
 		n.locked = true
+		n.tree.locks.files.Store(n.StableAttr(), n)
+		n.settled = now.Add(briefly) // the guest may just have looked it up by another name
 		if now.Before(n.until.Add(delivery)) {
 			n.settled = now.Add(n.validity)
 		}

@@ -94,12 +94,17 @@ func TestFilesAreHardlyBelieved(t *testing.T) {
 // The kernel asks before it reads from its cache, so that a database that is used on both sides
 // loses nothing.
 func TestAttributesOfALockedFileAreNotBelieved(t *testing.T) {
-	a, _, _ := twoOpen(t)
+	a, _, dir := twoOpen(t)
 	a.want("lock", a.posix(1, unix.F_RDLCK, 0, 9), fuse.OK)
 	var out fuse.AttrOut
 	ok(t, "GETATTR", a.fs.GetAttr(nil, &fuse.GetAttrIn{InHeader: header(a.node)}, &out))
-	if entry := look(t, a.fs, "file"); out.Timeout() != 0 || entry.AttrTimeout() != 0 {
-		t.Errorf("the guest believes the attributes for %v and %v", out.Timeout(), entry.AttrTimeout())
+	if err := os.Link(dir+"/file", dir+"/other"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"file", "other"} {
+		if entry := look(t, a.fs, name); out.Timeout() != 0 || entry.AttrTimeout() != 0 || entry.NodeId != a.node {
+			t.Errorf("the guest believes the attributes of %s for %v and %v", name, out.Timeout(), entry.AttrTimeout())
+		}
 	}
 }
 

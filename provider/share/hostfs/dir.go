@@ -107,7 +107,9 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (chil
 		if err == nil {
 			mode := out.Attr.Mode & unix.S_IFMT
 			out.SetEntryTimeout(entryTimeout(mode, true))
-			out.SetAttrTimeout(child.Operations().(*node).attrTimeout(mode, true))
+			if out.AttrTimeout() > 0 { // not locked
+				out.SetAttrTimeout(child.Operations().(*node).attrTimeout(mode, true))
+			}
 		}
 		return err
 	})

@@ -96,7 +96,10 @@ func (f *folders) forget(n *node) { f.cache.Remove(n) }
 func (f *folders) close() { f.cache.Purge() }
 
 // OnForget closes the descriptor of a directory that the guest has forgotten.
-func (n *node) OnForget() { n.tree.folders.forget(n) }
+func (n *node) OnForget() {
+	n.tree.folders.forget(n)
+	n.tree.locks.files.CompareAndDelete(n.StableAttr(), n)
+}
 
 // parent returns the directory in which the guest last saw n, and n's name there, or nil.
 func (n *node) parent() (*node, string) {

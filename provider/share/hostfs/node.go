@@ -125,8 +125,13 @@ func (n *node) child(ctx context.Context, name string, st *unix.Statx_t, out *fu
 		return known.EmbeddedInode()
 	}
 	child := &node{tree: n.tree}
-	child.tell(st)
-	out.SetAttrTimeout(child.attrTimeout(id.Mode, false))
+	same := child
+	if locked, ok := n.tree.locks.files.Load(id); ok { // by another name
+		same = locked.(*node)
+	}
+	same.tell(st)
+	same.stir(&out.Attr)
+	out.SetAttrTimeout(same.attrTimeout(id.Mode, false))
 	n.tree.census.add(child)
 	return n.NewInode(ctx, child, id)
 }

@@ -27,7 +27,8 @@ const (
 
 // locks is what the guest's processes have locked, and what they wait for.
 type locks struct {
-	log *slog.Logger
+	log   *slog.Logger
+	files sync.Map // identity to node, of the files of which parts were locked
 
 	mu    sync.Mutex // guards what follows, and each node's holds
 	holds int
