@@ -35,17 +35,23 @@ func ensureUser(conf guest.Boot) error {
 		Name: conf.User.Name, UID: conf.User.UID, GID: conf.User.GID,
 		Home: "/home/" + conf.User.Name, Shell: defaultShell("/"),
 	}
-	if info, err := os.Stat(createUserScript); err == nil && info.Mode()&0o111 != 0 {
+	if scripted() {
 		return runCreateUserScript(conf, want)
 	}
 	_, err := writeAccount("/", want)
 	return err
 }
 
+// scripted reports whether the image makes the user itself.
+func scripted() bool {
+	info, err := os.Stat(createUserScript)
+	return err == nil && info.Mode()&0o111 != 0
+}
+
 // equipUser gives the user what the machine can do without: a home on its own disk, and the right
-// to become root.
+// to become root. An image that makes the user itself decides about both.
 func equipUser(conf guest.Boot) error {
-	if conf.User.UID == 0 {
+	if conf.User.UID == 0 || scripted() {
 		return nil
 	}
 	u, ok := account.NewDB("/etc").ByName(conf.User.Name)
