@@ -15,15 +15,21 @@ import (
 	"github.com/stead-vm/stead/config"
 )
 
-// cut (cut TEXT COMMAND...) runs a program and kills it when it prints TEXT. It fails if the
-// program ends before.
-func cut(ts *testscript.TestScript, _ bool, args []string) {
-	cmd := exec.Command(args[1], args[2:]...)
+// scriptCommand returns a command that runs as the script's own do.
+func scriptCommand(ts *testscript.TestScript, name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = os.Environ()
 	for _, name := range []string{"HOME", "PATH", "STEAD_HOME", "STEAD_ACCEL"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
+	return cmd
+}
+
+// cut (cut TEXT COMMAND...) runs a program and kills it when it prints TEXT. It fails if the
+// program ends before.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := scriptCommand(ts, args[1], args[2:]...)
 	r, w, err := os.Pipe()
 	ts.Check(err)
 	defer r.Close()

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,12 +34,7 @@ func editShare(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.MkdirAll(dir, 0o755))
 
-	cmd := exec.Command("stead", "run", "-n", args[0], "-w", dir, "perl", "-e", shellQuote(readsInside))
-	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = os.Environ()
-	for _, name := range []string{"HOME", "PATH", "STEAD_HOME", "STEAD_ACCEL"} {
-		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
-	}
+	cmd := scriptCommand(ts, "stead", "run", "-n", args[0], "-w", dir, "perl", "-e", shellQuote(readsInside))
 	stdin, err := cmd.StdinPipe()
 	ts.Check(err)
 	stdout, err := cmd.StdoutPipe()

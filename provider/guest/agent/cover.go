@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,22 +83,25 @@ func (k *shareKeeper) enter(dir string) error {
 
 // check uncovers those shares that concern the caller.
 func (k *shareKeeper) check(concerns func(guest.Mount) bool) error {
+	concerned := slices.DeleteFunc(slices.Clone(k.shares), func(s guest.Mount) bool { return !concerns(s) })
+	if len(concerned) == 0 {
+		return nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var problems []error
-	for _, s := range k.shares {
-		if concerns(s) {
-			problems = append(problems, k.uncover(s))
-		}
-	}
-	return errors.Join(problems...)
-}
-
-func (k *shareKeeper) uncover(s guest.Mount) error {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
 	}
+	var problems []error
+	for _, s := range concerned {
+		problems = append(problems, k.uncover(s, mounts))
+	}
+	return errors.Join(problems...)
+}
+
+// uncover mounts a share once more if it is covered in mounts, the text of mountinfo.
+func (k *shareKeeper) uncover(s guest.Mount, mounts []byte) error {
 	mounted, by, err := coverOf(mounts, s)
 	switch {
 	case err != nil:

@@ -149,48 +149,54 @@ func (n *node) folder(how by) (*descriptor, error) {
 // inPlace returns the descriptor of the directory n if n is where the guest last saw it: known,
 // or a new one if known is nil.
 func (n *node) inPlace(known *descriptor) (*descriptor, error) {
+	if known != nil {
+		return known, n.inParent(n.checkAt)
+	}
+	d, err := n.openByName(unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	return n.tree.folders.put(n, d), nil
+}
+
+// openByName opens n with O_PATH where the guest last saw it. If another file is there, it returns
+// ESTALE. The caller must release the descriptor.
+func (n *node) openByName(flags uint64) (d *descriptor, err error) {
+	err = n.inParent(func(dir int, name string) error {
+		fd, err := beneath(dir, name, unix.O_PATH|flags)
+		if err != nil {
+			return asStale(err)
+		}
+		if err := n.checkAt(fd, ""); err != nil {
+			_ = unix.Close(fd)
+			return err
+		}
+		d = newDescriptor(fd)
+		return nil
+	})
+	return d, err
+}
+
+// inParent calls op, which finds n or fails, with the directory in which the guest last saw n, and
+// n's name there.
+func (n *node) inParent(op func(dir int, name string) error) error {
 	up, name := n.parent()
 	if up == nil {
-		return nil, unix.ESTALE
+		return unix.ESTALE
 	}
 	parent, err := up.folder(byName)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer parent.release()
-	if known == nil {
-		fd, err := n.openAt(parent.fd, name, unix.O_DIRECTORY)
-		if err != nil {
-			return nil, err
-		}
-		n.moved.Store(false)
-		return n.tree.folders.put(n, newDescriptor(fd)), nil
-	}
-	if err := n.checkAt(parent.fd, name); err != nil {
-		return nil, err
+	if err := op(parent.fd, name); err != nil {
+		return err
 	}
 	n.moved.Store(false)
-	return known, nil
+	return nil
 }
 
-// openAt opens n with O_PATH as name in a directory. If that is another file, it returns ESTALE.
-func (n *node) openAt(dir int, name string, flags uint64) (int, error) {
-	fd, err := beneath(dir, name, unix.O_PATH|flags)
-	if err != nil {
-		return -1, asStale(err)
-	}
-	st, err := stat(fd, "")
-	if err == nil && n.tree.identity(st) != n.StableAttr() {
-		err = unix.ESTALE
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
-// checkAt returns ESTALE unless n is name in a directory.
+// checkAt returns ESTALE unless n is name in a directory, or the open file itself if name is empty.
 func (n *node) checkAt(dir int, name string) error {
 	st, err := stat(dir, name)
 	if err == nil && n.tree.identity(st) != n.StableAttr() {

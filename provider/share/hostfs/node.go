@@ -78,26 +78,7 @@ func (n *node) descriptor() (*descriptor, error) {
 	if d := n.openFile(); d != nil {
 		return d, nil
 	}
-	return n.named()
-}
-
-// named returns a descriptor of the file that has the inode's name. The caller must release it.
-func (n *node) named() (*descriptor, error) {
-	up, name := n.parent()
-	if up == nil {
-		return nil, unix.ESTALE
-	}
-	parent, err := up.folder(byName)
-	if err != nil {
-		return nil, err
-	}
-	defer parent.release()
-	fd, err := n.openAt(parent.fd, name, 0)
-	if err != nil {
-		return nil, err
-	}
-	n.moved.Store(false)
-	return newDescriptor(fd), nil
+	return n.openByName(0)
 }
 
 // openFile returns the descriptor of a file that the guest has open, acquired, or nil.

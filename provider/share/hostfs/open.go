@@ -85,7 +85,7 @@ func (n *node) open(fd int, st *unix.Statx_t) (*file, uint32, error) {
 // toOpen returns the descriptor of the file to open: the one that has the inode's name or, if the
 // host has moved that and the guest insists, one that the guest has open.
 func (n *node) toOpen() (*descriptor, error) {
-	d, err := n.named()
+	d, err := n.openByName(0)
 	if err == unix.ESTALE && n.moved.Swap(true) {
 		if open := n.openFile(); open != nil {
 			return open, nil
