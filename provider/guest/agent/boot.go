@@ -139,8 +139,8 @@ func (b *boot) prepareFstab() error {
 	return err
 }
 
-// offer runs a step without which the machine is worth having, such as its names: somebody may
-// have made a file immutable on purpose.
+// offer runs a step that the machine can do without, such as its names. If it fails, the machine
+// boots with a warning: a user may have made a file immutable on purpose.
 func (b *boot) offer(name string, do func() error) {
 	if err := b.step(name, do); err != nil {
 		b.log.Warn("this machine boots without one of its settings", "err", err)

@@ -13,7 +13,7 @@ import (
 // there after an edit on the host. As with NFS, an open by name gets the file as it is at that
 // moment (close-to-open consistency): the kernel asks for the name again, and the server refuses
 // to open a file whose size is not the one that it has told. The kernel cuts what it reads at the
-// size that it knows, also where the content is new.
+// size that it knows, even if the content is new.
 
 // glance is how long a guest may believe that a name is the regular file that it has just looked
 // up: until the same program has opened or removed it. Linux rounds it up to a tick of its clock,
@@ -82,8 +82,9 @@ func (n *node) distrust() time.Time {
 // two changes look the same.
 const tick = 20 * time.Millisecond
 
-// stir changes the time of change that the guest is told of a locked file by some nanoseconds if
-// the change is so recent that the next one may look the same: the guest then reads the file anew.
+// stir alters the nanoseconds of a locked file's modification time, as the guest is told it, if the
+// file was modified so recently that the next change could have the same time. The guest then reads
+// the file again.
 func (n *node) stir(a *fuse.Attr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

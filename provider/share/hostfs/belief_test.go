@@ -159,7 +159,7 @@ func TestRecentChangeOfALockedFileIsReadAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := mtime(); int64(got.Mtime) != past.Unix() || int(got.Mtimensec) != past.Nanosecond() {
-		t.Errorf("a change that is not recent is told as %d.%09d, want %v", got.Mtime, got.Mtimensec, past)
+		t.Errorf("the modification time of an old change is told as %d.%09d, want %v", got.Mtime, got.Mtimensec, past)
 	}
 }
 
